@@ -1,0 +1,60 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Confusion matrix and the figures derived from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def confusion_matrix(
+    truth: NDArray[np.uint8], prediction: NDArray[np.uint8], classes: int
+) -> NDArray[np.int64]:
+    """Count pixels by (truth, prediction).
+
+    Args:
+        truth: class ids, any shape; ids from `classes` up are ignored (unlabelled).
+        prediction: class ids of the same shape; 255 (unlabelled) counts as a miss.
+        classes: K.
+
+    Returns:
+        (K, K + 1) int64: row = truth, column = prediction, the last column "no answer".
+    """
+    if truth.shape != prediction.shape:
+        raise ValueError(f"truth has shape {truth.shape}, prediction {prediction.shape}")
+    keep = truth < classes
+    row = truth[keep].astype(np.int64)
+    column = np.minimum(prediction[keep], classes).astype(np.int64)
+    counts = np.bincount(row * (classes + 1) + column, minlength=classes * (classes + 1))
+    return counts.reshape(classes, classes + 1)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Segmentation figures over a whole set, from one confusion matrix.
+
+    Attributes:
+        iou: intersection over union per class, NaN where the class never occurs.
+        miou: mean of `iou` over the classes that occur.
+        pixel_accuracy: share of labelled pixels that are right.
+    """
+
+    iou: tuple[float, ...]
+    miou: float
+    pixel_accuracy: float
+
+
+def scores(matrix: NDArray[np.int64]) -> Scores:
+    """Figures of a (K, K + 1) confusion matrix."""
+    classes = matrix.shape[0]
+    hits = matrix.diagonal().astype(np.float64)
+    union = matrix.sum(1) + matrix[:, :classes].sum(0) - hits
+    with np.errstate(invalid="ignore", divide="ignore"):
+        iou = hits / union
+        accuracy = hits.sum() / matrix.sum()
+    occurs = union > 0
+    miou = float(iou[occurs].mean()) if occurs.any() else float("nan")
+    return Scores(tuple(float(v) for v in iou), miou, float(accuracy))

@@ -1,0 +1,41 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the Segmenter returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Duration of every stage in milliseconds; stages fused into inference are 0 and named."""
+
+    preprocess_ms: float
+    inference_ms: float
+    postprocess_ms: float
+    fused: tuple[str, ...] = ()
+
+    @property
+    def total_ms(self) -> float:
+        """All stages together."""
+        return self.preprocess_ms + self.inference_ms + self.postprocess_ms
+
+
+@dataclass(frozen=True)
+class Result:
+    """One segmented frame.
+
+    Attributes:
+        mask: (H, W) uint8 class ids.
+        confidence: (H, W) uint8, softmax probability of the chosen class times 255, rounded;
+            None when it was not asked for.
+        timings: duration of the stages.
+    """
+
+    mask: NDArray[np.uint8]
+    confidence: NDArray[np.uint8] | None
+    timings: Timings

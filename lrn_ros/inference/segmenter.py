@@ -1,0 +1,97 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Segmenter: RGB frames to masks with one model on one backend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrn_ros.artifact import ModelInfo, read_info, resolve_model
+from lrn_ros.errors import UserError
+from lrn_ros.inference.backends import base
+from lrn_ros.inference.geometry import Geometry, check_network_size, fit
+from lrn_ros.inference.result import Result
+from lrn_ros.labels import LabelSet
+
+
+class Segmenter:
+    """Segments frames of any size; use `load` to make one. Not thread-safe.
+
+    Attributes:
+        info: what the model's file says of it.
+        backend: the backend in use; its name, precision and device_name say which.
+        passed_over: (backend, reason) of those that "auto" could not use.
+    """
+
+    def __init__(
+        self, info: ModelInfo, choice: base.Choice, network_size: tuple[int, int] | None
+    ) -> None:
+        if network_size is not None:
+            check_network_size(network_size)
+        self.info, self.backend, self.passed_over = info, choice.backend, choice.passed_over
+        self._network_size = network_size
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path = "lrnnet_c_camvid",
+        backend: str = "auto",
+        precision: str = "auto",
+        network_size: tuple[int, int] | None = None,
+        threads: int | None = None,
+        device: int = 0,
+    ) -> Segmenter:
+        """Load a model.
+
+        Args:
+            model: a name under weights/, or a path to a model file.
+            backend: "auto" or a backend's name.
+            precision: "auto", "fp32", "fp16", "bf16" or "int8".
+            network_size: (height, width) the network runs at, multiples of 8; None: the frame's
+                aspect ratio with the trained short side.
+            threads: CPU threads; None: the backend's own choice.
+            device: GPU index.
+
+        Raises:
+            UserError: no such model, a damaged file, a bad value, or a backend that cannot work.
+        """
+        path = resolve_model(model, base.SUFFIXES)
+        info = read_info(path)
+        options = base.BackendOptions(precision, device, threads or 0)
+        return cls(info, base.create(backend, path, info, options), network_size)
+
+    @property
+    def labels(self) -> LabelSet:
+        """Names, ids and colours of the classes."""
+        return self.info.labels
+
+    def geometry(self, height: int, width: int, output: str = "input") -> Geometry:
+        """How a frame of this size is scaled; see lrn_ros.inference.geometry."""
+        return fit((height, width), self.info.size, self._network_size, output)
+
+    def __call__(
+        self, rgb: NDArray[np.uint8], confidence: bool = False, output: str = "input"
+    ) -> Result:
+        """Segment a frame.
+
+        Args:
+            rgb: (H, W, 3) uint8, RGB.
+            confidence: also return the probability of the chosen class.
+            output: "input" for a mask of the frame's size, "network" for the size at which the
+                network saw it.
+
+        Raises:
+            UserError: `rgb` has another shape or dtype.
+        """
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+            raise UserError(f"a frame is (H, W, 3) uint8 RGB, got {rgb.shape} {rgb.dtype}")
+        return self.backend.run(
+            rgb, self.geometry(rgb.shape[0], rgb.shape[1], output), confidence
+        )
+
+    def warm_up(self, height: int, width: int) -> None:
+        """Run once on a grey frame of this size, so that the first real frame is not slow."""
+        self(np.full((height, width, 3), 127, np.uint8), confidence=True)

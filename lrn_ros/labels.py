@@ -1,0 +1,105 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Label sets: class names, ids and colours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from lrn_ros.errors import UserError
+from lrn_ros.paths import share_folder
+
+UNLABELLED = 255
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """Classes of a data set; the class id is the position.
+
+    Attributes:
+        name: name of the set.
+        names: class names.
+        colors: (r, g, b) per class, 0-255.
+        ignore: id of unlabelled pixels in the set's own label images.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    colors: tuple[tuple[int, int, int], ...]
+    ignore: int = UNLABELLED
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.names) <= UNLABELLED:
+            raise UserError(f"label set {self.name!r}: {len(self.names)} classes; 1 to 255 work")
+        if len(self.colors) != len(self.names) or len(set(self.names)) != len(self.names):
+            raise UserError(f"label set {self.name!r}: one distinct name and one colour per class")
+        if any(len(c) != 3 or not all(0 <= v <= 255 for v in c) for c in self.colors):
+            raise UserError(f"label set {self.name!r}: a colour is three numbers from 0 to 255")
+        if not 0 <= self.ignore <= 255:
+            raise UserError(f"label set {self.name!r}: ignore is {self.ignore}; 0 to 255 works")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def palette(self) -> NDArray[np.uint8]:
+        """(K, 3) uint8 RGB colours."""
+        return np.array(self.colors, np.uint8)
+
+    def lookup(self) -> NDArray[np.uint8]:
+        """(256, 3) uint8 colours for every possible mask value; black beyond the classes."""
+        table = np.zeros((256, 3), np.uint8)
+        table[: len(self)] = self.palette
+        return table
+
+    def to_dict(self) -> dict[str, Any]:
+        """The set as plain data, the form of the YAML files."""
+        classes = [{"name": n, "rgb": list(c)} for n, c in zip(self.names, self.colors)]
+        return {"name": self.name, "ignore": self.ignore, "classes": classes}
+
+    @classmethod
+    def from_dict(cls, data: Any, where: str) -> LabelSet:
+        """Build from plain data; `where` names its origin in errors."""
+        try:
+            classes = data["classes"]
+            return cls(
+                name=str(data["name"]),
+                names=tuple(str(c["name"]) for c in classes),
+                colors=tuple(tuple(int(v) for v in c["rgb"]) for c in classes),  # type: ignore[misc]
+                ignore=int(data.get("ignore", UNLABELLED)),
+            )
+        except UserError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(
+                f"{where}: not a label set ({error!r}); it needs name and classes, each class"
+                " with name and rgb: [r, g, b]"
+            ) from error
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> LabelSet:
+        """Read a label set by name (config/labels/NAME.yaml) or from a YAML file.
+
+        Raises:
+            UserError: no such set or file, or its content is not a label set.
+        """
+        path = Path(name_or_path)
+        if path.suffix not in (".yaml", ".yml"):
+            folder = share_folder() / "config" / "labels"
+            path = folder / f"{name_or_path}.yaml"
+            if not path.is_file():
+                known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
+                raise UserError(
+                    f"unknown label set {str(name_or_path)!r}; known: {known}, or a YAML file"
+                )
+        try:
+            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise UserError(f"{path}: cannot be read as YAML: {error}") from error
+        return cls.from_dict(data, str(path))

@@ -1,0 +1,8 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Network architectures (torch modules) and their registry."""
+
+from lrn_ros.networks import lrnnet as _lrnnet  # noqa: F401  registers the LRNNet family
+from lrn_ros.networks.registry import architectures, build
+
+__all__ = ["architectures", "build"]

@@ -1,0 +1,118 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Blocks that several networks share: ConvBN, downsampling unit, shuffle, FCB and SS-nbt."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+BN_EPS = 1e-3  # of ERFNet's and LEDNet's code
+
+
+def batch_norm(channels: int) -> nn.BatchNorm2d:
+    """Batch normalisation with the epsilon that LRNNet and LEDNet use."""
+    return nn.BatchNorm2d(channels, eps=BN_EPS)
+
+
+def channel_shuffle(x: Tensor) -> Tensor:
+    """Interleave the two halves of the channels: out[:, 2i+g] = x[:, g*C/2 + i]."""
+    b, c, h, w = x.shape
+    return x.view(b, 2, c // 2, h, w).transpose(1, 2).reshape(b, c, h, w)
+
+
+class Down(nn.Module):
+    """ENet's initial block: strided 3x3 convolution beside a max-pool, concatenated, BN, ReLU.
+
+    Any input size: both branches give ceil(H/2) x ceil(W/2).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, bias: bool = False) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            in_channels, out_channels - in_channels, 3, stride=2, padding=1, bias=bias
+        )
+        self.pool = nn.MaxPool2d(2, stride=2, ceil_mode=True)
+        self.norm = batch_norm(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, Cin, H, W) -> (B, Cout, ceil(H/2), ceil(W/2))."""
+        return F.relu(self.norm(torch.cat([self.conv(x), self.pool(x)], dim=1)))
+
+
+def _line_conv(channels: int, vertical: bool, dilation: int = 1, bias: bool = False) -> nn.Conv2d:
+    """One half of a factorised 3x3 convolution: 3x1 when vertical, else 1x3."""
+    kernel, pad = ((3, 1), (dilation, 0)) if vertical else ((1, 3), (0, dilation))
+    return nn.Conv2d(channels, channels, kernel, padding=pad, dilation=dilation, bias=bias)
+
+
+def _line_pair(channels: int, vertical: bool, dilation: int = 1, bias: bool = False) -> list:
+    """conv - ReLU - crossed conv - BN, the first convolution vertical or horizontal."""
+    return [
+        _line_conv(channels, vertical, dilation, bias),
+        nn.ReLU(),
+        _line_conv(channels, not vertical, dilation, bias),
+        batch_norm(channels),
+    ]
+
+
+class FCB(nn.Module):
+    """Factorised convolution block (LRNNet section 3.1).
+
+    Two halves of the channels pass crossed 1-D convolutions, then a dilated depthwise and a
+    pointwise convolution mix them; residual, ReLU, channel shuffle. 4C^2 + 15C parameters.
+    """
+
+    def __init__(
+        self, channels: int, dilation: int, dropout: float = 0.0, dw_act: bool = False
+    ) -> None:
+        super().__init__()
+        half = channels // 2
+        self.left = nn.Sequential(*_line_pair(half, vertical=True))
+        self.right = nn.Sequential(*_line_pair(half, vertical=False))
+        self.depthwise = nn.Conv2d(
+            channels, channels, 3, padding=dilation, dilation=dilation, groups=channels, bias=False
+        )
+        self.depthwise_norm = batch_norm(channels)
+        self.depthwise_act = nn.ReLU() if dw_act else nn.Identity()
+        self.pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+        self.pointwise_norm = batch_norm(channels)
+        self.dropout = nn.Dropout2d(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        a, b = x.chunk(2, dim=1)
+        y = F.relu(torch.cat([self.left(a), self.right(b)], dim=1))
+        y = self.depthwise_act(self.depthwise_norm(self.depthwise(y)))
+        y = self.dropout(self.pointwise_norm(self.pointwise(y)))
+        return channel_shuffle(F.relu(x + y))
+
+
+class SSnbt(nn.Module):
+    """LEDNet's split-shuffle non-bottleneck: two pairs of 1-D convolutions on each half.
+
+    The second pair is dilated. 6C^2 + 4C parameters, with biases 6C^2 + 8C.
+    """
+
+    def __init__(
+        self, channels: int, dilation: int, dropout: float = 0.0, bias: bool = False
+    ) -> None:
+        super().__init__()
+        half = channels // 2
+
+        def branch(vertical: bool) -> nn.Sequential:
+            return nn.Sequential(
+                *_line_pair(half, vertical, bias=bias),
+                nn.ReLU(),
+                *_line_pair(half, vertical, dilation, bias),
+            )
+
+        self.left, self.right = branch(True), branch(False)
+        self.dropout = nn.Dropout2d(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        a, b = x.chunk(2, dim=1)
+        y = self.dropout(torch.cat([self.left(a), self.right(b)], dim=1))
+        return channel_shuffle(F.relu(x + y))

@@ -1,0 +1,85 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters and multiply-adds of a network, under the conventions the papers use.
+
+`mac`: convolution multiply-adds. `ptflops`: those plus bias, 2 per batch-norm element, 1 per ReLU
+element and 1 per pooling input, as the counting tool of 2019 had it; matrix products are invisible
+to it, so the papers add the attention by hand (`core`). One multiply-add is one "FLOP".
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from lrn_ros.networks.registry import build
+
+_aten = torch.ops.aten
+_NORMS = {_aten.native_batch_norm, _aten.cudnn_batch_norm, _aten._native_batch_norm_legit_no_training}
+_POOLS = {_aten.max_pool2d_with_indices, _aten.max_pool2d}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Counts of one forward pass of one image.
+
+    Attributes:
+        parameters: trainable parameters.
+        mac: multiply-adds of the convolutions.
+        elementwise: what the ptflops convention adds to them.
+        core: multiply-adds of the non-local core, counted as in LRNNet section 4.3.
+    """
+
+    parameters: int
+    mac: int
+    elementwise: int
+    core: int
+
+    @property
+    def total(self) -> int:
+        """The papers' figure: ptflops convention plus the core."""
+        return self.mac + self.elementwise + self.core
+
+
+class _Counter(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.mac = self.elementwise = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        op = func.overloadpacket
+        if op is _aten.convolution:
+            self.mac += out.numel() * math.prod(args[1].shape[1:])
+            self.elementwise += out.numel() if args[2] is not None else 0
+        elif op in _NORMS:
+            self.elementwise += 2 * out[0].numel()
+        elif op is _aten.relu:
+            self.elementwise += out.numel()
+        elif op in _POOLS:
+            self.elementwise += args[0].numel()
+        return out
+
+
+def count(name: str, *, num_classes: int = 19, size: tuple[int, int] = (512, 1024)) -> Counts:
+    """Count a registered architecture at an input `size` (height, width), without running it."""
+    cores: list[int] = []
+
+    def add_core(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        cores.append(module.literal_macs(*output.shape[2:]))  # type: ignore[operator]
+
+    with FakeTensorMode(), torch.no_grad():
+        network = build(name, num_classes=num_classes).eval()
+        for module in network.modules():
+            if hasattr(module, "literal_macs"):
+                module.register_forward_hook(add_core)
+        with _Counter() as counter:
+            network(torch.empty(1, 3, *size))
+    parameters = sum(p.numel() for p in network.parameters())
+    return Counts(parameters, counter.mac, counter.elementwise, sum(cores))

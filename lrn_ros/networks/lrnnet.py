@@ -1,0 +1,110 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""LRNNet: a factorised encoder with stride 8, the SVN module, a two-layer classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lrn_ros.networks.blocks import FCB, Down, SSnbt, batch_norm
+from lrn_ros.networks.registry import register
+from lrn_ros.networks.svn import SVN
+
+BLOCKS = {"fcb": FCB, "ssnbt": SSnbt}
+DILATIONS = (1, 2, 5, 9, 2, 5, 9, 17)  # third stage; LEDNet's series behind one undilated block
+
+
+class LRNNet(nn.Module):
+    """LRNNet (section 3, Figure 1). 672,930 parameters with 19 classes, 681,122 with SVN.
+
+    Args:
+        num_classes: K.
+        block: "fcb" (LRNNet) or "ssnbt" (LEDNet's block, the paper's comparison).
+        svn: arguments of the SVN module, or None for model A.
+        dropout: Dropout2d rates inside the blocks of the three stages.
+        classifier_dropout: Dropout2d rate before the last convolution.
+        dw_act: a ReLU between depthwise and pointwise convolution of the FCB.
+    """
+
+    stride = 8
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        block: str = "fcb",
+        svn: dict[str, Any] | None = None,
+        dropout: Sequence[float] = (0.0, 0.0, 0.0),
+        classifier_dropout: float = 0.0,
+        dw_act: bool = False,
+    ) -> None:
+        super().__init__()
+        options = {"dw_act": dw_act} if block == "fcb" else {}
+
+        def stage(channels: int, dilations: Sequence[int], rate: float) -> list[nn.Module]:
+            return [BLOCKS[block](channels, d, rate, **options) for d in dilations]
+
+        self.encoder = nn.Sequential(
+            Down(3, 32),
+            *stage(32, (1, 1, 1), dropout[0]),
+            Down(32, 64),
+            *stage(64, (1, 1), dropout[1]),
+            Down(64, 128),
+            *stage(128, DILATIONS, dropout[2]),
+        )
+        self.svn = SVN(128, **svn) if svn is not None else None
+        self.classifier = nn.Sequential(
+            nn.Conv2d(128, 32, 3, padding=1, bias=False),
+            batch_norm(32),
+            nn.ReLU(),
+            nn.Dropout2d(classifier_dropout),
+            nn.Conv2d(32, num_classes, 1),
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        if self.svn is not None:
+            self.svn.reset_parameters()
+
+    def coarse(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) -> logits (B, K, h, w) at stride 8, h = ceil(ceil(ceil(H/2)/2)/2)."""
+        x = self.encoder(x)
+        if self.svn is not None:
+            x = self.svn(x)
+        return self.classifier(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) -> logits (B, K, H, W): bilinear x8 with half-pixel centres, cropped."""
+        logits = F.interpolate(self.coarse(x), scale_factor=self.stride, mode="bilinear")
+        return logits[:, :, : x.shape[2], : x.shape[3]]
+
+
+def lrnnet(*, num_classes: int, **options: Any) -> LRNNet:
+    """Build an LRNNet; `options` are those of the class."""
+    return LRNNet(num_classes, **options)
+
+
+# The rows of the paper's Tables 1 to 4, and three more that separate its claims.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "lrnnet_a": {},
+    "lrnnet_b": {"svn": {"grids": (8,)}},
+    "lrnnet_c": {"svn": {"grids": (8, 4)}},
+    "lrnnet_ms3": {"svn": {"grids": (8, 4, 2)}},
+    "lrnnet_ss16": {"svn": {"grids": (16,)}},
+    "lrnnet_ss4": {"svn": {"grids": (4,)}},
+    "lrnnet_max": {"svn": {"grids": (8,), "keys": "max"}},
+    "lrnnet_avg": {"svn": {"grids": (8,), "keys": "average"}},
+    "lrnnet_avgnorm": {"svn": {"grids": (8,), "iterations": 0}},
+    "lrnnet_nonlocal": {"svn": {"keys": "nonlocal"}},
+    "lrnnet_nonlocal_assoc": {"svn": {"keys": "nonlocal_assoc"}},
+    "lrnnet_nonlocal_softmax": {"svn": {"keys": "nonlocal_softmax"}},
+    "lrnnet_ssnbt": {"block": "ssnbt"},
+}
+for _name, _options in VARIANTS.items():
+    register(_name, **_options)(lrnnet)

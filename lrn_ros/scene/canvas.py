@@ -1,0 +1,196 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Draws polygons, textured panels and sprites into an image and its label map at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from lrn_ros.scene.camera import NEAR, Camera, clip_near
+
+SHIFT = 4  # fractional bits of the polygon corners
+THIN = 8  # pixels; a panel this narrow gets one colour
+Colour = Sequence[float]
+
+
+@dataclass(frozen=True)
+class Sprite:
+    """A picture with a cut-out shape, at full, half, quarter ... size.
+
+    levels: ((h, w, 3) uint8 RGB, (h, w) uint8 coverage) each half the one before.
+    """
+
+    levels: tuple[tuple[np.ndarray, np.ndarray], ...]
+    opaque: bool
+    mean: tuple[float, float, float]
+
+
+def make_sprite(rgb: np.ndarray, cover: np.ndarray | None = None) -> Sprite:
+    """Build the levels from (h, w, 3) uint8 RGB and (h, w) uint8 coverage (None: opaque)."""
+    if cover is None:
+        cover = np.full(rgb.shape[:2], 255, np.uint8)
+    levels, opaque = [(rgb, cover)], bool(cover.min() == 255)
+    while min(rgb.shape[:2]) >= 16:
+        size = (max(rgb.shape[1] // 2, 1), max(rgb.shape[0] // 2, 1))
+        rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+        cover = cv2.resize(cover, size, interpolation=cv2.INTER_AREA)
+        levels.append((rgb, cover))
+    r, g, b = (float(c) for c in rgb.mean(axis=(0, 1)))
+    return Sprite(tuple(levels), opaque, (r, g, b))
+
+
+@dataclass(frozen=True)
+class Air:
+    """Haze colour (RGB, 0 to 255) and the distance in metres at which 63 % of light is haze."""
+
+    colour: tuple[float, float, float]
+    distance: float
+
+    @property
+    def grey(self) -> float:
+        """Mean of the haze colour."""
+        return sum(self.colour) / 3
+
+    def amount(self, depth: float) -> float:
+        """Share of haze at a depth in metres."""
+        return 1.0 - math.exp(-max(depth, 0.0) / self.distance)
+
+    def through(self, colour: Colour, depth: float) -> tuple[float, float, float]:
+        """What a colour looks like from a depth in metres away."""
+        a = self.amount(depth)
+        b, (red, green, blue) = 1.0 - a, self.colour
+        return b * colour[0] + a * red, b * colour[1] + a * green, b * colour[2] + a * blue
+
+
+class Canvas:
+    """image: (H, W, 3) uint8 RGB; labels: (H, W) uint8; both drawn far to near."""
+
+    def __init__(self, camera: Camera, air: Air) -> None:
+        self.camera = camera
+        self.air = air
+        self.image = np.empty((camera.height, camera.width, 3), np.uint8)
+        self.labels = np.empty((camera.height, camera.width), np.uint8)
+
+    def fill(self, pixels: np.ndarray, colour: Colour, label: int | None) -> None:
+        """Fill a convex polygon given in pixels (N, 2); label None leaves the labels alone."""
+        corners = (pixels * (1 << SHIFT)).round().astype(np.int32)
+        cv2.fillConvexPoly(self.image, corners, colour, cv2.LINE_AA, SHIFT)
+        if label is not None:
+            cv2.fillConvexPoly(self.labels, corners, label, cv2.LINE_8, SHIFT)
+
+    def polygon(self, points: np.ndarray, colour: Colour, label: int | None) -> None:
+        """Fill a convex polygon given in world metres (N, 3), seen through the haze."""
+        view = clip_near(self.camera.view(points))
+        if len(view) >= 3:
+            colour = self.air.through(colour, float(view[:, 2].mean()))
+            self.fill(self.camera.pixels(view), colour, label)
+
+    def panel(self, sprite: Sprite, quad: np.ndarray, label: int, light: float = 1.0) -> None:
+        """Stretch a sprite over a standing rectangle: quad (4, 3) metres, bottom left first,
+        anticlockwise as seen; the label covers the whole rectangle, gaps included."""
+        view = self.camera.view(quad)
+        a, b = float(view[0, 2]), float(view[1, 2])
+        limit = 2 * NEAR
+        if max(a, b) <= limit:
+            return
+        left, right = 0.0, 1.0  # the part of the panel in front of the near plane
+        if min(a, b) < limit:
+            cut = (limit - a) / (b - a)
+            left, right = (cut, 1.0) if a < b else (0.0, cut)
+            bottom, top = view[1] - view[0], view[2] - view[3]
+            view = np.stack([view[0] + left * bottom, view[0] + right * bottom,
+                             view[3] + right * top, view[3] + left * top])  # fmt: skip
+        if view[:, 2].min() < NEAR:
+            return
+        pixels = self.camera.pixels(view)
+        box = self._box(*pixels.min(axis=0), *pixels.max(axis=0))
+        if box is None:
+            return
+        x0, y0, x1, y1 = box
+        if min(x1 - x0, y1 - y0) <= THIN:
+            colour = self.air.through([light * c for c in sprite.mean], 0.5 * (a + b))
+            self.fill(pixels, colour, label)
+            return
+        rgb, cover = self._level(sprite, float(pixels[:, 1].max() - pixels[:, 1].min()))
+        h, w = cover.shape
+        source = np.array([[left * w, h], [right * w, h], [right * w, 0], [left * w, 0]]) - 0.5
+        target = pixels - (x0, y0)
+        warp = cv2.getPerspectiveTransform(source.astype(np.float32), target.astype(np.float32))
+        size = (x1 - x0, y1 - y0)
+        patch = cv2.warpPerspective(rgb, warp, size, borderMode=cv2.BORDER_REPLICATE)
+        patch = self._lit(patch, light, 0.5 * (a + b))
+        corners = (target * (1 << SHIFT)).round().astype(np.int32)
+        mask = cv2.fillConvexPoly(np.zeros((size[1], size[0]), np.uint8), corners, 1,
+                                  cv2.LINE_8, SHIFT)  # fmt: skip
+        image = self.image[y0:y1, x0:x1]
+        if not sprite.opaque:
+            alpha = cv2.warpPerspective(cover, warp, size, borderMode=cv2.BORDER_REPLICATE)
+            alpha = cv2.merge([alpha, alpha, alpha])
+            patch = cv2.add(cv2.multiply(patch, alpha, scale=1 / 255),
+                            cv2.multiply(image, cv2.bitwise_not(alpha), scale=1 / 255))  # fmt: skip
+        cv2.copyTo(patch, mask, image)
+        np.copyto(self.labels[y0:y1, x0:x1], np.uint8(label), where=mask.view(bool))
+
+    def board(
+        self, sprite: Sprite, foot: tuple[float, float, float], size: tuple[float, float],
+        label: int, light: float = 1.0, mirror: bool = False,
+    ) -> None:  # fmt: skip
+        """Stand a sprite, facing the camera, on a foot point (x, y, z): size width, height metres."""
+        u, v, depth = self.camera.point(*foot)
+        if depth < 2 * NEAR:
+            return
+        scale = self.camera.focal / depth
+        wide, tall = size[0] * scale, size[1] * scale
+        box = self._box(u - wide / 2, v - tall, u + wide / 2, v)
+        if box is None or tall < 1.5:
+            return
+        x0, y0, x1, y1 = box
+        rgb, cover = self._level(sprite, tall)
+        h, w = cover.shape
+        ax, ay = wide / w, tall / h
+        sign = -1 if mirror else 1
+        warp = np.array([[sign * ax, 0, u - sign * (wide - ax) / 2 - x0],
+                         [0, ay, v - tall - y0 + ay / 2]])  # fmt: skip
+        area = (x1 - x0, y1 - y0)
+        patch = cv2.warpAffine(rgb, warp, area, borderMode=cv2.BORDER_REPLICATE)
+        patch = self._lit(patch, light, depth)
+        mask = cv2.threshold(cv2.warpAffine(cover, warp, area), 120, 1, cv2.THRESH_BINARY)[1]
+        cv2.copyTo(patch, mask, self.image[y0:y1, x0:x1])
+        np.copyto(self.labels[y0:y1, x0:x1], np.uint8(label), where=mask.view(bool))
+
+    def cutout(
+        self, foot: tuple[float, float, float],
+        shapes: Sequence[tuple[Sequence[tuple[float, float]], Colour]], label: int,
+    ) -> None:  # fmt: skip
+        """Stand flat convex shapes, facing the camera, on a foot point: corners (right, up) metres."""
+        u, v, depth = self.camera.point(*foot)
+        if depth < 2 * NEAR:
+            return
+        scale = self.camera.focal / depth
+        for corners, colour in shapes:
+            pixels = np.array([(u + x * scale, v - y * scale) for x, y in corners])
+            self.fill(pixels, self.air.through(colour, depth), label)
+
+    def _box(
+        self, left: float, top: float, right: float, bottom: float
+    ) -> tuple[int, int, int, int] | None:
+        """The part of the image a shape may touch as x0, y0, x1, y1, or None when it is outside."""
+        x0, y0 = max(math.floor(left), 0), max(math.floor(top), 0)
+        x1 = min(math.ceil(right) + 1, self.camera.width)
+        y1 = min(math.ceil(bottom) + 1, self.camera.height)
+        return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
+
+    @staticmethod
+    def _level(sprite: Sprite, tall: float) -> tuple[np.ndarray, np.ndarray]:
+        """The smallest level that is still at least about as tall as it will be drawn."""
+        ratio = len(sprite.levels[0][1]) / max(tall, 1.0)
+        return sprite.levels[min(max(round(math.log2(max(ratio, 1.0))), 0), len(sprite.levels) - 1)]
+
+    def _lit(self, patch: np.ndarray, light: float, depth: float) -> np.ndarray:
+        a = self.air.amount(depth)
+        return cv2.convertScaleAbs(patch, alpha=(1 - a) * light, beta=a * self.air.grey)
