@@ -15,7 +15,7 @@ NEAR = 0.4  # metres; nothing closer than this is drawn
 
 @dataclass(frozen=True)
 class Camera:
-    """Position in metres, yaw (right positive) and pitch (up positive) in radians, focal in pixels."""
+    """Position in metres; yaw (right) and pitch (up) in radians; focal, height, width in pixels."""
 
     x: float
     y: float

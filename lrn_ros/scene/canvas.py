@@ -22,26 +22,22 @@ Colour = Sequence[float]
 class Sprite:
     """A picture with a cut-out shape, at full, half, quarter ... size.
 
-    levels: ((h, w, 3) uint8 RGB, (h, w) uint8 coverage) each half the one before.
+    levels: (h, w, 4) uint8 RGB and coverage, or (h, w, 3) when opaque; each half the one before.
     """
 
-    levels: tuple[tuple[np.ndarray, np.ndarray], ...]
+    levels: tuple[np.ndarray, ...]
     opaque: bool
     mean: tuple[float, float, float]
 
 
 def make_sprite(rgb: np.ndarray, cover: np.ndarray | None = None) -> Sprite:
     """Build the levels from (h, w, 3) uint8 RGB and (h, w) uint8 coverage (None: opaque)."""
-    if cover is None:
-        cover = np.full(rgb.shape[:2], 255, np.uint8)
-    levels, opaque = [(rgb, cover)], bool(cover.min() == 255)
-    while min(rgb.shape[:2]) >= 16:
-        size = (max(rgb.shape[1] // 2, 1), max(rgb.shape[0] // 2, 1))
-        rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-        cover = cv2.resize(cover, size, interpolation=cv2.INTER_AREA)
-        levels.append((rgb, cover))
+    levels = [rgb if cover is None else cv2.merge([*cv2.split(rgb), cover])]
+    while min(levels[-1].shape[:2]) >= 16:
+        h, w = levels[-1].shape[:2]
+        levels.append(cv2.resize(levels[-1], (w // 2, h // 2), interpolation=cv2.INTER_AREA))
     r, g, b = (float(c) for c in rgb.mean(axis=(0, 1)))
-    return Sprite(tuple(levels), opaque, (r, g, b))
+    return Sprite(tuple(levels), cover is None, (r, g, b))
 
 
 @dataclass(frozen=True)
@@ -65,6 +61,10 @@ class Air:
         a = self.amount(depth)
         b, (red, green, blue) = 1.0 - a, self.colour
         return b * colour[0] + a * red, b * colour[1] + a * green, b * colour[2] + a * blue
+
+
+def _split(patch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return cv2.cvtColor(patch, cv2.COLOR_RGBA2RGB), cv2.extractChannel(patch, 3)
 
 
 class Canvas:
@@ -91,10 +91,13 @@ class Canvas:
             self.fill(self.camera.pixels(view), colour, label)
 
     def panel(self, sprite: Sprite, quad: np.ndarray, label: int, light: float = 1.0) -> None:
-        """Stretch a sprite over a standing rectangle: quad (4, 3) metres, bottom left first,
-        anticlockwise as seen; the label covers the whole rectangle, gaps included."""
+        """Stretch a sprite over a standing rectangle.
+
+        quad: (4, 3) metres, bottom left first, anticlockwise as seen. The label covers the whole
+        rectangle: what shows dimly through the gaps of a fence counts as fence.
+        """
         view = self.camera.view(quad)
-        a, b = float(view[0, 2]), float(view[1, 2])
+        a, b = (float(d) for d in np.minimum(view[:2, 2], view[:1:-1, 2]))  # depth of either end
         limit = 2 * NEAR
         if max(a, b) <= limit:
             return
@@ -116,31 +119,33 @@ class Canvas:
             colour = self.air.through([light * c for c in sprite.mean], 0.5 * (a + b))
             self.fill(pixels, colour, label)
             return
-        rgb, cover = self._level(sprite, float(pixels[:, 1].max() - pixels[:, 1].min()))
-        h, w = cover.shape
+        texture = self._level(sprite, float(pixels[:, 1].max() - pixels[:, 1].min()))
+        h, w = texture.shape[:2]
         source = np.array([[left * w, h], [right * w, h], [right * w, 0], [left * w, 0]]) - 0.5
         target = pixels - (x0, y0)
         warp = cv2.getPerspectiveTransform(source.astype(np.float32), target.astype(np.float32))
         size = (x1 - x0, y1 - y0)
-        patch = cv2.warpPerspective(rgb, warp, size, borderMode=cv2.BORDER_REPLICATE)
+        if sprite.opaque:
+            patch = cv2.warpPerspective(texture, warp, size, borderMode=cv2.BORDER_REPLICATE)
+        else:
+            patch, alpha = _split(cv2.warpPerspective(texture, warp, size))
         patch = self._lit(patch, light, 0.5 * (a + b))
         corners = (target * (1 << SHIFT)).round().astype(np.int32)
         mask = cv2.fillConvexPoly(np.zeros((size[1], size[0]), np.uint8), corners, 1,
                                   cv2.LINE_8, SHIFT)  # fmt: skip
         image = self.image[y0:y1, x0:x1]
         if not sprite.opaque:
-            alpha = cv2.warpPerspective(cover, warp, size, borderMode=cv2.BORDER_REPLICATE)
             alpha = cv2.merge([alpha, alpha, alpha])
             patch = cv2.add(cv2.multiply(patch, alpha, scale=1 / 255),
                             cv2.multiply(image, cv2.bitwise_not(alpha), scale=1 / 255))  # fmt: skip
         cv2.copyTo(patch, mask, image)
-        np.copyto(self.labels[y0:y1, x0:x1], np.uint8(label), where=mask.view(bool))
+        cv2.fillConvexPoly(self.labels[y0:y1, x0:x1], corners, label, cv2.LINE_8, SHIFT)
 
     def board(
         self, sprite: Sprite, foot: tuple[float, float, float], size: tuple[float, float],
         label: int, light: float = 1.0, mirror: bool = False,
     ) -> None:  # fmt: skip
-        """Stand a sprite, facing the camera, on a foot point (x, y, z): size width, height metres."""
+        """Stand a sprite of size (width, height) metres, facing the camera, on a point."""
         u, v, depth = self.camera.point(*foot)
         if depth < 2 * NEAR:
             return
@@ -150,16 +155,16 @@ class Canvas:
         if box is None or tall < 1.5:
             return
         x0, y0, x1, y1 = box
-        rgb, cover = self._level(sprite, tall)
-        h, w = cover.shape
+        texture = self._level(sprite, tall)
+        h, w = texture.shape[:2]
         ax, ay = wide / w, tall / h
         sign = -1 if mirror else 1
         warp = np.array([[sign * ax, 0, u - sign * (wide - ax) / 2 - x0],
                          [0, ay, v - tall - y0 + ay / 2]])  # fmt: skip
         area = (x1 - x0, y1 - y0)
-        patch = cv2.warpAffine(rgb, warp, area, borderMode=cv2.BORDER_REPLICATE)
+        patch, cover = _split(cv2.warpAffine(texture, warp, area))
         patch = self._lit(patch, light, depth)
-        mask = cv2.threshold(cv2.warpAffine(cover, warp, area), 120, 1, cv2.THRESH_BINARY)[1]
+        mask = cv2.threshold(cover, 120, 1, cv2.THRESH_BINARY)[1]
         cv2.copyTo(patch, mask, self.image[y0:y1, x0:x1])
         np.copyto(self.labels[y0:y1, x0:x1], np.uint8(label), where=mask.view(bool))
 
@@ -167,7 +172,7 @@ class Canvas:
         self, foot: tuple[float, float, float],
         shapes: Sequence[tuple[Sequence[tuple[float, float]], Colour]], label: int,
     ) -> None:  # fmt: skip
-        """Stand flat convex shapes, facing the camera, on a foot point: corners (right, up) metres."""
+        """Stand flat convex shapes, facing the camera, on a point: corners (right, up) metres."""
         u, v, depth = self.camera.point(*foot)
         if depth < 2 * NEAR:
             return
@@ -186,9 +191,9 @@ class Canvas:
         return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
 
     @staticmethod
-    def _level(sprite: Sprite, tall: float) -> tuple[np.ndarray, np.ndarray]:
+    def _level(sprite: Sprite, tall: float) -> np.ndarray:
         """The smallest level that is still at least about as tall as it will be drawn."""
-        ratio = len(sprite.levels[0][1]) / max(tall, 1.0)
+        ratio = len(sprite.levels[0]) / max(tall, 1.0)
         return sprite.levels[min(max(round(math.log2(max(ratio, 1.0))), 0), len(sprite.levels) - 1)]
 
     def _lit(self, patch: np.ndarray, light: float, depth: float) -> np.ndarray:

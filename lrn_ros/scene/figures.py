@@ -114,7 +114,8 @@ def walker(look: Look, view: str, phase: int, still: bool = False) -> Sprite:
             foot = (knee[0] + 0.44 * math.sin(a - bend), knee[1] - 0.42 * math.cos(a - bend))
             s.limb([(0, hip), knee, foot], 0.13, colour)
             s.limb([foot, (foot[0] + 0.13, foot[1] - 0.01)], 0.08, shoe)
-        s.limb([(0, shoulder - 0.04), (-0.2 * swing, 1.12), (-0.3 * swing + 0.08, 0.9)], 0.09, sleeve)
+        hand = (0.08 - 0.3 * swing, 0.9)
+        s.limb([(0, shoulder - 0.04), (-0.2 * swing, 1.12), hand], 0.09, sleeve)
         body = [(-0.12, shoulder), (0.1, shoulder), (0.14, 1.15), (0.12, hip - 0.06),
                 (-0.13, hip - 0.06)]  # fmt: skip
         if look.long_coat:
@@ -154,10 +155,10 @@ def cyclist(look: Look, view: str, phase: int) -> Sprite:
         s.oval((0, 0.34), (0.035, 0.34), tyre)
         s.limb([(0, 0.5), (0, 0.95)], 0.05, iron)
         for way in (-1, 1):
-            pedal = 0.3 + 0.16 * way * math.sin(turn)
-            s.limb([(0.1 * way, 0.95), (0.17 * way, pedal + 0.42), (0.12 * way, pedal)], 0.13,
+            low = 0.3 + 0.16 * way * math.sin(turn)
+            s.limb([(0.1 * way, 0.95), (0.17 * way, low + 0.42), (0.12 * way, low)], 0.13,
                    look.trousers)  # fmt: skip
-            s.limb([(0.12 * way, pedal), (0.13 * way, pedal - 0.03)], 0.09, tyre)
+            s.limb([(0.12 * way, low), (0.13 * way, low - 0.03)], 0.09, tyre)
             s.limb([(0.2 * way, 1.4), (0.31 * way, 1.2), (0.27 * way, 1.03)], 0.09, sleeve)
         s.limb([(-0.29, 1.02), (0.29, 1.02)], 0.03, iron)
         s.shape([(-0.22, 1.38), (0, 1.5), (0.22, 1.38), (0.18, 0.92), (-0.18, 0.92)], look.coat)
@@ -215,8 +216,9 @@ def tree(rng: np.random.Generator) -> Sprite:
     rgb = np.zeros((h, w, 3), np.float32) + bark * (0.7 + 0.5 * cloudy(rng, h, w, 20)[..., None])
     cover = np.zeros((h, w), np.uint8)
     lean = rng.uniform(-8, 8)
-    cv2.fillConvexPoly(cover, np.array([[w // 2 - 9, h], [w // 2 + 9, h], [int(w / 2 + 6 + lean), 140],
-                                        [int(w / 2 - 6 + lean), 140]]), 255)  # fmt: skip
+    fork = int(w / 2 + lean)
+    trunk = np.array([[w // 2 - 9, h], [w // 2 + 9, h], [fork + 6, 140], [fork - 6, 140]])
+    cv2.fillConvexPoly(cover, trunk, 255)
     for _ in range(5):
         end = (int(w / 2 + rng.uniform(-60, 60)), int(rng.uniform(80, 150)))
         cv2.line(cover, (int(w / 2 + lean), int(rng.uniform(160, 200))), end, 255, 5)
@@ -255,6 +257,7 @@ def sign(kind: int) -> Sprite:
         s.oval((0.02, 0.66), (0.16, 0.13), white, 0.1)
     else:
         s.shape([(-0.25, 0.0), (0.25, 0.0), (0.25, 1.5), (-0.25, 1.5)], black)
-        for y, colour in ((1.22, (96.0, 22.0, 22.0)), (0.76, (80.0, 56.0, 20.0)), (0.3, (60.0, 220.0, 150.0))):
-            s.oval((0, y), (0.18, 0.18), colour)
+        s.oval((0, 1.22), (0.18, 0.18), (96.0, 22.0, 22.0))
+        s.oval((0, 0.76), (0.18, 0.18), (80.0, 56.0, 20.0))
+        s.oval((0, 0.3), (0.18, 0.18), (60.0, 220.0, 150.0))
     return s.sprite()

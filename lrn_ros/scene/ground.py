@@ -21,6 +21,7 @@ GRAIN = 26  # texture pixels a metre
 GRAIN_AHEAD, GRAIN_PERIOD, GRAIN_WIDE = 40, 16, 48  # metres
 DASH, GAP = 4.0, 5.0  # metres of centre line
 KERB = 0.1  # metres
+PRIMES = (3.1, 7.7, 5.3, 1.9)  # scatter the repairs of the road
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Street:
         return self.half + self.pavement
 
     def middle(self, z: np.ndarray) -> np.ndarray:
-        """x of the road's middle at each z (N,), metres."""
+        """The road's middle, x in metres, at each z (N,)."""
         return sum((a * np.sin(k * z + p) for a, k, p in self.bends), start=np.zeros(len(z)))
 
     def spot(self, z: float, offset: float) -> tuple[float, float, float]:
@@ -128,7 +129,7 @@ class Ground:
         z, half = canvas.camera.z, self.street.half
         patches, covers = [], []
         for k in range(math.floor(z / 14) - 1, math.floor(z / 14) + 5):
-            a, b, c, d = (math.modf(math.sin(k * q + self.phase) * 9999)[0] for q in (3.1, 7.7, 5.3, 1.9))
+            a, b, c, d = (math.modf(9999 * math.sin(k * q + self.phase))[0] for q in PRIMES)
             x = a * (half - 1.6)
             patches.append((14 * (k + abs(b)), 1 + 5 * abs(c), x, x + 0.5 + 0.9 * abs(d)))
             covers.append((14 * (k + abs(d)), 0.6, b * (half - 1), b * (half - 1) + 0.6))
@@ -178,25 +179,32 @@ class Ground:
         """Multiply the ground by grain and shadow, then let the haze in."""
         camera, image = canvas.camera, canvas.image
         shade = np.full((camera.height - top, camera.width), 255, np.uint8)
+        views = camera.view(np.concatenate([np.zeros((0, 3)), *(s for s, _ in shadows)]))
+        start = 0
         for world, strength in shadows:
-            view = clip_near(camera.view(world))
+            view = clip_near(views[start : start + len(world)])
+            start += len(world)
             if len(view) >= 3:
                 pixels = camera.pixels(view) - (0, top)
                 corners = (pixels * (1 << SHIFT)).round().astype(np.int32)
-                cv2.fillPoly(shade, [corners], 255 * (1 - strength), cv2.LINE_8, SHIFT)
+                cv2.fillConvexPoly(shade, corners, 255 * (1 - strength), cv2.LINE_8, SHIFT)
         size = 2 * (camera.height // 128) + 1
-        shade = cv2.blur(shade, (size, size))
-        shade = cv2.multiply(shade, self._grain(camera, top), scale=1 / 255)
-        shade = cv2.merge([shade, shade, shade])
-        cv2.multiply(image[top:], shade, image[top:], scale=1 / 128)
+        soft = np.asarray(cv2.blur(shade, (size, size)))
+        shade = np.asarray(cv2.multiply(soft, self._grain(camera, top), scale=1 / 255))
         rows = np.arange(top, camera.height)
         depth = camera.y * camera.focal / np.maximum(rows - camera.horizon, 0.5)
         haze = 1 - np.exp(-depth / self.weather.air.distance)
-        much = int((haze > 0.07).sum())
+        much = int((haze > 0.05).sum())
+        wide = (1, camera.width)
+        clear = np.tile((255 * (1 - haze[:much, None])).astype(np.uint8), wide)
+        milk = (haze[:much, None, None] * self.weather.air.colour).astype(np.uint8)
         if much:
-            a = haze[:much, None, None].astype(np.float32)
+            shade[:much] = cv2.multiply(shade[:much], clear, scale=1 / 255)
+        three = cv2.merge([shade, shade, shade])
+        cv2.multiply(image[top:], three, image[top:], scale=1 / 128)
+        if much:
             part = image[top : top + much]
-            part[:] = part * (1 - a) + a * np.array(self.weather.air.colour, np.float32)
+            cv2.add(part, np.tile(milk, (*wide, 1)), part)
 
     def _grain(self, camera: Camera, top: int) -> np.ndarray:
         """(H - top, W) uint8: the grain texture laid on the ground as the camera sees it."""

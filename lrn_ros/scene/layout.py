@@ -160,10 +160,10 @@ def _street_side(
     kerb, middle = side * half_road, start + BLOCK / 2
     found: list[Tree | Panel | Post | Parked] = []
     if rng.random() < 0.75:
-        found.append(Post(start + 2.0, kerb + side * 0.5, "lamp", 0))
-    for z in (5.5, 18.5):
+        found.append(Post(start, kerb + side * 0.75, "lamp", 0))
+    for z in (6.0, 18.0):
         if rng.random() < 0.45:
-            found.append(Post(start + z, kerb + side * 0.45, "sign", int(rng.integers(5))))
+            found.append(Post(start + z, kerb + side * 0.7, "sign", int(rng.integers(5))))
     if crossing:
         for z in (-2.6, 2.6):
             found.append(Post(middle + z, kerb + side * 0.45, "light", 5))
@@ -173,9 +173,9 @@ def _street_side(
     leafy, parking = rng.random() < 0.4, rng.random() < 0.6
     for z in (9.0, 15.0, 21.0):
         if leafy and rng.random() < 0.6:
-            found.append(_tree(rng, start + z, kerb + side * 0.8, 5.0, 7.5))
+            found.append(_tree(rng, start + z, kerb + side * 0.9, 5.0, 7.5))
         elif rng.random() < 0.3:
-            found.append(Post(start + z, kerb + side * 0.4, "bollard", 0))
+            found.append(Post(start + z - 3, kerb + side * 0.4, "bollard", 0))
     for z in (3.0, 9.0, 15.0, 21.0):
         if parking and rng.random() < 0.65:
             model = MODELS[rng.integers(len(MODELS) - 1)]
@@ -184,5 +184,3 @@ def _street_side(
             place = start + z + rng.uniform(-0.4, 0.4)
             found.append(Parked(place, kerb - side * 0.35, model, paint, back))
     return found
-
-

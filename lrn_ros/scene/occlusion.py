@@ -31,10 +31,11 @@ class Skyline:
         np.minimum(part, line, out=part)
 
     def hides(self, corners: list[Point]) -> bool:
-        """Whether the box around these corners' images is covered, or outside, to a pixel."""
+        """Whether the box around these corners is covered (to a pixel), or out of the view."""
         seen = [self.camera.point(*p) for p in corners]
-        if min(s[2] for s in seen) < 2 * NEAR:
-            return False
+        depths = [s[2] for s in seen]
+        if min(depths) < 2 * NEAR:
+            return max(depths) < 2 * NEAR
         us = [s[0] for s in seen]
         first, last = max(math.ceil(min(us)), 0), min(math.floor(max(us)) + 1, self.camera.width)
         if first >= last:

@@ -17,6 +17,7 @@ from lrn_ros.scene.sky import Weather
 
 BUILDING, POLE, TREE, SIGN, FENCE = 1, 2, 5, 6, 7
 PLAIN = 50.0  # metres; blank walls further away have no texture
+GARDENS = 120.0  # metres; what stands between houses further away is left out
 DEEP = 8.0  # metres from the front of a house to its back
 SIGN_SIZE = ((0.75, 0.75), (0.85, 0.85), (0.75, 0.75), (1.3, 1.3), (0.7, 0.95), (0.36, 1.08))
 POSTS = {  # height and half the width in metres, colour
@@ -44,6 +45,8 @@ def draw_back(stage: Stage, blocks: dict[tuple[int, int], Block]) -> None:
     things.sort(key=lambda pair: _order(pair[1]))
     skyline, shown = Skyline(stage.canvas.camera), []
     for side, thing in things:
+        if not isinstance(thing, Building) and _order(thing) > stage.canvas.camera.z + GARDENS:
+            continue
         if skyline.hides(_extent(stage.street, side, thing)):
             continue
         bare = False  # whether the end wall shows
@@ -114,17 +117,17 @@ def _draw_building(stage: Stage, house: Building, side: int, bare: bool) -> None
         if z < eye.z + PLAIN:
             canvas.panel(house.blank, end, BUILDING, 0.92 * shade)
         else:
-            canvas.polygon(end, house.wall * 0.9 * shade, BUILDING)
+            canvas.polygon(end, [0.9 * shade * c for c in house.wall], BUILDING)
     if house.ridge:
         far_x, _, _ = street.spot(house.z1, side * (street.edge + house.setback))
         if z > eye.z:
             gable = np.array([(x, high, z), (ridge_x, house.ridge, z), (back, high, z)])
-            canvas.polygon(gable, house.wall * 0.9 * shade, BUILDING)
+            canvas.polygon(gable, [0.9 * shade * c for c in house.wall], BUILDING)
         at, top = z + house.chimney * (house.z1 - z), house.ridge + 1.2
         if at > eye.z:
             left, right, low = ridge_x - 0.5, ridge_x + 0.5, house.ridge - 1
             stack = np.array([(left, low, at), (right, low, at), (right, top, at), (left, top, at)])
-            canvas.polygon(stack, house.wall * 0.75 * shade, BUILDING)
+            canvas.polygon(stack, [0.75 * shade * c for c in house.wall], BUILDING)
         rise = (house.ridge - high) / (DEEP / 2)
         if eye.y > high - abs(x - eye.x) * rise:
             slope = np.array([(x, high, z), (far_x, high, house.z1),

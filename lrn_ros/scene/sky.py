@@ -54,7 +54,7 @@ class Panorama:
         self.camera = camera
         focal = camera.focal
         h, w = camera.height + 2, math.ceil(camera.width + 2 * SWING * focal)
-        far = (max(h / focal, w / focal, 1.0))
+        far = max(h / focal, w / focal, 1.0)
         n = 512  # the clouds are drawn on a square of far x far focal lengths
         cloud = cloudy(rng, n // 2, n, 5)
         rise = np.linspace(1, 0, n // 2, dtype=np.float32)[:, None, None] ** 0.7
@@ -77,11 +77,11 @@ class Panorama:
             tree = rng.random() < 0.55
             wide, tall = rng.uniform(0.02, 0.07), rng.uniform(0.012, 0.034)
             base = np.array([92, 104, 80] if tree else [150, 142, 134]) * rng.uniform(0.8, 1.1)
-            colour = weather.air.through(base, 0.62 * weather.air.distance)
+            colour = weather.air.through(base.tolist(), 0.62 * weather.air.distance)
             if tree:
                 steps = np.linspace(0, math.pi, 9)
-                outline = [(at + wide * (0.5 - 0.75 * math.cos(a)), tall * (0.35 + 0.65 * math.sin(a)))
-                           for a in steps]  # fmt: skip
+                across, up = 0.5 - 0.75 * np.cos(steps), 0.35 + 0.65 * np.sin(steps)
+                outline = list(zip(at + wide * across, tall * up, strict=True))
                 outline = [(outline[0][0], 0.0), *outline, (outline[-1][0], 0.0)]
             else:
                 outline = [(at, 0), (at, tall), (at + wide / 2, tall * 1.25), (at + wide, tall),
@@ -100,6 +100,5 @@ class Panorama:
         y = h - 1 - camera.horizon
         shift = np.array([[1, 0, -x], [0, 1, -y]])
         size = (camera.width, rows)
-        cv2.warpAffine(self.image, shift, size, image[:rows], borderMode=cv2.BORDER_REPLICATE)
-        cv2.warpAffine(self.labels, shift, size, labels[:rows], cv2.INTER_NEAREST,
-                       borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
+        cv2.warpAffine(self.image, shift, size, image[:rows])
+        cv2.warpAffine(self.labels, shift, size, labels[:rows], cv2.INTER_NEAREST)

@@ -26,7 +26,17 @@ from lrn_ros.scene.figures import (
     walker,
 )
 from lrn_ros.scene.ground import Ground, Street
-from lrn_ros.scene.layout import BLOCK, Block, Panel, Parked, Post, Tree, hashed, make_block, make_kit
+from lrn_ros.scene.layout import (
+    BLOCK,
+    Block,
+    Panel,
+    Parked,
+    Post,
+    Tree,
+    hashed,
+    make_block,
+    make_kit,
+)
 from lrn_ros.scene.roadside import Stage, draw_back, draw_panel, draw_post, draw_tree
 from lrn_ros.scene.shadows import find_shadows
 from lrn_ros.scene.sky import Panorama, make_weather
@@ -60,7 +70,7 @@ class StreetScene:
         rng = hashed(seed, 1)
         self._drive = -1 if rng.random() < 0.7 else 1
         self._street = Street(
-            rng.uniform(4.4, 4.7), rng.uniform(2.4, 3.4),
+            rng.uniform(4.4, 4.7), rng.uniform(2.8, 3.6),
             ((rng.uniform(1, 5), 2 * math.pi / rng.uniform(330, 460), rng.uniform(0, 6)),
              (rng.uniform(0, 1), 2 * math.pi / rng.uniform(150, 210), rng.uniform(0, 6))),
         )  # fmt: skip
@@ -120,9 +130,7 @@ class StreetScene:
             self._blocks[key] = make_block(self.seed, number, side, street.half, street.pavement)
         return self._blocks[key]
 
-    def _movers(
-        self, t: float, z: float, blocks: dict[tuple[int, int], Block]
-    ) -> Iterator[Mover]:
+    def _movers(self, t: float, z: float, blocks: dict[tuple[int, int], Block]) -> Iterator[Mover]:
         yield from in_lanes(self.seed, self._lanes, t, z)
         yield from car_ahead(self.seed, self._drive, t, z)
         for (number, side), block in blocks.items():
@@ -137,6 +145,7 @@ class StreetScene:
         """What stands or moves on road and pavement, far to near, the outer before the inner."""
         canvas = stage.canvas
         reach = canvas.camera.z + 130
+        things: list[tuple[float, int, Tree | Panel | Post | Parked | Mover]]
         things = [(self._depth(a), k, a) for k, a in enumerate(
             a for b in blocks.values() for a in b.along if self._depth(a) < reach)]  # fmt: skip
         things += [(self._depth(m), -1 - k, m) for k, m in enumerate(movers)]

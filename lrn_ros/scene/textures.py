@@ -34,7 +34,7 @@ def cloudy(rng: np.random.Generator, height: int, width: int, coarse: int) -> np
 
 def asphalt(rng: np.random.Generator, length: int, width: int, period: int) -> np.ndarray:
     """(length + period, width) uint8 grain around 128 that repeats every period rows."""
-    grain = rng.normal(0, 15, (period, width)) + 22 * (cloudy(rng, period, width, 9) - 0.5)
+    grain = rng.normal(0, 12, (period, width)) + 20 * (cloudy(rng, period, width, 9) - 0.5)
     streaks = cv2.GaussianBlur(rng.normal(0, 30, (1, width)).astype(np.float32), (61, 1), 12)
     spots = (rng.random((period, width)) > 0.996) * rng.uniform(-40, 40, (period, width))
     blend = np.clip(128 + grain + streaks + spots, 60, 196).astype(np.uint8)
@@ -52,12 +52,12 @@ def facade(rng: np.random.Generator, bays: int, floors: int) -> tuple[Sprite, Sp
     """A street front of bays x floors windows, its blank end wall, and the wall colour (3,)."""
     wall = np.array(WALLS[rng.integers(len(WALLS))], float) * rng.uniform(0.8, 1.1)
     h, w = floors * CELL, bays * CELL
-    x, y = (int(n) for n in rng.integers(0, 400, 2))
-    tone = _brick()[y : y + h, x : x + w].copy()
+    left, top = (int(n) for n in rng.integers(0, 400, 2))
+    tone = _brick()[top : top + h, left : left + w].copy()
     tone[::5] *= 0.9  # courses of brick
     tone *= np.linspace(1.05, 0.9, h)[:, None]
     image = np.clip(wall * tone[..., None], 0, 255).astype(np.uint8)
-    blank = make_sprite(image[:: 2, : 2 * CELL : 2].copy())
+    blank = make_sprite(image[::2, : 2 * CELL : 2].copy())
     frame = (225, 222, 215) if rng.random() < 0.7 else (70, 66, 62)
     wide, tall, bars = rng.uniform(0.32, 0.62), rng.uniform(0.48, 0.66), int(rng.integers(0, 3))
     sill = np.clip(wall * 1.25 + 12, 0, 255)
@@ -96,7 +96,7 @@ def _window(
     image[y0:y1, x0:x1] = np.clip(glass * ramp, 0, 255)
     if rng.random() < 0.4:  # a blind or curtain
         drop = int((y1 - y0) * rng.uniform(0.2, 0.8))
-        image[y0 : y0 + drop, x0:x1] = np.clip(np.array([190, 184, 170]) * rng.uniform(0.6, 1), 0, 255)
+        image[y0 : y0 + drop, x0:x1] = np.array([190, 184, 170]) * rng.uniform(0.6, 1)
     for k in range(bars):
         x = x0 + (x1 - x0) * (k + 1) // (bars + 1)
         image[y0:y1, x - 1 : x + 1] = frame
@@ -113,8 +113,8 @@ def _shops(image: np.ndarray, rng: np.random.Generator, bays: int, h: int) -> No
         span = min(int(rng.integers(2, 4)), bays - bay)
         x0, x1 = bay * CELL, (bay + span) * CELL
         paint = np.array(SHOPS[rng.integers(len(SHOPS))], float)
-        cv2.rectangle(image, (x0, h - CELL + 4), (x1 - 3, h), paint * 0.8, -1)
-        cv2.rectangle(image, (x0, h - CELL + 4), (x1 - 3, h - CELL + 20), paint, -1)
+        cv2.rectangle(image, (x0, h - CELL + 4), (x1 - 3, h), (0.8 * paint).tolist(), -1)
+        cv2.rectangle(image, (x0, h - CELL + 4), (x1 - 3, h - CELL + 20), paint.tolist(), -1)
         for x in range(x0 + 24, x1 - 24, 7):
             if rng.random() < 0.8:
                 top = h - CELL + int(rng.integers(7, 11))

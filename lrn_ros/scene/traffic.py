@@ -13,7 +13,7 @@ from lrn_ros.scene.figures import PHASES
 from lrn_ros.scene.layout import hashed
 from lrn_ros.scene.vehicles import MODELS, PAINTS
 
-AHEAD = {"car": 130.0, "cyclist": 100.0, "walker": 80.0}  # metres; further away is left out
+AHEAD = {"car": 120.0, "cyclist": 90.0, "walker": 80.0}  # metres; further away is left out
 PACE = {"walker": 1.4, "cyclist": 2.8}  # metres a second across the road
 
 
@@ -51,7 +51,7 @@ def make_lanes(drive: int, half: float, pavement: float) -> tuple[Lane, ...]:
         Lane(3, "cyclist", -drive * (half - 1.75), -4.8, 24.0, 0.6),
     ]
     for s in (-1, 1):
-        for k, share in enumerate((0.35, 0.6, 0.85)):
+        for k, share in enumerate((0.45, 0.64, 0.85)):
             speed = (1.3, -1.15, 1.0)[k] * s
             number, offset = 5 + k + 3 * (s > 0), s * (half + share * pavement)
             lanes.append(Lane(number, "walker", offset, speed, 9.0, 0.5))

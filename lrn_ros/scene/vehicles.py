@@ -168,8 +168,9 @@ def _side(model: str, side: int, points: np.ndarray, profile: np.ndarray) -> lis
                       (x, waist - 0.2, 0.9 * z8)])  # fmt: skip
     under = np.array([(0.8 * x, 0.1, 0.75 * z0), (0.8 * x, low, 0.75 * z0),
                       (0.8 * x, low, 0.75 * z8), (0.8 * x, 0.1, 0.75 * z8)])  # fmt: skip
-    faces = [Face(under, normal, "tyre", True), body, Face(lower, normal, "shade", False),
-             Face(shine, normal, "shade", False), Face(sill, normal, "dark", False), cabin]  # fmt: skip
+    faces = [Face(under, normal, "tyre", True), body]
+    faces += [Face(lower, normal, "shade", False), Face(shine, normal, "shade", False)]
+    faces += [Face(sill, normal, "dark", False), cabin]
     base_rear, roof_rear, roof_front, base_front = cabin.points
     spans = {"van": [(0.72, 0.96)], "bus": [(k / 6 + 0.01, k / 6 + 0.155) for k in range(6)]}
     for a, b in spans.get(model, [(0.06, 0.47), (0.51, 0.94)]):
@@ -217,7 +218,7 @@ def draw_car(
     view = camera.view(mesh.points @ turn.T + place)
     near = depth < reach + NEAR
     pixels = view if near else camera.pixels(view)
-    small = 1.5 * scale < 9
+    small = 1.5 * scale < 16
     for k in np.flatnonzero(seen & mesh.outlines if small else seen).tolist():
         part = pixels[mesh.starts[k] : mesh.starts[k + 1]]
         if near:
