@@ -65,8 +65,9 @@ def singular_keys(
 ) -> Tensor:
     """Dominant left singular vectors of the regions of every grid, by power iteration.
 
-    Algorithm 1 with its normalisations removed is u = (A A^T)^T u0, so each region's Gram matrix
-    is formed once, on the finest grid, and summed for the coarser ones (the partitions nest).
+    The normalisations of Algorithm 1 only rescale, so its result is (A A^T)^T u0 at unit length:
+    each region's Gram matrix is formed once, on the finest grid, and summed for the coarser ones
+    (the partitions nest).
     Features are scaled first so that no intermediate leaves the range of half precision.
 
     Args:
@@ -97,7 +98,7 @@ def singular_keys(
         gram = gram / (energy + 1e-6)[..., None]
         for _ in range(iterations):
             u = (gram @ u[..., None])[..., 0]
-        u = u / (u.abs().amax(2, keepdim=True) + 1e-4)
+            u = u / (u.abs().amax(2, keepdim=True) + 1e-4)
         keys.append(u / (u.square().sum(2, keepdim=True) + 1e-6).sqrt())
     return torch.cat(keys, 1)
 

@@ -14,7 +14,7 @@ import numpy as np
 from lrn_ros.scene.camera import NEAR, Camera, clip_near
 
 SHIFT = 4  # fractional bits of the polygon corners
-THIN = 8  # pixels; a panel this narrow gets one colour
+THIN = 12  # pixels; a panel this narrow gets one colour
 Colour = Sequence[float]
 
 

@@ -178,6 +178,7 @@ class Ground:
     def _shade(self, canvas: Canvas, top: int, shadows: list[tuple[np.ndarray, float]]) -> None:
         """Multiply the ground by grain and shadow, then let the haze in."""
         camera, image = canvas.camera, canvas.image
+        shade: np.ndarray
         shade = np.full((camera.height - top, camera.width), 255, np.uint8)
         views = camera.view(np.concatenate([np.zeros((0, 3)), *(s for s, _ in shadows)]))
         start = 0

@@ -16,8 +16,8 @@ from lrn_ros.scene.occlusion import Point, Skyline
 from lrn_ros.scene.sky import Weather
 
 BUILDING, POLE, TREE, SIGN, FENCE = 1, 2, 5, 6, 7
-PLAIN = 50.0  # metres; blank walls further away have no texture
-GARDENS = 120.0  # metres; what stands between houses further away is left out
+PLAIN = 35.0  # metres; blank walls further away have no texture
+GARDENS = 100.0  # metres; what stands between houses further away is left out
 DEEP = 8.0  # metres from the front of a house to its back
 SIGN_SIZE = ((0.75, 0.75), (0.85, 0.85), (0.75, 0.75), (1.3, 1.3), (0.7, 0.95), (0.36, 1.08))
 POSTS = {  # height and half the width in metres, colour

@@ -1,0 +1,124 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""LRNNet against the paper's counts, and what every architecture must do."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lrn_ros.networks import architectures, build
+from lrn_ros.networks.blocks import FCB, SSnbt, channel_shuffle
+from lrn_ros.networks.counting import count
+
+WITH_SVN = [n for n in architectures() if n not in ("lrnnet_a", "lrnnet_ssnbt")]
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [("lrnnet_a", 672_930), ("lrnnet_ssnbt", 943_874), *((n, 681_122) for n in WITH_SVN)],
+)
+def test_parameters(name: str, parameters: int) -> None:
+    assert count(name).parameters == parameters
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("lrnnet_a", 672_666), ("lrnnet_c", 680_858)])
+def test_parameters_camvid(name: str, parameters: int) -> None:
+    assert count(name, num_classes=11).parameters == parameters
+
+
+# Conv GMAC / ptflops convention + literal core, per input size; the papers' tables and a re-count.
+GIGA = {
+    "lrnnet_a": [(2.709, 2.794), (8.219, 8.477), (7.345, 7.574), (14.448, 14.900), (32.508, 33.526)],
+    "lrnnet_c": [(2.731, 2.830), (8.287, 8.588), (7.405, 7.674), (14.566, 15.096), (32.774, 33.966)],
+    "lrnnet_ssnbt": [
+        (3.785, 3.861), (11.483, 11.715), (10.261, 10.468), (20.184, 20.592), (45.414, 46.333)
+    ],
+}  # fmt: skip
+SIZES = [(360, 480), (512, 1024), (375, 1242), (720, 1280), (1080, 1920)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", GIGA)
+def test_multiply_adds(name: str, size: tuple[int, int]) -> None:
+    counts = count(name, size=size)
+    expected = GIGA[name][SIZES.index(size)]
+    assert (round(counts.mac / 1e9, 3), round(counts.total / 1e9, 3)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "giga"),
+    [
+        ("lrnnet_b", 8.578), ("lrnnet_ms3", 8.591), ("lrnnet_ss16", 8.679), ("lrnnet_ss4", 8.553),
+        ("lrnnet_max", 8.577), ("lrnnet_avg", 8.577), ("lrnnet_nonlocal", 12.839),
+    ],
+)  # fmt: skip
+def test_multiply_adds_of_the_ablation(name: str, giga: float) -> None:
+    assert round(count(name).total / 1e9, 3) == giga
+
+
+@pytest.mark.parametrize("channels", [32, 64, 128])
+def test_block_parameters(channels: int) -> None:
+    def parameters(block: torch.nn.Module) -> int:
+        return sum(p.numel() for p in block.parameters())
+
+    assert parameters(FCB(channels, 2)) == 4 * channels**2 + 15 * channels
+    assert parameters(SSnbt(channels, 2)) == 6 * channels**2 + 4 * channels
+    assert parameters(SSnbt(channels, 2, bias=True)) == 6 * channels**2 + 8 * channels
+
+
+def test_channel_shuffle_interleaves_the_halves() -> None:
+    x = torch.arange(8.0).view(1, 8, 1, 1)
+    assert channel_shuffle(x).flatten().tolist() == [0, 4, 1, 5, 2, 6, 3, 7]
+
+
+@pytest.mark.parametrize("name", architectures())
+class TestEveryArchitecture:
+    def network(self, name: str) -> torch.nn.Module:
+        torch.manual_seed(0)
+        network = build(name, num_classes=11)
+        if getattr(network, "svn", None) is not None:
+            torch.nn.init.normal_(network.svn.conv2.weight, std=0.1)
+        return network.eval()
+
+    @pytest.mark.parametrize("size", [(64, 64), (65, 67), (72, 130), (91, 64)])
+    def test_any_size(self, name: str, size: tuple[int, int]) -> None:
+        network = self.network(name)
+        with torch.no_grad():
+            logits = network(torch.randn(2, 3, *size))
+            coarse = network.coarse(torch.randn(1, 3, *size))
+        assert logits.shape == (2, 11, *size)
+        assert torch.isfinite(logits).all()
+
+        def eighth(n: int) -> int:
+            return -(-(-(-(-(-n // 2)) // 2)) // 2)
+
+        assert coarse.shape == (1, 11, eighth(size[0]), eighth(size[1]))
+
+    def test_deterministic(self, name: str) -> None:
+        network, image = self.network(name), torch.randn(1, 3, 72, 96)
+        with torch.no_grad():
+            assert torch.equal(network(image), network(image))
+            assert torch.equal(network(image), self.network(name)(image))
+
+    def test_gradient_reaches_every_parameter(self, name: str) -> None:
+        network = self.network(name).train()
+        network(torch.randn(2, 3, 64, 64)).square().mean().backward()
+        for key, parameter in network.named_parameters():
+            assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), key
+            assert parameter.grad.abs().sum() > 0, key
+
+
+def test_model_c_starts_as_model_a() -> None:
+    torch.manual_seed(0)
+    c = build("lrnnet_c", num_classes=11).eval()
+    a = build("lrnnet_a", num_classes=11).eval()
+    a.load_state_dict({k: v for k, v in c.state_dict().items() if not k.startswith("svn.")})
+    image = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        assert torch.equal(a(image), c(image))
+
+
+def test_unknown_name_lists_the_known() -> None:
+    with pytest.raises(ValueError, match="known: lrnnet_a"):
+        build("lrnet", num_classes=11)
