@@ -61,7 +61,7 @@ class Resizer:
             x = self._rows @ x
         if self._cols is not None:
             x = x @ self._cols.T
-        x = x.round()[None]
+        x = (x + 0.5).floor()[None]  # OpenCV rounds halves up
         right, below = self._pad
         return F.pad(x, (0, right, 0, below), mode="replicate") if right or below else x
 

@@ -1,0 +1,233 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Segmenter and the torch backend against the plain network, OpenCV and closed forms."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from lrn_ros import Segmenter
+from lrn_ros.artifact import read_info, read_weights, save_model
+from lrn_ros.errors import UserError
+from lrn_ros.inference.backends.base import MODULES, BackendError
+from lrn_ros.inference.backends.cuda import Resizer
+from lrn_ros.inference.backends.torch_ops import (
+    area_matrix,
+    fold_normalisation,
+    load_network,
+    upsample_argmax,
+)
+from lrn_ros.inference.geometry import Geometry, fit
+from lrn_ros.inference.overlay import blend, colorize
+from lrn_ros.inference.preprocess import resize
+from lrn_ros.labels import LabelSet
+from lrn_ros.scene import StreetScene
+
+
+@pytest.fixture(scope="module")
+def segmenter(random_model: Path) -> Segmenter:
+    return Segmenter.load(random_model, backend="torch")
+
+
+def frame(height: int, width: int) -> np.ndarray:
+    return StreetScene(seed=1, height=height, width=width).frame(3)[0]
+
+
+def plain_logits(model: Path, rgb: np.ndarray) -> torch.Tensor:
+    info = read_info(model)
+    network = load_network(model, info)
+    mean, std = (torch.tensor(v)[:, None, None] for v in (info.mean, info.std))
+    x = (torch.from_numpy(rgb).permute(2, 0, 1) / 255 - mean) / std
+    with torch.no_grad():
+        return network(x[None])
+
+
+def test_equals_the_network_at_its_own_size(segmenter: Segmenter, random_model: Path) -> None:
+    rgb = frame(96, 128)
+    result = segmenter(rgb, confidence=True)
+    logits = plain_logits(random_model, rgb)
+    assert (result.mask == logits.argmax(1)[0].numpy()).mean() > 0.9999
+    probability = logits.softmax(1).amax(1)[0].numpy() * 255
+    assert result.confidence is not None
+    assert np.abs(result.confidence - probability).max() < 0.51
+    assert result.timings.total_ms > 0
+
+
+@pytest.mark.parametrize("size", [(96, 128), (192, 256), (135, 240), (64, 300), (301, 97), (8, 9)])
+def test_mask_has_the_frames_size(segmenter: Segmenter, size: tuple[int, int]) -> None:
+    rgb = np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8)
+    result = segmenter(rgb, confidence=True)
+    assert result.confidence is not None
+    assert result.mask.shape == result.confidence.shape == size
+    assert result.mask.dtype == result.confidence.dtype == np.uint8
+    assert result.mask.max() < len(segmenter.labels)
+
+
+def test_confidence_only_on_request(segmenter: Segmenter) -> None:
+    assert segmenter(frame(96, 128)).confidence is None
+
+
+def test_same_frame_same_mask(segmenter: Segmenter) -> None:
+    rgb = frame(135, 240)
+    np.testing.assert_array_equal(segmenter(rgb).mask, segmenter(rgb, confidence=True).mask)
+
+
+def test_non_contiguous_frames(segmenter: Segmenter) -> None:
+    rgb = frame(96, 128)
+    padded = np.zeros((96, 150, 3), np.uint8)
+    padded[:, :128] = rgb
+    expected = segmenter(rgb).mask
+    np.testing.assert_array_equal(segmenter(padded[:, :128]).mask, expected)
+    bgr = np.ascontiguousarray(rgb[..., ::-1])
+    np.testing.assert_array_equal(segmenter(bgr[..., ::-1]).mask, expected)
+
+
+def test_network_output_size(random_model: Path) -> None:
+    segmenter = Segmenter.load(random_model, backend="torch", network_size=(64, 128))
+    assert segmenter(frame(120, 160), output="network").mask.shape == (64, 85)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 4), np.uint8), np.zeros((9, 9, 3), np.float32)],
+)
+def test_other_arrays_are_refused(segmenter: Segmenter, bad: np.ndarray) -> None:
+    with pytest.raises(UserError, match="uint8 RGB"):
+        segmenter(bad)
+    with pytest.raises(UserError, match="empty"):
+        segmenter(np.zeros((0, 9, 3), np.uint8))
+
+
+def test_bf16_is_close(random_model: Path, segmenter: Segmenter) -> None:
+    other = Segmenter.load(random_model, backend="torch", precision="bf16")
+    rgb = frame(96, 128)
+    a, b = segmenter(rgb, confidence=True), other(rgb, confidence=True)
+    assert (a.mask == b.mask).mean() > 0.95
+    assert a.confidence is not None and b.confidence is not None
+    assert np.abs(a.confidence.astype(int) - b.confidence).mean() < 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"backend": "tpu"}, "available are auto, cuda, torch"),
+        ({"precision": "fp8"}, "fp32"),
+        ({"backend": "torch", "precision": "int8"}, "fp32 and bf16 work"),
+        ({"network_size": (100, 100)}, "multiples of 8"),
+    ],
+)
+def test_bad_arguments_say_what_works(random_model: Path, arguments: dict, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        Segmenter.load(random_model, **arguments)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+def test_auto_says_what_it_passed_over(random_model: Path) -> None:
+    segmenter = Segmenter.load(random_model)
+    assert segmenter.backend.name == "torch"
+    assert [name for name, _ in segmenter.passed_over] == ["cuda"]
+    with pytest.raises(BackendError, match="CPU-only build|no usable"):
+        Segmenter.load(random_model, backend="cuda")
+
+
+def test_weights_that_do_not_fit_are_refused(random_model: Path, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    path = tmp_path / "wrong.safetensors"
+    info = read_info(random_model)
+    save_model(path, replace(info, architecture="lrnnet_ssnbt"), read_weights(random_model))
+    with pytest.raises(UserError, match="do not fit"):
+        Segmenter.load(path)
+    save_model(path, replace(info, architecture="resnet"), read_weights(random_model))
+    with pytest.raises(UserError, match="unknown architecture"):
+        Segmenter.load(path)
+
+
+def test_folding_is_exact(random_model: Path) -> None:
+    info = read_info(random_model)
+    network, folded = load_network(random_model, info), load_network(random_model, info)
+    fold_normalisation(folded)
+    norms = [m for m in folded.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert len(norms) == 3  # those of the downsampling units, behind a concatenation
+    x = torch.randn(1, 3, 72, 96)
+    with torch.no_grad():
+        a, b = network(x), folded(x)
+    assert (a - b).abs().max() < 1e-4 * a.abs().max()
+
+
+RESIZES = [((120, 160), (60, 80)), ((135, 240), (90, 160)), ((97, 61), (96, 60)), ((48, 64), (96, 128))]
+
+
+@pytest.mark.parametrize(("source", "target"), RESIZES)
+def test_device_resize_equals_opencv(source: tuple[int, int], target: tuple[int, int]) -> None:
+    geometry = Geometry(source, target, (104, 168), source)
+    rgb = frame(*(max(64, n) for n in source))[: source[0], : source[1]]
+    expected = resize(rgb, geometry)
+    on_device = Resizer(geometry, torch.device("cpu"))(torch.from_numpy(rgb.copy()))
+    assert on_device.shape == (1, 3, 104, 168)
+    difference = np.abs(on_device[0].permute(1, 2, 0).numpy() - expected)
+    assert difference.max() <= 1 and (difference > 0).mean() < 0.05
+
+
+@pytest.mark.parametrize(("source", "target"), [(7, 3), (9, 9), (3, 7), (1, 4), (1920, 640)])
+def test_area_matrix_rows_sum_to_one(source: int, target: int) -> None:
+    np.testing.assert_allclose(area_matrix(source, target).sum(1), 1, rtol=1e-5)
+
+
+def test_border_repeats_the_edge() -> None:
+    geometry = fit((90, 150), (96, 128), (96, 160))
+    image = resize(frame(90, 150), geometry)
+    assert image.shape == (96, 160, 3) and geometry.content == (96, 160)
+    geometry = fit((100, 300), (96, 128), (96, 160))
+    image = resize(frame(100, 300), geometry)
+    assert geometry.content == (53, 160)
+    np.testing.assert_array_equal(image[53:], np.broadcast_to(image[52], (43, 160, 3)))
+
+
+@pytest.mark.parametrize("size", [(96, 128), (107, 55), (360, 640)])
+def test_upsampling_is_bilinear_at_half_pixel_centres(size: tuple[int, int]) -> None:
+    """A linear ramp of logits must come out as a linear ramp in frame coordinates."""
+    geometry = fit(size, (96, 128))
+    rows, cols = geometry.network[0] // 8, geometry.network[1] // 8
+    y = (torch.arange(rows) + 0.5) * 8 / geometry.scale[0]  # centre of each cell in the frame
+    x = (torch.arange(cols) + 0.5) * 8 / geometry.scale[1]
+    position = size[0] * 0.43 + 0.21
+    line = (y - position)[:, None].expand(rows, cols)
+    mask, _ = upsample_argmax(torch.stack([0 * line, line])[None], geometry, 8, False)
+    expected = (np.arange(size[0]) + 0.5 > position).astype(np.uint8)
+    np.testing.assert_array_equal(mask.numpy(), np.repeat(expected[:, None], size[1], 1))
+    position = size[1] * 0.61 + 0.13
+    line = (x - position)[None].expand(rows, cols)
+    mask, confidence = upsample_argmax(torch.stack([0 * line, line])[None], geometry, 8, True)
+    expected = (np.arange(size[1]) + 0.5 > position).astype(np.uint8)
+    np.testing.assert_array_equal(mask.numpy(), np.repeat(expected[None], size[0], 0))
+    assert confidence is not None and confidence.min() >= 127
+
+
+def test_colours_and_blend() -> None:
+    labels = LabelSet.load("camvid11")
+    mask = np.array([[0, 3], [10, 255]], np.uint8)
+    color = colorize(mask, labels.lookup())
+    expected = [[labels.colors[0], labels.colors[3]], [labels.colors[10], (0, 0, 0)]]
+    np.testing.assert_array_equal(color, np.array(expected))
+    rgb = np.full((2, 2, 3), 100, np.uint8)
+    mixed = blend(rgb, color, mask, 0.25)
+    np.testing.assert_array_equal(mixed[0, 0], [107, 107, 107])
+    np.testing.assert_array_equal(mixed[1, 1], [100, 100, 100])
+    assert cv2.absdiff(blend(rgb, color, mask, 0.0), rgb).max() == 0
+
+
+def test_importing_the_package_needs_neither_torch_nor_rclpy() -> None:
+    code = (
+        "import sys, lrn_ros, lrn_ros.inference.segmenter, lrn_ros.artifact, lrn_ros.scene;"
+        "sys.exit(bool({'torch', 'rclpy'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert set(MODULES) == {"cuda", "torch"}
