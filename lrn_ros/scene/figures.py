@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from lrn_ros.scene.canvas import Colour, Sprite, make_sprite
 from lrn_ros.scene.textures import cloudy
 
-PHASES = 16  # pictures in one walking or pedalling cycle
+PHASES = 12  # pictures in one walking or pedalling cycle
 WALKER = (1.1, 1.9)  # metres, width and height of a walker's picture
 CYCLIST_SIDE, CYCLIST_END = (2.0, 1.9), (1.0, 1.9)
 CLOTHES = (
@@ -85,14 +86,15 @@ class Sketch:
     def sprite(self) -> Sprite:
         """Shade the picture from one side with a little cloth texture."""
         h, w = self.cover.shape
-        tone = np.linspace(1.12, 0.85, w)[None] * (0.85 + 0.3 * cloudy(_fixed(), h, w, 12))
+        tone = np.linspace(1.12, 0.85, w)[None] * (0.85 + 0.3 * _cloth(h, w))
         depth = cv2.distanceTransform(self.cover, cv2.DIST_L2, 3)
         tone = tone * (0.72 + 0.28 * np.clip(depth / 7, 0, 1))
         return make_sprite(np.clip(self.rgb * tone[..., None], 0, 255).astype(np.uint8), self.cover)
 
 
-def _fixed() -> np.random.Generator:
-    return np.random.default_rng(7)
+@lru_cache(maxsize=8)
+def _cloth(height: int, width: int) -> np.ndarray:
+    return cloudy(np.random.default_rng(7), height, width, 12)
 
 
 def walker(look: Look, view: str, phase: int, still: bool = False) -> Sprite:

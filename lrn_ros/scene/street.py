@@ -41,7 +41,7 @@ from lrn_ros.scene.roadside import Stage, draw_back, draw_panel, draw_post, draw
 from lrn_ros.scene.shadows import find_shadows
 from lrn_ros.scene.sky import Panorama, make_weather
 from lrn_ros.scene.traffic import Mover, at_crossing, car_ahead, car_choice, in_lanes, make_lanes
-from lrn_ros.scene.vehicles import draw_car
+from lrn_ros.scene.vehicles import MESHES, draw_car
 
 PEDESTRIAN, BICYCLIST = 9, 10
 VIEW = 170.0  # metres of street drawn ahead
@@ -167,7 +167,12 @@ class StreetScene:
 
     @staticmethod
     def _depth(thing: Tree | Panel | Post | Parked | Mover) -> float:
+        """Sorting key, metres: the near end, later for what stands further from the middle."""
         z = thing.z0 if isinstance(thing, Panel) else thing.z
+        if isinstance(thing, Parked):
+            z -= MESHES[thing.model].half[0]
+        elif isinstance(thing, Mover) and thing.kind == "car":
+            z -= MESHES[car_choice(thing.look)[0]].half[0]
         return z + 1.5 * abs(thing.offset)
 
     def _draw_car(

@@ -45,7 +45,8 @@ def asphalt(rng: np.random.Generator, length: int, width: int, period: int) -> n
 def _brick() -> np.ndarray:
     """Weathering shared by every wall; facades cut a piece out."""
     rng = np.random.default_rng(3)
-    return 0.84 + 0.3 * cloudy(rng, 1100, 1100, 7) + rng.normal(0, 0.05, (1100, 1100))
+    size = (1100, 1100)
+    return 0.84 + 0.3 * cloudy(rng, *size, 7) + 0.05 * rng.standard_normal(size, dtype=np.float32)
 
 
 def facade(rng: np.random.Generator, bays: int, floors: int) -> tuple[Sprite, Sprite, np.ndarray]:
@@ -55,8 +56,8 @@ def facade(rng: np.random.Generator, bays: int, floors: int) -> tuple[Sprite, Sp
     left, top = (int(n) for n in rng.integers(0, 400, 2))
     tone = _brick()[top : top + h, left : left + w].copy()
     tone[::5] *= 0.9  # courses of brick
-    tone *= np.linspace(1.05, 0.9, h)[:, None]
-    image = np.clip(wall * tone[..., None], 0, 255).astype(np.uint8)
+    tone *= np.linspace(1.05, 0.9, h, dtype=np.float32)[:, None]
+    image = np.clip(wall.astype(np.float32) * tone[..., None], 0, 255).astype(np.uint8)
     blank = make_sprite(image[::2, : 2 * CELL : 2].copy())
     frame = (225, 222, 215) if rng.random() < 0.7 else (70, 66, 62)
     wide, tall, bars = rng.uniform(0.32, 0.62), rng.uniform(0.48, 0.66), int(rng.integers(0, 3))

@@ -13,7 +13,7 @@ from lrn_ros.scene.figures import PHASES
 from lrn_ros.scene.layout import hashed
 from lrn_ros.scene.vehicles import MODELS, PAINTS
 
-AHEAD = {"car": 120.0, "cyclist": 90.0, "walker": 80.0}  # metres; further away is left out
+AHEAD = {"car": 120.0, "cyclist": 90.0, "walker": 70.0}  # metres; further away is left out
 PACE = {"walker": 1.4, "cyclist": 2.8}  # metres a second across the road
 
 
