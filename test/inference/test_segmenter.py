@@ -162,7 +162,12 @@ def test_folding_is_exact(random_model: Path) -> None:
     assert (a - b).abs().max() < 1e-4 * a.abs().max()
 
 
-RESIZES = [((120, 160), (60, 80)), ((135, 240), (90, 160)), ((97, 61), (96, 60)), ((48, 64), (96, 128))]
+RESIZES = [
+    ((120, 160), (60, 80)),
+    ((135, 240), (90, 160)),
+    ((97, 61), (96, 60)),
+    ((48, 64), (96, 128)),
+]
 
 
 @pytest.mark.parametrize(("source", "target"), RESIZES)
@@ -173,7 +178,8 @@ def test_device_resize_equals_opencv(source: tuple[int, int], target: tuple[int,
     on_device = Resizer(geometry, torch.device("cpu"))(torch.from_numpy(rgb.copy()))
     assert on_device.shape == (1, 3, 104, 168)
     difference = np.abs(on_device[0].permute(1, 2, 0).numpy() - expected)
-    assert difference.max() <= 1 and (difference > 0).mean() < 0.05
+    enlarges = target[0] > source[0]  # OpenCV's bilinear weights have 11 bits only
+    assert difference.max() <= 1 and (difference > 0).mean() < (0.15 if enlarges else 0.05)
 
 
 @pytest.mark.parametrize(("source", "target"), [(7, 3), (9, 9), (3, 7), (1, 4), (1920, 640)])

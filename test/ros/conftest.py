@@ -1,0 +1,51 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""DDS tests: every module gets a domain of its own, on this machine only."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy")
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+
+# Domains up to 101 keep Fast DDS's ports below the ephemeral range.
+_DOMAINS = itertools.cycle(range(1 + os.getpid() % 50, 102))
+
+
+@pytest.fixture(scope="module")
+def domain() -> int:
+    """A DDS domain id."""
+    return next(_DOMAINS)
+
+
+@pytest.fixture(scope="module")
+def client(domain: int) -> Iterator[object]:
+    """A Client in the module's domain."""
+    from harness import Client
+
+    client = Client(domain)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def start_node(tmp_path: Path, domain: int) -> Iterator[Callable[..., object]]:
+    """Start segment_node with command-line arguments; it is ended with the test."""
+    from harness import NodeProcess
+
+    started: list[NodeProcess] = []
+
+    def start(*arguments: str) -> NodeProcess:
+        node = NodeProcess(tmp_path / f"node{len(started)}.log", domain, *arguments)
+        started.append(node)
+        return node
+
+    yield start
+    for node in started:
+        node.stop()
