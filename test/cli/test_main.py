@@ -1,0 +1,90 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command itself: help, exit statuses, one line on stderr, nothing heavy imported."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+import pytest
+
+from lrn_ros.cli import SUBCOMMANDS, main
+from lrn_ros.cli.common import claim_output, duration
+from lrn_ros.errors import UserError
+
+
+@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in SUBCOMMANDS)])
+def test_help(arguments, capsys):
+    assert main(arguments) == 0
+    assert "usage: lrn" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "COMMAND"),
+        (["fly"], "fly"),
+        (["train"], "CONFIG"),
+        (["train", "x", "--max-time", "soon"], "1h30m"),
+        (["train", "nowhere"], "known: lrnnet_c_camvid"),
+        (["demo", "--rate", "0"], "0.001 to 1000"),
+        (["demo", "--model", "nowhere"], "nowhere"),
+        (["segment", "nowhere.png", "--output", "out"], "no such file"),
+        (["segment", "x", "--output", "out", "--overlay-alpha", "2"], "0 to 1"),
+        (["evaluate", "m", "nowhere"], "no such folder"),
+        (["models", "--size", "16", "16"], "64x64"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_2(arguments, says, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1 and error.startswith("lrn")
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_heavy_is_imported_for_help():
+    code = (
+        "import sys; from lrn_ros.cli import main; main(['--help']);"
+        "heavy = {'torch', 'cv2', 'rclpy', 'numpy', 'lightning'} & set(sys.modules);"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_python_m_is_the_same_command():
+    command = [sys.executable, "-m", "lrn_ros", "segment"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("lrn segment:")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("75m", 4500), ("2h", 7200), ("1h30m", 5400), ("1h0m5s", 3605), ("0.5h", 1800),
+     ("45", 45)],
+)  # fmt: skip
+def test_duration(text, seconds):
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "m", "75x", "-3m", "0s", "1m1h", "nan", "1e9"])
+def test_no_duration(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="1h30m"):
+        duration(text)
+
+
+def test_an_output_folder_of_others_is_not_taken(tmp_path):
+    claim_output(tmp_path / "new", "demo")
+    claim_output(tmp_path / "new", "demo")  # its own: again and again
+    with pytest.raises(UserError, match="written by lrn demo"):
+        claim_output(tmp_path / "new", "segment")
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(UserError, match="nothing was overwritten"):
+        claim_output(tmp_path, "demo")
+    with pytest.raises(UserError, match="is a file"):
+        claim_output(tmp_path / "thesis.tex", "demo")

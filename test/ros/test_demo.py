@@ -1,0 +1,157 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""lrn demo for real: three processes over DDS, every frame accounted for, no process left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lrn_ros.evaluation.confusion import confusion_matrix, scores
+from lrn_ros.ros.demo import environment
+from lrn_ros.scene import StreetScene
+
+pytest.importorskip("rclpy")
+pytest.importorskip("torch")
+
+
+def _command(model: Path, output: Path, *more: str) -> list[str]:
+    return [
+        sys.executable, "-m", "lrn_ros", "demo", "--model", str(model), "--backend", "torch",
+        "--output", str(output), *more,
+    ]  # fmt: skip
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=200)
+
+
+def _orphans(output: Path) -> list[str]:
+    """Processes of this demo that still run, by the folder in their command line."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            text = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if str(output) in text:
+            found.append(text)
+    return found
+
+
+def _frames(video: Path) -> tuple[int, tuple[int, ...]]:
+    capture, count, shape = cv2.VideoCapture(str(video)), 0, ()
+    while True:
+        ok, frame = capture.read()
+        if not ok:
+            return count, shape
+        count, shape = count + 1, frame.shape
+
+
+def test_scene(random_model, tmp_path):
+    out = tmp_path / "demo"
+    size = ("--frames", "12", "--rate", "5", "--size", "96", "160", "--seed", "3")
+    done = _run(_command(random_model, out, *size))
+    assert done.returncode == 0, done.stderr
+    assert "mIoU" in done.stdout and "in 12" in done.stdout and "end_to_end" in done.stdout
+    assert not _orphans(out)
+    summary = json.loads((out / "summary.json").read_text())
+    frames = summary["frames"]
+    assert summary["complete"] and frames["balanced"] and frames["sent"] == 12
+    assert frames["lost"] == 0 and frames["answered"] >= 8
+    assert frames["recorded"] == frames["answered"]
+    assert summary["fps"]["in"] == pytest.approx(5, rel=0.2)
+
+    latency = json.loads((out / "latency.json").read_text())
+    assert len(latency["per_frame"]) == frames["answered"]
+    assert latency["machine"]["versions"]["lrn_ros"] and latency["backend"] == "torch fp32"
+    ends = [f["end_to_end_ms"] for f in latency["per_frame"]]
+    assert latency["latency_ms"]["end_to_end_ms"]["p50"] == pytest.approx(np.median(ends), abs=1e-3)
+
+    count, shape = _frames(out / "overlay.mp4")
+    assert shape == (96, 160, 3) and frames["answered"] <= count <= 14
+    sheet = cv2.imread(str(out / "contact_sheet.png"))
+    assert sheet is not None and sheet.shape[1] > 3 * 400
+
+    # The masks are those of a Segmenter on the same frames, and the score follows from them.
+    from lrn_ros import Segmenter
+
+    segmenter = Segmenter.load(random_model, backend="torch")
+    scene = StreetScene(seed=3, height=96, width=160, fps=5.0)
+    matrix = np.zeros((11, 12), np.int64)
+    for frame in latency["per_frame"]:
+        rgb, truth = scene.frame(frame["index"])
+        path = out / "masks" / f"{frame['stamp_ns']}.png"
+        mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        np.testing.assert_array_equal(mask, segmenter(rgb).mask)
+        matrix += confusion_matrix(truth, mask, 11)
+    assert summary["accuracy"]["frames"] == frames["answered"]
+    assert summary["accuracy"]["miou"] == pytest.approx(scores(matrix).miou, abs=1e-9)
+
+
+def test_camera_faster_than_the_node(random_model, tmp_path):
+    folder, labels = tmp_path / "val", tmp_path / "valannot"
+    folder.mkdir()
+    labels.mkdir()
+    for i in range(40):
+        rgb, label = StreetScene(seed=1, height=360, width=480).frame(i % 4)
+        cv2.imwrite(str(folder / f"{i:03d}.jpg"), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+        cv2.imwrite(str(labels / f"{i:03d}.png"), label)
+    out = tmp_path / "demo"
+    done = _run(_command(random_model, out, "--input", str(folder), "--rate", "200", "--json"))
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    frames = report["frames"]
+    assert frames["balanced"] and frames["sent"] == 40 and frames["answered"] < 40
+    assert frames["dropped"].keys() <= {"superseded"}
+    assert report["accuracy"]["frames"] == frames["recorded"] == frames["answered"]
+    per_frame = json.loads((out / "latency.json").read_text())["per_frame"]
+    assert per_frame[-1]["index"] == 39  # the newest frame is always answered
+
+
+def test_ctrl_c_keeps_what_was_recorded(random_model, tmp_path):
+    out = tmp_path / "demo"
+    command = _command(random_model, out, "--frames", "400", "--rate", "10", "--size", "64", "96")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    received, deadline = out / "log" / "received.jsonl", time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if received.is_file() and received.read_text().count('"overlay"') >= 5:
+            break
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    text, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert not _orphans(out)
+    summary = json.loads((out / "summary.json").read_text())
+    assert not summary["complete"] and 5 <= summary["frames"]["sent"] < 400
+    assert _frames(out / "overlay.mp4")[0] >= 5
+    assert "in " in text
+
+
+def test_a_process_that_fails_is_named(random_model, tmp_path):
+    out = tmp_path / "demo"
+    done = _run(_command(random_model, out, "--frames", "3", "--precision", "int8"))
+    assert done.returncode == 1
+    assert "stays unconfigured" in done.stderr and "has no int8" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not _orphans(out)
+
+
+def test_environment_respects_the_user():
+    env = environment(None, {"ROS_DOMAIN_ID": "7", "FASTRTPS_DEFAULT_PROFILES_FILE": "mine.xml"})
+    assert env["ROS_DOMAIN_ID"] == "7" and env["FASTRTPS_DEFAULT_PROFILES_FILE"] == "mine.xml"
+    assert "FASTDDS_DEFAULT_PROFILES_FILE" not in env
+    assert environment(42, {"ROS_DOMAIN_ID": "7"})["ROS_DOMAIN_ID"] == "42"
+    assert 1 <= int(environment(None, {})["ROS_DOMAIN_ID"]) <= 101
+    assert environment(None, {})["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
+    kilted = environment(None, {"ROS_DISTRO": "kilted"})
+    assert os.path.isfile(kilted["FASTDDS_DEFAULT_PROFILES_FILE"])
