@@ -36,7 +36,6 @@ for i in range(frames):
 time.sleep(0.5)
 """
 READER = """
-import time
 import rclpy
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
@@ -45,15 +44,12 @@ rclpy.init()
 node = rclpy.create_node("reader")
 qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 node.create_subscription(Image, "image", lambda m: print(m.header.frame_id, flush=True), qos)
-try:
-    rclpy.spin(node)
-except BaseException:
-    pass
+rclpy.spin(node)
 """
 
 
 def environment(domain, profile):
-    """This process's variables, with the profile alone."""
+    """Variables of a process in the domain that has the profile and no other."""
     variables = {k: v for k, v in os.environ.items() if k not in VARIABLES}
     variables["ROS_DOMAIN_ID"] = str(domain)
     return variables | (dict.fromkeys(VARIABLES, str(profile)) if profile else {})
@@ -69,7 +65,7 @@ def received(domain, width, height, *, camera, reader):
     try:
         subprocess.run(publish, env=environment(domain, camera), check=True, timeout=60)
     finally:
-        listener.terminate()
+        listener.kill()
         said, _ = listener.communicate(timeout=20)
     return [int(line) for line in said.split()]
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""lrn demo for real: three processes over DDS, every frame accounted for, no process left behind."""
+"""lrn demo for real: three processes over DDS, every frame accounted for, none left behind."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=200)
 
 
-def _orphans(output: Path) -> list[str]:
-    """Processes of this demo that still run, by the folder in their command line."""
+def _orphans(output: Path, model: Path) -> list[str]:
+    """Processes of this demo that still run, by what is in their command lines."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             text = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        if str(output) in text:
+        if str(output) in text or (str(model) in text and "/demo/image" in text):
             found.append(text)
     return found
 
@@ -63,7 +63,7 @@ def test_scene(random_model, tmp_path):
     done = _run(_command(random_model, out, *size))
     assert done.returncode == 0, done.stderr
     assert "mIoU" in done.stdout and "in 12" in done.stdout and "end_to_end" in done.stdout
-    assert not _orphans(out)
+    assert not _orphans(out, random_model)
     summary = json.loads((out / "summary.json").read_text())
     frames = summary["frames"]
     assert summary["complete"] and frames["balanced"] and frames["sent"] == 12
@@ -130,7 +130,7 @@ def test_ctrl_c_keeps_what_was_recorded(random_model, tmp_path):
     process.send_signal(signal.SIGINT)
     text, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
-    assert not _orphans(out)
+    assert not _orphans(out, random_model)
     summary = json.loads((out / "summary.json").read_text())
     assert not summary["complete"] and 5 <= summary["frames"]["sent"] < 400
     assert _frames(out / "overlay.mp4")[0] >= 5
@@ -143,7 +143,26 @@ def test_a_process_that_fails_is_named(random_model, tmp_path):
     assert done.returncode == 1
     assert "stays unconfigured" in done.stderr and "has no int8" in done.stderr
     assert "Traceback" not in done.stderr
-    assert not _orphans(out)
+    assert not _orphans(out, random_model)
+
+
+def test_a_node_that_is_killed_ends_the_demo(random_model, tmp_path):
+    out = tmp_path / "demo"
+    command = _command(random_model, out, "--frames", "400", "--rate", "10", "--size", "64", "96")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    received, deadline = out / "log" / "received.jsonl", time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if received.is_file() and received.read_text().count('"overlay"') >= 2:
+            break
+        time.sleep(0.2)
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        words = path.read_bytes().split(b"\0") if path.exists() else []
+        if b"lrn_ros.ros.node" in words and any(str(random_model).encode() in w for w in words):
+            os.kill(int(path.parent.name), signal.SIGKILL)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "node ended with status -9" in error
+    assert not _orphans(out, random_model)
 
 
 def test_environment_respects_the_user():
@@ -153,5 +172,5 @@ def test_environment_respects_the_user():
     assert environment(42, {"ROS_DOMAIN_ID": "7"})["ROS_DOMAIN_ID"] == "42"
     assert 1 <= int(environment(None, {})["ROS_DOMAIN_ID"]) <= 101
     assert environment(None, {})["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
-    kilted = environment(None, {"ROS_DISTRO": "kilted"})
-    assert os.path.isfile(kilted["FASTDDS_DEFAULT_PROFILES_FILE"])
+    for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+        assert os.path.isfile(environment(None, {})[name])

@@ -1,0 +1,89 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Several cameras on one model, and that every frame is accounted for."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import _DOMAINS
+from harness import Client, NodeProcess, image_message, reliable, stamp_of, wait
+from sensor_msgs.msg import Image
+
+from lrn_ros import Segmenter
+from lrn_ros.scene import StreetScene
+
+SIZES = {"front": (120, 160), "left": (96, 200)}
+
+
+def test_two_cameras(random_model: Path, tmp_path: Path) -> None:
+    domain = next(_DOMAINS)
+    client = Client(domain)
+    node = NodeProcess(
+        tmp_path / "node.log", domain, "-p", "autostart:=true", "-p", f"model:={random_model}",
+        "-p", "cameras:=[front, left]",
+    )  # fmt: skip
+    try:
+        client.wait_active()
+        diagnostics = client.diagnostics()
+        reference = Segmenter.load(random_model, backend="torch")
+        publishers, masks, frames = {}, {}, {}
+        for name, size in SIZES.items():
+            publishers[name] = client.node.create_publisher(Image, f"/{name}/image", reliable(1))
+            masks[name] = client.collect(Image, f"/segmentation/{name}/mask")
+            rgb, _ = StreetScene(seed=4, height=size[0], width=size[1]).frame(0)
+            frames[name] = image_message(rgb, "rgb8", 0, name)
+        wait(lambda: all(p.get_subscription_count() for p in publishers.values()), 10, "subscribed")
+        time.sleep(1.5)
+        sent: dict[str, list[int]] = {name: [] for name in SIZES}
+        for _ in range(60):
+            for name, publisher in publishers.items():
+                now = time.time_ns()
+                stamp = frames[name].header.stamp
+                stamp.sec, stamp.nanosec = divmod(now, 10**9)
+                publisher.publish(frames[name])
+                sent[name].append(now)
+            time.sleep(0.02)
+        time.sleep(2.5)  # two diagnostics periods
+        counted = sorted(len(m) for m in masks.values())
+        assert counted[0] >= 2 and counted[1] <= 2 * counted[0], "no camera starves"
+        for name, size in SIZES.items():
+            expected = reference(StreetScene(seed=4, height=size[0], width=size[1]).frame(0)[0])
+            last = masks[name][-1]
+            assert last.header.frame_id == name and stamp_of(last) == sent[name][-1]
+            shown = np.frombuffer(last.data, np.uint8).reshape(size)
+            np.testing.assert_array_equal(shown, expected.mask)
+            counts = _values(diagnostics, f"segmentation: {name}")
+            dropped = sum(int(v) for k, v in counts.items() if k.startswith("dropped_"))
+            received = int(counts["received"])
+            assert received == int(counts["published"]) + int(counts["idle"]) + dropped
+            assert received <= len(sent[name])
+            assert int(counts["published"]) == len(masks[name])
+    finally:
+        node.stop()
+        client.close()
+
+
+def _values(diagnostics: list[Any], name: str) -> dict[str, str]:
+    status = next(s for s in diagnostics[-1].status if s.name == name)
+    return {v.key: v.value for v in status.values}
+
+
+@pytest.mark.parametrize("transport", ["raw", "compressed"])
+def test_the_compressed_topic_follows_the_remapped_image(
+    random_model: Path, tmp_path: Path, transport: str
+) -> None:
+    node = NodeProcess(
+        tmp_path / "node.log", next(_DOMAINS), "-p", "autostart:=true", "-p",
+        f"model:={random_model}", "-p", f"image_transport:={transport}", "-r", "__ns:=/car",
+        "-r", "image:=/cam/image_raw",
+    )  # fmt: skip
+    topic = "/cam/image_raw" + ("/compressed" if transport == "compressed" else "")
+    try:
+        wait(lambda: f"subscribed {topic} as" in node.text(), 30, topic)
+    finally:
+        node.stop()
