@@ -7,16 +7,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
+from lrn_ros.dataset import Pair, read_pairs, split_folders
 from lrn_ros.errors import UserError
-from lrn_ros.labels import UNLABELLED, LabelSet
+from lrn_ros.labels import LabelSet
 from lrn_ros.scene import StreetScene
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 
 
 @dataclass(frozen=True)
@@ -46,54 +44,28 @@ class Pairs:
         return counts / counts.sum().clamp(min=1)
 
 
-def _read(path: Path, flags: int) -> np.ndarray:
-    image = cv2.imread(str(path), flags)
-    if image is None:
-        raise UserError(f"{path}: cannot be read as an image")
-    return image
-
-
 def load_pairs(images: Path, labels: Path, label_set: LabelSet) -> Pairs:
     """Read a folder of images and a folder of label PNGs (class ids) with the same stems.
 
     Raises:
-        UserError: a folder is missing, a pair is incomplete, sizes differ, or a label holds an id
-            that the label set does not have; the file is named.
+        UserError: see lrn_ros.dataset.read_pairs; also where images differ in size.
     """
-    for folder in (images, labels):
-        if not folder.is_dir():
-            raise UserError(f"{folder}: no such folder")
-    files = sorted(p for p in images.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-    if not files:
-        raise UserError(f"{images}: no images ({', '.join(IMAGE_SUFFIXES)})")
-    pictures, masks = [], []
-    for file in files:
-        label_file = labels / f"{file.stem}.png"
-        if not label_file.is_file():
-            raise UserError(f"{file}: its label {label_file} is missing")
-        picture = cv2.cvtColor(_read(file, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-        mask = _read(label_file, cv2.IMREAD_UNCHANGED)
-        if mask.ndim != 2 or mask.dtype != np.uint8:
-            raise UserError(f"{label_file}: a label is an 8-bit image with one channel")
-        if mask.shape != picture.shape[:2]:
-            raise UserError(f"{label_file}: size {mask.shape} but its image is {picture.shape[:2]}")
-        if pictures and picture.shape != pictures[0].shape:
-            raise UserError(f"{file}: size {picture.shape[:2]} but {files[0]} has another")
-        bad = (mask >= len(label_set)) & (mask != label_set.ignore) & (mask != UNLABELLED)
-        if bad.any():
+    pairs: list[Pair] = []
+    for pair in read_pairs(images, labels, label_set):
+        if pairs and pair.rgb.shape != pairs[0].rgb.shape:
             raise UserError(
-                f"{label_file}: id {mask[bad][0]} is not in {label_set.name}"
-                f" (0-{len(label_set) - 1}, {label_set.ignore} unlabelled)"
+                f"{images / pair.name}: size {pair.rgb.shape[:2]} but {pairs[0].name} is"
+                f" {pairs[0].rgb.shape[:2]}; training takes images of one size"
             )
-        pictures.append(picture)
-        masks.append(np.where(mask == label_set.ignore, UNLABELLED, mask).astype(np.uint8))
-    stack = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
-    return Pairs(stack, torch.from_numpy(np.stack(masks)), tuple(p.stem for p in files))
+        pairs.append(pair)
+    stack = torch.from_numpy(np.stack([p.rgb for p in pairs])).permute(0, 3, 1, 2).contiguous()
+    masks = torch.from_numpy(np.stack([p.label for p in pairs]))
+    return Pairs(stack, masks, tuple(p.name for p in pairs))
 
 
 def load_split(root: Path, split: str, label_set: LabelSet) -> Pairs:
     """Read one split of a data set in SegNet's CamVid layout: SPLIT/ beside SPLITannot/."""
-    return load_pairs(root / split, root / f"{split}annot", label_set)
+    return load_pairs(*split_folders(root, split), label_set)
 
 
 def render_scenes(count: int, size: tuple[int, int], seed: int) -> Pairs:

@@ -79,7 +79,7 @@ class Trainer:
             devices=devices,
             num_nodes=num_nodes,
             precision=recipe.precision,  # type: ignore[arg-type]
-            loggers=[CSVLogger(str(output), name="log", version="", flush_logs_every_n_steps=1)],
+            loggers=[CSVLogger(str(output), name="log", flush_logs_every_n_steps=1)],
         )
         self.fabric.launch()
         torch.set_flush_denormal(True)
@@ -143,14 +143,24 @@ class Trainer:
         done = self.state.step / self.recipe.steps
         return max(done, self.state.elapsed / self.max_time) if self.max_time else done
 
-    def fit(self, say: Callable[[str], None] = print) -> Path:
-        """Train to the end of the schedule; returns the model file."""
+    def fit(
+        self, say: Callable[[str], None] = print, stop: Callable[[], bool] = lambda: False
+    ) -> Path:
+        """Train to the end of the schedule; returns the model file.
+
+        Raises:
+            KeyboardInterrupt: `stop` said so between two steps; the state is saved.
+        """
         recipe, state = self.recipe, self.state
         last_save = time.monotonic()
         bar = tqdm(
             total=recipe.steps, initial=state.step, disable=not self.progress_bar, mininterval=5
         )
         while self.progress() < 1:
+            if stop():
+                bar.close()
+                self.save()
+                raise KeyboardInterrupt
             start = time.monotonic()
             loss, lr = self._step(self.progress())
             state.step += 1

@@ -88,3 +88,33 @@ def test_an_output_folder_of_others_is_not_taken(tmp_path):
         claim_output(tmp_path, "demo")
     with pytest.raises(UserError, match="is a file"):
         claim_output(tmp_path / "thesis.tex", "demo")
+
+
+@pytest.mark.parametrize(
+    ("missing", "arguments", "says"),
+    [
+        ("rclpy", ["demo"], "pip install 'lrn_ros[ros]'"),
+        ("torch", ["models"], "pip install 'lrn_ros[torch]'"),
+        ("lightning", ["train", "lrnnet_c_camvid"], "pip install 'lrn_ros[train]'"),
+    ],
+)
+def test_a_missing_dependency_says_how_to_get_it(missing, arguments, says, tmp_path, monkeypatch):
+    for name in ("train", "trainannot", "val", "valannot"):
+        (tmp_path / "camvid" / name).mkdir(parents=True)
+    monkeypatch.setenv("LRN_DATA", str(tmp_path))
+    code = f"""
+import importlib.abc, sys
+class Hidden(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == {missing!r}:
+            raise ModuleNotFoundError("No module named " + repr(name), name=name)
+sys.meta_path.insert(0, Hidden())
+import importlib.util
+real = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *a: None if name == {missing!r} else real(name, *a)
+from lrn_ros.cli import main
+sys.exit(main({arguments!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert says in done.stderr and done.stderr.count("\n") == 1

@@ -1,0 +1,134 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What subcommands share: argument types, options of the Segmenter, output folders."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from lrn_ros.errors import UserError
+
+_MARKER = ".lrn_output"
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
+
+
+def duration(text: str) -> float:
+    """Seconds of a duration such as 90s, 75m, 2h or 1h30m; a bare number is seconds."""
+    match = _DURATION.fullmatch(text.strip())
+    parts = match.groups() if match else ()
+    if any(parts):
+        seconds = sum(float(p or 0) * unit for p, unit in zip(parts, (3600, 60, 1), strict=True))
+    elif re.fullmatch(r"\d+(\.\d+)?", text.strip()):
+        seconds = float(text)
+    else:
+        seconds = 0.0
+    if seconds <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration; 90s, 75m, 2h, 1h30m are")
+    return seconds
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 up."""
+    return _whole(text, 1)
+
+
+def natural(text: str) -> int:
+    """A whole number from 0 up."""
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if value < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} up")
+    return value
+
+
+def frequency(text: str) -> float:
+    """A rate in Hz, above 0 and at most 1000."""
+    return _number(text, 1e-3, 1000.0)
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    return _number(text, 0.0, 1.0)
+
+
+def _number(text: str, low: float, high: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low:g} to {high:g}")
+    return value
+
+
+def add_segmenter_options(parser: argparse.ArgumentParser) -> None:
+    """--backend, --precision, --network-size, --threads."""
+    parser.add_argument("--backend", default="auto", help="auto, or one by name (%(default)s)")
+    parser.add_argument(
+        "--precision", default="auto", help="auto, fp32, fp16, bf16 or int8 (%(default)s)"
+    )
+    parser.add_argument(
+        "--network-size", type=positive, nargs=2, metavar=("H", "W"),
+        help="size the network runs at, multiples of 8; default: the trained short side",
+    )  # fmt: skip
+    parser.add_argument("--threads", type=positive, help="CPU threads of the backend")
+
+
+def load_segmenter(args: argparse.Namespace) -> Any:
+    """The Segmenter that the options name."""
+    from lrn_ros.inference.segmenter import Segmenter
+
+    size = tuple(args.network_size) if args.network_size else None
+    return Segmenter.load(
+        args.model,
+        backend=args.backend,
+        precision=args.precision,
+        network_size=size,
+        threads=args.threads,
+    )
+
+
+def claim_output(folder: Path, command: str) -> None:
+    """Make an output folder, or take over one that the same command made before.
+
+    Raises:
+        UserError: it holds files that this command did not write.
+    """
+    marker = folder / _MARKER
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--output {folder}: is a file; name a folder")
+    if folder.is_dir() and any(folder.iterdir()):
+        owner = marker.read_text(encoding="utf-8").strip() if marker.is_file() else ""
+        if owner != command:
+            whose = f"written by lrn {owner}" if owner else "with files of others"
+            raise UserError(
+                f"--output {folder}: a folder {whose}, nothing was overwritten;"
+                " name a new or empty folder"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    marker.write_text(f"{command}\n", encoding="utf-8")
+
+
+def print_json(data: Any) -> None:
+    """Print as JSON; NaN becomes null."""
+    print(json.dumps(plain(data), indent=2, allow_nan=False))
+
+
+def plain(data: Any) -> Any:
+    """The same data with NaN and infinities as None, as JSON has no word for them."""
+    if isinstance(data, dict):
+        return {k: plain(v) for k, v in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [plain(v) for v in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data

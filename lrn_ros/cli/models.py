@@ -1,0 +1,132 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""lrn models: every architecture with its cost, and the weights that come with the package."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lrn_ros.cli.common import positive, print_json
+from lrn_ros.errors import UserError
+
+if TYPE_CHECKING:
+    from lrn_ros.networks.counting import Counts
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A model file under weights/: what its header says."""
+
+    name: str
+    architecture: str
+    classes: int
+    license: str
+    val_miou: float | None
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "models",
+        help="architectures with parameters and multiply-adds, and the weights at hand",
+        description=__doc__,
+        epilog="conv: multiply-adds of the convolutions; total: the papers' figure, which adds"
+        " normalisation, activations, pooling and the non-local core.",
+    )
+    parser.add_argument(
+        "--size", type=positive, nargs=2, default=(512, 1024), metavar=("H", "W"),
+        help="input size counted at (512 1024)",
+    )  # fmt: skip
+    parser.add_argument("--classes", type=positive, default=19, help="(%(default)s)")
+    parser.add_argument("--json", action="store_true", help="print as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the two tables."""
+    try:
+        from lrn_ros.networks import architectures
+        from lrn_ros.networks.counting import count
+    except ImportError as error:
+        if error.name != "torch":
+            raise
+        raise UserError("counting needs torch: pip install 'lrn_ros[torch]'") from error
+    height, width = args.size
+    if min(height, width) < 64:
+        raise UserError(f"--size {height} {width}: networks take 64x64 pixels and up")
+    names = architectures()
+    counts = {n: count(n, num_classes=args.classes, size=(height, width)) for n in names}
+    weights = find_weights()
+    if args.json:
+        print_json(_as_data(counts, weights, args))
+        return 0
+    print(f"{args.classes} classes, {height}x{width} (multiply-adds in billions)")
+    rows = [
+        (n, f"{c.parameters:,}", f"{c.mac / 1e9:.4f}", f"{c.total / 1e9:.4f}")
+        for n, c in counts.items()
+    ]
+    _table(("architecture", "parameters", "conv", "total"), rows, right=3)
+    print("\nweights")
+    found = [
+        (w.name, w.architecture, str(w.classes), _percent(w.val_miou), w.license) for w in weights
+    ]
+    if found:
+        _table(("name", "architecture", "classes", "val mIoU", "licence"), found, right=0)
+    else:
+        print("none")
+    return 0
+
+
+def find_weights() -> list[Weights]:
+    """The model files under weights/."""
+    from lrn_ros.artifact import read_info, weights_folder
+
+    found = []
+    for path in sorted(weights_folder().glob("*.safetensors")):
+        info = read_info(path)
+        figures: dict[str, float] = next(
+            (v for k, v in info.metrics.items() if k.split()[-1] == "val"), {}
+        )
+        found.append(
+            Weights(
+                path.stem, info.architecture, len(info.labels), info.license, figures.get("miou")
+            )
+        )
+    return found
+
+
+def _as_data(
+    counts: dict[str, Counts], weights: list[Weights], args: argparse.Namespace
+) -> dict[str, Any]:
+    return {
+        "size": list(args.size),
+        "classes": args.classes,
+        "architectures": [
+            {
+                "name": n,
+                "parameters": c.parameters,
+                "conv_multiply_adds": c.mac,
+                "total_multiply_adds": c.total,
+            }
+            for n, c in counts.items()
+        ],
+        "weights": [vars(w) for w in weights],
+    }
+
+
+def _percent(value: float | None) -> str:
+    return "?" if value is None else f"{100 * value:.1f} %"
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], right: int) -> None:
+    """Print aligned columns, the last `right` ones to the right."""
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    for row in (head, *rows):
+        cells = [
+            cell.rjust(width) if i >= len(head) - right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  ".join(cells).rstrip())
