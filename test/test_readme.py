@@ -27,7 +27,7 @@ def shell_lines() -> list[str]:
     return [line.split("#")[0].strip() for line in joined.splitlines() if line.strip()]
 
 
-LRN = [s[s.index("lrn "):] for s in shell_lines() if re.match(r"(ros2 run lrn_ros )?lrn ", s)]
+LRN = [s[s.index("lrn ") :] for s in shell_lines() if re.match(r"(ros2 run lrn_ros )?lrn ", s)]
 
 
 def test_commands_are_found() -> None:
@@ -40,7 +40,9 @@ def test_lrn_commands_parse(line: str) -> None:
     assert callable(arguments.run)
 
 
-@pytest.mark.parametrize("target", re.findall(r"^make (\w+)", "\n".join(shell_lines()), re.MULTILINE))
+@pytest.mark.parametrize(
+    "target", re.findall(r"^make (\w+)", "\n".join(shell_lines()), re.MULTILINE)
+)
 def test_make_targets_exist(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 

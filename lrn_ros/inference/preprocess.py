@@ -16,6 +16,7 @@ def resize(rgb: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint8]:
 
     Args:
         rgb: (H, W, 3) uint8, H and W as `geometry.frame`.
+        geometry: the sizes, see lrn_ros.inference.geometry.
 
     Returns:
         (h, w, 3) uint8, h and w as `geometry.network`; `rgb` itself where nothing is to do.

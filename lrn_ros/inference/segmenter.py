@@ -88,9 +88,7 @@ class Segmenter:
         """
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
             raise UserError(f"a frame is (H, W, 3) uint8 RGB, got {rgb.shape} {rgb.dtype}")
-        return self.backend.run(
-            rgb, self.geometry(rgb.shape[0], rgb.shape[1], output), confidence
-        )
+        return self.backend.run(rgb, self.geometry(rgb.shape[0], rgb.shape[1], output), confidence)
 
     def warm_up(self, height: int, width: int) -> None:
         """Run once on a grey frame of this size, so that the first real frame is not slow."""

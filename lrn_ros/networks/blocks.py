@@ -48,7 +48,7 @@ def _line_conv(channels: int, vertical: bool, dilation: int = 1, bias: bool = Fa
 
 
 def _line_pair(channels: int, vertical: bool, dilation: int = 1, bias: bool = False) -> list:
-    """conv - ReLU - crossed conv - BN, the first convolution vertical or horizontal."""
+    """Convolution, ReLU, the crossed convolution, BN; the first is vertical or horizontal."""
     return [
         _line_conv(channels, vertical, dilation, bias),
         nn.ReLU(),

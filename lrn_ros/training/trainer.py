@@ -187,7 +187,8 @@ class Trainer:
             (recipe.seed << 32) + step * self.fabric.world_size + self.fabric.global_rank
         )
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))  # dropout
-        lr = recipe.lr * min(1.0, (step + 1) / max(recipe.warmup, 1)) * (1 - progress) ** recipe.power
+        warm = min(1.0, (step + 1) / max(recipe.warmup, 1))
+        lr = recipe.lr * warm * (1 - progress) ** recipe.power
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         images, labels = self._batch(recipe.crop_at(progress), generator)
@@ -233,7 +234,7 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self) -> Scores:
-        """mIoU of the averaged weights on the validation split, one confusion matrix."""
+        """Figures of the averaged weights on the validation split, one confusion matrix."""
         matrix = np.zeros((len(self.labels), len(self.labels) + 1), np.int64)
         autocast = self.fabric.autocast() if self.recipe.precision != "32-true" else nullcontext()
         with autocast:

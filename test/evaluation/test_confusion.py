@@ -37,7 +37,9 @@ def test_agrees_with_torchmetrics(seed: int) -> None:
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, 12, (5, 40, 30)).astype(np.uint8)
     truth[truth == 11] = 255
-    prediction = np.where(rng.random(truth.shape) < 0.6, truth % 11, rng.integers(0, 11, truth.shape))
+    prediction = np.where(
+        rng.random(truth.shape) < 0.6, truth % 11, rng.integers(0, 11, truth.shape)
+    )
     prediction = prediction.astype(np.uint8)
     metric = MulticlassJaccardIndex(11, average="none", ignore_index=255)
     total = np.zeros((11, 12), np.int64)

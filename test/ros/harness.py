@@ -170,4 +170,3 @@ def image_message(array: Any, encoding: str, stamp_ns: int, frame_id: str = "cam
 def stamp_of(message: Any) -> int:
     """A message's stamp in nanoseconds."""
     return int(message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec)
-

@@ -271,11 +271,15 @@ def test_old_images_are_dropped_when_asked(client: Client, camera: Any) -> None:
         client.set_parameter("max_age_ms", 0.0)
 
 
-def test_best_effort_publishers_are_heard(client: Client, running: NodeProcess, camera: Any) -> None:
+def test_best_effort_publishers_are_heard(
+    client: Client, running: NodeProcess, camera: Any
+) -> None:
     (masks,) = subscribe_outputs(client, "mask")
     other = client.node.create_publisher(Image, "/camera/image_raw", best_effort(1))
     try:
-        wait(lambda: "subscribed as best_effort" in running.text().split("active")[-1], 10, "switch")
+        wait(
+            lambda: "subscribed as best_effort" in running.text().split("active")[-1], 10, "switch"
+        )
         wait(lambda: other.get_subscription_count() > 0, 10, "match")
         rgb, _ = SCENE.frame(6)
         send(other, masks, image_message(rgb, "rgb8", time.time_ns()))
@@ -312,7 +316,9 @@ def test_nobody_listens_no_inference(
         counts = {v.key: v.value for v in status()[0].values}
         assert counts["published"] == "0" and int(counts["idle"]) > 0
         assert client.set_parameter("lazy", False).successful
-        wait(lambda: "Hz" in status()[0].message and "0.0 of" not in status()[0].message, 15, "runs")
+        wait(
+            lambda: "Hz" in status()[0].message and "0.0 of" not in status()[0].message, 15, "runs"
+        )
     finally:
         node.stop()
         client.close()

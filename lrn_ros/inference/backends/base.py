@@ -50,9 +50,7 @@ class Backend(Protocol):
     precision: str
     device_name: str
 
-    def run(
-        self, rgb: NDArray[np.uint8], geometry: Geometry, confidence: bool
-    ) -> Result:
+    def run(self, rgb: NDArray[np.uint8], geometry: Geometry, confidence: bool) -> Result:
         """Segment one (H, W, 3) uint8 RGB frame of `geometry.frame` size."""
 
 

@@ -80,7 +80,7 @@ class CudaBackend:
         self._device, self._dtype = device, _DTYPES[self.precision]
         self.device_name = torch.cuda.get_device_name(device)
         network = fold_normalisation(load_network(path, info)).to(device, self._dtype)
-        self._network = network.to(memory_format=torch.channels_last)
+        self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._stride = int(network.stride)  # type: ignore[arg-type]
         self._mean = torch.tensor(info.mean, device=device)[:, None, None] * 255
         self._std = torch.tensor(info.std, device=device)[:, None, None] * 255
@@ -106,7 +106,7 @@ class CudaBackend:
             x = (self._resizer(pixels) - self._mean) / self._std
             x = x.to(self._dtype, memory_format=torch.channels_last)
             self._events[1].record()
-            logits = self._network.coarse(x).float()  # type: ignore[operator]
+            logits = self._network.coarse(x).float()
             self._events[2].record()
             planes = upsample_argmax(logits, geometry, self._stride, confidence)
             for host, plane in zip(self._pinned_out, planes):

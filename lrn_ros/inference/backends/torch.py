@@ -41,7 +41,7 @@ class TorchBackend:
             torch.set_num_threads(options.threads)
         self.device_name = f"CPU, {torch.get_num_threads()} threads"
         network = fold_normalisation(load_network(path, info))
-        self._network = network.to(memory_format=torch.channels_last)
+        self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._stride = int(network.stride)  # type: ignore[arg-type]
         mean, std = np.array(info.mean, np.float32), np.array(info.std, np.float32)
         self._gain = torch.from_numpy(1 / (255 * std))
@@ -56,13 +56,11 @@ class TorchBackend:
             x = torch.addcmul(self._offset, pixels.float(), self._gain).permute(2, 0, 1)[None]
             prepared = time.perf_counter()
             with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
-                logits = self._network.coarse(x).float()  # type: ignore[operator]
+                logits = self._network.coarse(x).float()
             inferred = time.perf_counter()
             mask, probability = upsample_argmax(logits, geometry, self._stride, confidence)
         done = time.perf_counter()
         timings = Timings(
             (prepared - start) * 1e3, (inferred - prepared) * 1e3, (done - inferred) * 1e3
         )
-        return Result(
-            mask.numpy(), None if probability is None else probability.numpy(), timings
-        )
+        return Result(mask.numpy(), None if probability is None else probability.numpy(), timings)

@@ -60,7 +60,7 @@ def _fold(parent: nn.Module, conv_name: str, norm_name: str) -> None:
 
 
 def area_matrix(source: int, target: int) -> np.ndarray:
-    """(target, source) float32 weights of OpenCV's resize: area down, bilinear up; rows sum to 1."""
+    """Weights of OpenCV's resize, area down, bilinear up: (target, source) float32."""
     step = source / target
     matrix = np.zeros((target, source), np.float32)
     for i in range(target):
