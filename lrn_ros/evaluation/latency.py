@@ -13,6 +13,7 @@ STAGES = (
     "transport_ms", "queue_ms", "decode_ms", "preprocess_ms", "inference_ms", "postprocess_ms",
     "publish_ms", "processing_ms", "end_to_end_ms",
 )  # fmt: skip
+_NOT_OVERHEAD = ("queue_ms", "preprocess_ms", "inference_ms", "postprocess_ms")
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,15 @@ def percentiles(values: Iterable[float]) -> Percentiles | None:
         return None
     p50, p95, p99 = (round(float(v), 3) for v in np.percentile(finite, (50, 95, 99)))
     return Percentiles(len(finite), p50, p95, p99)
+
+
+def overhead(stages: Mapping[str, float]) -> float:
+    """What the node adds to the Segmenter's own time, ms: decoding, messages, publishing the mask.
+
+    >>> overhead({"processing_ms": 20.0, "queue_ms": 1.0, "inference_ms": 15.0})
+    4.0
+    """
+    return stages["processing_ms"] - sum(stages.get(s, 0.0) for s in _NOT_OVERHEAD)
 
 
 def by_stage(frames: Sequence[Mapping[str, float]]) -> dict[str, Percentiles]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lrn_ros.dataset import read_label
 from lrn_ros.evaluation.confusion import Scores, confusion_matrix, scores
 from lrn_ros.evaluation.contact_sheet import Row
-from lrn_ros.evaluation.latency import Accounting, AnsweredFrame, SentFrame
+from lrn_ros.evaluation.latency import Accounting, AnsweredFrame, SentFrame, overhead
 from lrn_ros.labels import LabelSet
 from lrn_ros.sources import Source
 
@@ -71,7 +71,7 @@ def read_recording(sent: Path, received: Path, masks: Path) -> Recording:
         stamp, values = line["stamp_ns"], line.get("values", {})
         if line["kind"] == "latency":
             stages = {k: float(v) for k, v in values.items() if k.endswith("_ms")}
-            answered.append(AnsweredFrame(stamp, stages))
+            answered.append(AnsweredFrame(stamp, stages | {"overhead_ms": overhead(stages)}))
             backend = values["backend"]
         elif line["kind"] == "overlay":
             positions[stamp] = line["position"]

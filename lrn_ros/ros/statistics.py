@@ -15,18 +15,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from lrn_ros.evaluation.latency import STAGES
+
 CAUSES = ("superseded", "transport", "stale", "invalid", "compiling", "inactive", "failed")
-STAGES = (
-    "transport_ms",
-    "queue_ms",
-    "decode_ms",
-    "preprocess_ms",
-    "inference_ms",
-    "postprocess_ms",
-    "publish_ms",
-    "processing_ms",
-    "end_to_end_ms",
-)
 WINDOW_S = 10.0
 
 

@@ -27,7 +27,7 @@ def run(tmp_path):
         if fate != "a":
             continue
         values = {"inference_ms": f"{i}.000", "frames": "1", "backend": "torch fp32"}
-        values["transport_ms"] = "nan"
+        values |= {"transport_ms": "nan", "processing_ms": f"{i + 2}.000"}
         received.append({"kind": "latency", "stamp_ns": 1000 + i, "values": values})
         received.append({"kind": "overlay", "stamp_ns": 1000 + i, "position": i})
         mask = np.full((4, 6), i % 2, np.uint8)
@@ -51,8 +51,9 @@ def test_every_frame_is_accounted_for(run):
     assert accounting.recorded == 6 and accounting.balanced
     assert recording.backend == "torch fp32"
     stages = by_stage([f.stages for f in recording.answered])
-    assert list(stages) == ["inference_ms"]  # nothing finite is known of the transport
+    assert list(stages) == ["inference_ms", "processing_ms", "overhead_ms"]  # no transport: NaN
     assert stages["inference_ms"].p50 == np.median([0, 1, 5, 6, 7, 9])
+    assert stages["overhead_ms"].p50 == 2
 
 
 def test_score_takes_answered_and_labelled_frames_only(run):
