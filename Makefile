@@ -1,0 +1,88 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+#
+#   make demo    set up .venv and run the whole path on this machine: camera, node, recorder
+#   make test    set up .venv and run every check: ruff, mypy, pytest
+#   make lint    set up .venv and run ruff and mypy only
+#   make setup   set up .venv only
+#   make clean   remove .venv and everything that was built
+#
+#   PYTHON=python3.12      the interpreter for .venv (3.11 and 3.12 have ROS wheels)
+#   TORCH_INDEX=URL        where torch comes from; for machines without an NVIDIA GPU
+#                          https://download.pytorch.org/whl/cpu saves several GB of CUDA packages
+#   DEMO_ARGS='--input video.mp4'   passed on to `lrn demo`
+#
+# With ROS sourced, .venv uses that ROS installation instead of the ROS wheels.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+TORCH_INDEX ?=
+VENV ?= .venv
+DEMO_ARGS ?=
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.lrn_ros_setup
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+VERSION := -c 'import sys; print(*sys.version_info[:2])'
+PIP := $(BIN)/python -m pip install --quiet --quiet
+
+# Is a ROS installation sourced for this interpreter?
+ROS_SOURCED := $(if $(ROS_DISTRO),$(shell $(PYTHON) -c 'import rclpy' 2>/dev/null && echo yes))
+ifeq ($(ROS_SOURCED),yes)
+  SYSTEM_SITE := true
+  EXTRAS := dev,train,bags
+  # The installation's cv_bridge is compiled against its own NumPy: keep that version.
+  PINS := $(shell $(PYTHON) -c 'import numpy; print("numpy==" + numpy.__version__)' 2>/dev/null)
+  WHERE := ROS $(ROS_DISTRO) as sourced
+else
+  SYSTEM_SITE := false
+  EXTRAS := dev,train,bags,ros
+  PINS :=
+  WHERE := ROS Jazzy from wheels
+endif
+
+.PHONY: help setup demo test lint clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n '4,17s/^# \{0,1\}//p' Makefile
+
+setup: $(STAMP)
+
+$(STAMP): setup.py
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) or ("$(ROS_SOURCED)" == "yes" and v >= (3, 10)) else "$(PYTHON) is Python %d.%d: the ROS wheels exist for 3.11 and 3.12. Name one of these, such as PYTHON=python3.12, or source a ROS installation" % v)'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
+	@if [ "$$($(BIN)/python $(VERSION) 2>/dev/null)" = "$$($(PYTHON) $(VERSION))" ] \
+	    && grep -qs 'system-site-packages = $(SYSTEM_SITE)' $(VENV)/pyvenv.cfg; then \
+	  echo "==> $(VENV) is there and is brought up to date"; \
+	else \
+	  echo "==> making $(VENV) with $$($(PYTHON) --version) ($(WHERE))"; \
+	  $(PYTHON) -m venv --clear $(if $(filter true,$(SYSTEM_SITE)),--system-site-packages) $(VENV); \
+	fi
+	@echo "==> installing $(TORCH)$(if $(TORCH_INDEX), from $(TORCH_INDEX)) (may take minutes the first time)"
+	@$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) '$(TORCH)'
+	@echo "==> installing lrn_ros[$(EXTRAS)]"
+	@$(PIP) --editable '.[$(EXTRAS)]' '$(TORCH)' $(PINS)
+	@touch $@
+	@echo "==> $(VENV) is ready"
+
+demo: $(STAMP)
+	@echo "==> lrn demo: a camera, the node and a recorder as three processes"
+	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(BIN)/python -m lrn_ros demo $(DEMO_ARGS)
+
+lint: $(STAMP)
+	@echo "==> ruff"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@echo "==> mypy"
+	@$(BIN)/mypy
+
+test: lint
+	@echo "==> pytest"
+	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+clean:
+	rm -rf $(VENV) build install log dist *.egg-info lrn_demo
+	rm -rf .pytest_cache .mypy_cache .ruff_cache
+	find lrn_ros test launch benchmark -name __pycache__ -prune -exec rm -rf {} +

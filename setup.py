@@ -1,0 +1,90 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Builds the package both ways: `colcon build` (ament_python) and `pip install .`."""
+
+import os
+
+from setuptools import find_packages, setup
+
+PACKAGE = "lrn_ros"
+VERSION = "0.1.0"  # also in package.xml and lrn_ros/__init__.py; a test compares the three
+
+# For machines without ROS. The cv-bridge wheel fails with NumPy 2.3 and with OpenCV 5.
+ROS_WHEELS = [
+    "cv-bridge==1.13.0.post0",
+    "numpy<2.3",
+    "opencv-python-headless<5",
+    # One pinned set: the wheels share C libraries, and a mixed set fails to load them.
+    "ros-jazzy-diagnostic-msgs==5.3.6",
+    "ros-jazzy-lifecycle-msgs==2.0.3",
+    "ros-jazzy-rclpy==7.1.6",
+    "ros-jazzy-rmw-fastrtps-cpp==8.4.3",
+    "ros-jazzy-sensor-msgs==5.3.6",
+    "ros-jazzy-std-msgs==5.3.6",
+    "ros-jazzy-std-srvs==5.3.6",
+]
+BAGS = ["rosbags>=0.10"]
+TORCH = ["torch>=2.6"]
+
+
+def share(source, suffixes=None):
+    """data_files entries that put every file under `source` below share/lrn_ros, folders kept."""
+    entries = []
+    for folder, subfolders, names in os.walk(source):
+        subfolders[:] = sorted(name for name in subfolders if name != "__pycache__")
+        wanted = [n for n in sorted(names) if suffixes is None or n.endswith(suffixes)]
+        if wanted:
+            paths = [os.path.join(folder, name) for name in wanted]
+            entries.append((os.path.join("share", PACKAGE, folder), paths))
+    return entries
+
+
+setup(
+    name=PACKAGE,
+    version=VERSION,
+    description="Real-time semantic segmentation of driving video for ROS 2 with LRNNet",
+    license="Apache-2.0",
+    maintainer="lrn_ros maintainers",
+    maintainer_email="maintainers@users.noreply.github.com",
+    packages=find_packages(include=[PACKAGE, PACKAGE + ".*"]),
+    package_data={PACKAGE: ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["resource/" + PACKAGE]),
+        ("share/" + PACKAGE, ["package.xml", "LICENSE"]),
+        *share("config", (".yaml", ".xml", ".rviz")),
+        *share("launch", (".py",)),
+        *share("weights", (".safetensors", ".onnx", ".md", "LICENSE")),
+    ],
+    zip_safe=False,
+    python_requires=">=3.10",
+    install_requires=[
+        "numpy>=1.21",
+        "opencv-python-headless>=4.5,<5",  # 5 renames and removes functions used here
+        "PyYAML>=5.4",
+        "safetensors>=0.4",
+        "tqdm>=4.60",
+    ],
+    extras_require={
+        "ros": ROS_WHEELS + BAGS,
+        "torch": TORCH,
+        "train": TORCH + ["lightning>=2.4", "matplotlib>=3.5"],
+        "bags": BAGS,
+        "dev": [
+            *BAGS,
+            "catkin-pkg>=1.0",
+            "colcon-common-extensions>=0.3",
+            # Exact: a new release's new rules must not fail a commit that was clean.
+            "mypy==2.4.1",
+            "pytest>=7.4",
+            "ruff==0.17.5",
+            "torchmetrics>=1.4",
+            "types-PyYAML",
+        ],
+    },
+    entry_points={
+        "console_scripts": [
+            "lrn = lrn_ros.cli:main",
+            "segment_node = lrn_ros.ros.node:main",
+        ],
+    },
+)
