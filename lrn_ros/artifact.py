@@ -97,10 +97,10 @@ def _triple(values: Any) -> tuple[float, float, float]:
     return (r, g, b)
 
 
-def save_model(path: Path, info: ModelInfo, weights: Mapping[str, NDArray[Any]]) -> None:
+def save_model(path: str | Path, info: ModelInfo, weights: Mapping[str, NDArray[Any]]) -> None:
     """Write a model file, atomically: readers see the old one or the new one."""
     data = save({k: np.ascontiguousarray(v) for k, v in weights.items()}, {_KEY: info.to_json()})
-    write_atomically(path, data)
+    write_atomically(Path(path), data)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from dataclasses import replace
 from typing import Any
@@ -12,9 +13,10 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from rclpy.signals import SignalHandlerOptions
 
 from lrn_ros.errors import UserError
 from lrn_ros.inference.segmenter import Segmenter
@@ -26,6 +28,7 @@ from lrn_ros.ros.worker import Worker
 
 _FOLLOW_S = 0.5  # how often the publishers' offers are looked at
 _HINT_S = 5.0  # an unconfigured node says how to go on after this long
+_STOP_S = 0.2  # a signal is noticed within this long
 
 
 class SegmentationNode(LifecycleNode):
@@ -167,6 +170,11 @@ class SegmentationNode(LifecycleNode):
         self._worker = self._segmenter = self._settings = None
         self._cameras, self._previous = [], {}
 
+    @property
+    def is_configuring(self) -> bool:
+        """Whether a model is being loaded at this moment."""
+        return self._phase == "configuring"
+
     # Parameters ----------------------------------------------------------------------------
 
     def _values(self) -> dict[str, Any]:
@@ -275,14 +283,28 @@ class SegmentationNode(LifecycleNode):
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the node until it is interrupted."""
-    rclpy.init(args=args)
+    """Run the node until SIGINT or SIGTERM; a second signal changes nothing.
+
+    `ros2 launch` sends SIGINT and the terminal sends it once more: the handlers are ours, as rclpy's
+    would interrupt the clean-up.
+    """
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     node = SegmentationNode()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
+    stopped: list[int] = []
+
+    def stop(number: int, _: Any) -> None:
+        stopped.append(number)
+        if node.is_configuring and len(stopped) == 1:
+            raise KeyboardInterrupt  # loading a model may take longer than anybody wants to wait
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     try:
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
+        while not stopped:
+            executor.spin_once(timeout_sec=_STOP_S)
+    except KeyboardInterrupt:
         pass
     finally:
         executor.shutdown(timeout_sec=0.5)
