@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from lrn_ros.errors import UserError
-from lrn_ros.paths import share_folder
+from lrn_ros.paths import read_config
 
 UNLABELLED = 255
 
@@ -89,17 +88,5 @@ class LabelSet:
         Raises:
             UserError: no such set or file, or its content is not a label set.
         """
-        path = Path(name_or_path)
-        if path.suffix not in (".yaml", ".yml"):
-            folder = share_folder() / "config" / "labels"
-            path = folder / f"{name_or_path}.yaml"
-            if not path.is_file():
-                known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
-                raise UserError(
-                    f"unknown label set {str(name_or_path)!r}; known: {known}, or a YAML file"
-                )
-        try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise UserError(f"{path}: cannot be read as YAML: {error}") from error
+        data, path = read_config("labels", name_or_path, "label set")
         return cls.from_dict(data, str(path))

@@ -285,8 +285,8 @@ class SegmentationNode(LifecycleNode):
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; a second signal changes nothing.
 
-    `ros2 launch` sends SIGINT and the terminal sends it once more: the handlers are ours, as rclpy's
-    would interrupt the clean-up.
+    `ros2 launch` sends SIGINT and the terminal sends it once more: the handlers are ours, since
+    rclpy's would interrupt the clean-up.
     """
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     node = SegmentationNode()

@@ -8,10 +8,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lrn_ros.errors import UserError
-from lrn_ros.paths import share_folder
+from lrn_ros.paths import read_config
 
 
 @dataclass(frozen=True)
@@ -114,17 +112,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     Raises:
         UserError: unreadable, an unknown or missing key, a value out of range.
     """
-    path = Path(name_or_path)
-    if path.suffix not in (".yaml", ".yml"):
-        folder = share_folder() / "config" / "train"
-        path = folder / f"{name_or_path}.yaml"
-        if not path.is_file():
-            known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
-            raise UserError(f"unknown recipe {str(name_or_path)!r}; known: {known}, or a YAML file")
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: cannot be read as YAML: {error}") from error
+    data, path = read_config("train", name_or_path, "recipe")
     if not isinstance(data, dict):
         raise UserError(f"{path}: a recipe is a mapping of keys to values")
     known_keys = {f.name for f in fields(Recipe)}
