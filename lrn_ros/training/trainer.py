@@ -233,10 +233,13 @@ class Trainer:
                 old.copy_(new[name])
 
     @torch.no_grad()
-    def evaluate(self) -> Scores:
-        """Figures of the averaged weights on the validation split, one confusion matrix."""
+    def evaluate(self, full_precision: bool = False) -> Scores:
+        """Figures of the averaged weights on the validation split, one confusion matrix.
+
+        In the recipe's precision while training, in float32 for what a model file states.
+        """
         matrix = np.zeros((len(self.labels), len(self.labels) + 1), np.int64)
-        autocast = self.fabric.autocast() if self.recipe.precision != "32-true" else nullcontext()
+        autocast = nullcontext() if full_precision else self.fabric.autocast()
         with autocast:
             for image, truth in zip(self.val.images, self.val.labels):
                 x = (image.float().div(255)[None] - self.mean) / self.std
@@ -248,7 +251,7 @@ class Trainer:
 
     def _release(self, say: Callable[[str], None]) -> Path:
         """Evaluate the averaged weights and write them as a model file."""
-        result = self.evaluate()
+        result = self.evaluate(full_precision=True)
         path = self.output / f"{self.recipe.name}.safetensors"
         info = ModelInfo(
             name=self.recipe.name,
