@@ -69,6 +69,7 @@ class Camera:
         self.prefix, self.statistics = prefix, Statistics()
         self.outputs = Outputs(node, prefix, with_info)
         self.waiting: Frame | None = None
+        self.served_at = 0.0  # monotonic, when the worker last took a frame
         self.info: CameraInfo | None = None
         self._node, self._deliver = node, deliver
         base = f"{prefix}/" if prefix else ""

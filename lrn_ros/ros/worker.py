@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The inference thread: takes the newest frame of the camera that waited longest, and publishes."""
+"""The inference thread: newest frame of the camera served longest ago, segmented, published."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Worker:
     Args:
         node: for clock, log and name.
         segmenter: used by this thread alone.
-        cameras: whose `waiting` frames are processed, oldest receipt first.
+        cameras: whose `waiting` frames are processed in turn.
         settings: gives the present settings.
     """
 
@@ -87,7 +87,10 @@ class Worker:
             while not self._stopped:
                 waiting = [c for c in self._cameras if c.waiting is not None]
                 if waiting:
-                    camera = min(waiting, key=lambda c: c.waiting.received_at)  # type: ignore[union-attr]
+                    # Not the oldest frame: a newer one replaces it, so a slow node would serve
+                    # the same camera for ever.
+                    camera = min(waiting, key=lambda c: c.served_at)
+                    camera.served_at = time.monotonic()
                     frame, camera.waiting = camera.waiting, None
                     self._busy = True
                     return camera, frame  # type: ignore[return-value]
