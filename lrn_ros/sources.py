@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lrn_ros.dataset import IMAGE_SUFFIXES, image_files, read_image, read_label
 from lrn_ros.errors import UserError
+from lrn_ros.images import compressed_to_rgb, message_to_rgb
 from lrn_ros.labels import LabelSet
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
@@ -165,8 +166,6 @@ class BagSource:
 
     def frames(self, wanted: Collection[int] | None = None) -> Iterator[Frame]:
         """See Source.frames."""
-        from lrn_ros.ros.images import compressed_to_rgb, message_to_rgb
-
         for index, image in enumerate(self._bag):
             if wanted is not None and index > max(wanted, default=-1):
                 return

@@ -24,7 +24,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from lrn_ros.errors import RunError, UserError
-from lrn_ros.ros.images import fill_image
+from lrn_ros.images import fill_image
 from lrn_ros.ros.qos import profile
 from lrn_ros.sources import Frame, SceneSource, Source, open_source
 

@@ -23,7 +23,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import Image
 
-from lrn_ros.ros.images import message_to_rgb
+from lrn_ros.images import message_to_rgb
 from lrn_ros.ros.qos import profile
 
 _MAX_REPEATS = 250  # of a video frame while no newer one comes

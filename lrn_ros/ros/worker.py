@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from rclpy.node import Node
 
+from lrn_ros.images import ImageError, compressed_to_rgb, message_to_rgb
 from lrn_ros.inference.segmenter import Segmenter
 from lrn_ros.labels import UNLABELLED
 from lrn_ros.ros.camera import Camera, Frame
-from lrn_ros.ros.images import ImageError, compressed_to_rgb, message_to_rgb
 from lrn_ros.ros.parameters import Settings
 
 

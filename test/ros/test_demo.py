@@ -118,15 +118,20 @@ def test_camera_faster_than_the_node(random_model, tmp_path):
     assert per_frame[-1]["index"] == 39  # the newest frame is always answered
 
 
+def _wait_for_overlays(process, out, count):
+    """Wait until so many are recorded, or the demo ends."""
+    received, deadline = out / "log" / "received.jsonl", time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if received.is_file() and received.read_text().count('"overlay"') >= count:
+            break
+        time.sleep(0.2)
+
+
 def test_ctrl_c_keeps_what_was_recorded(random_model, tmp_path):
     out = tmp_path / "demo"
     command = _command(random_model, out, "--frames", "400", "--rate", "10", "--size", "64", "96")
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    received, deadline = out / "log" / "received.jsonl", time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        if received.is_file() and received.read_text().count('"overlay"') >= 5:
-            break
-        time.sleep(0.2)
+    _wait_for_overlays(process, out, 5)
     process.send_signal(signal.SIGINT)
     text, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
@@ -150,11 +155,7 @@ def test_a_node_that_is_killed_ends_the_demo(random_model, tmp_path):
     out = tmp_path / "demo"
     command = _command(random_model, out, "--frames", "400", "--rate", "10", "--size", "64", "96")
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    received, deadline = out / "log" / "received.jsonl", time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        if received.is_file() and received.read_text().count('"overlay"') >= 2:
-            break
-        time.sleep(0.2)
+    _wait_for_overlays(process, out, 2)
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         words = path.read_bytes().split(b"\0") if path.exists() else []
         if b"lrn_ros.ros.node" in words and any(str(random_model).encode() in w for w in words):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lrn_ros.ros.images import ImageError, compressed_to_rgb
+from lrn_ros.images import ImageError, compressed_to_rgb
 
 HEIGHT, WIDTH = 48, 80
 

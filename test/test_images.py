@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lrn_ros.ros.images import ENCODINGS, MAX_PIXELS, ImageError, fill_image, message_to_rgb, to_rgb
+from lrn_ros.images import ENCODINGS, MAX_PIXELS, ImageError, fill_image, message_to_rgb, to_rgb
 
 HEIGHT, WIDTH = 10, 14
 GREY, RGB, BGR = [0, 0, 0], [0, 1, 2], [2, 1, 0]
