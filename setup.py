@@ -25,6 +25,7 @@ ROS_WHEELS = [
 ]
 BAGS = ["rosbags>=0.10"]
 TORCH = ["torch>=2.6"]
+MATPLOTLIB = "matplotlib>=3.5"
 
 
 def share(source, suffixes=None):
@@ -67,7 +68,8 @@ setup(
     extras_require={
         "ros": ROS_WHEELS + BAGS,
         "torch": TORCH,
-        "train": TORCH + ["lightning>=2.4", "matplotlib>=3.5"],
+        "evaluate": [*TORCH, MATPLOTLIB],
+        "train": [*TORCH, "lightning>=2.4", MATPLOTLIB],
         "bags": BAGS,
         "dev": [
             *BAGS,
@@ -77,6 +79,7 @@ setup(
             "mypy==2.4.1",
             "pytest>=7.4",
             "ruff==0.17.5",
+            "tensorboard>=2.12",
             "torchmetrics>=1.4",
             "types-PyYAML",
         ],

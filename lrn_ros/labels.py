@@ -25,13 +25,17 @@ class LabelSet:
         name: name of the set.
         names: class names.
         colors: (r, g, b) per class, 0-255.
-        ignore: id of unlabelled pixels in the set's own label images.
+        ignore: id of unlabelled pixels in the set's own label images; 255 is always unlabelled too.
+        ids: id of every class in the set's own label images, 0-254; empty: its position.
+        void: further ids of unlabelled pixels in them.
     """
 
     name: str
     names: tuple[str, ...]
     colors: tuple[tuple[int, int, int], ...]
     ignore: int = UNLABELLED
+    ids: tuple[int, ...] = ()
+    void: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.names) <= UNLABELLED:
@@ -42,6 +46,18 @@ class LabelSet:
             raise UserError(f"label set {self.name!r}: a colour is three numbers from 0 to 255")
         if not 0 <= self.ignore <= 255:
             raise UserError(f"label set {self.name!r}: ignore is {self.ignore}; 0 to 255 works")
+        ids = self.ids or tuple(range(len(self)))
+        if not len(ids) == len(set(ids)) == len(self) or not all(0 <= i < UNLABELLED for i in ids):
+            raise UserError(
+                f"label set {self.name!r}: ids are distinct, 0 to 254, one for every class or none"
+            )
+        if len(set(self.void)) != len(self.void) or not all(0 <= v <= 255 for v in self.void):
+            raise UserError(f"label set {self.name!r}: void is distinct ids from 0 to 255")
+        if both := set(ids) & {self.ignore, *self.void}:
+            name = self.names[ids.index(min(both))]
+            raise UserError(
+                f"label set {self.name!r}: id {min(both)} is both {name!r} and unlabelled"
+            )
 
     def __len__(self) -> int:
         return len(self.names)
@@ -57,10 +73,26 @@ class LabelSet:
         table[: len(self)] = self.palette
         return table
 
+    def id_table(self) -> NDArray[np.int16]:
+        """(256,) int16: the class of every id in a label image; 255 unlabelled, -1 not in the set.
+
+        >>> LabelSet("x", ("a", "b"), ((0, 0, 0), (1, 1, 1)), ids=(7, 4), void=(5,)).id_table()[3:9]
+        array([ -1,   1, 255,  -1,   0,  -1], dtype=int16)
+        """
+        table = np.full(256, -1, np.int16)
+        table[list(self.ids or range(len(self)))] = range(len(self))
+        table[[self.ignore, *self.void, UNLABELLED]] = UNLABELLED
+        return table
+
     def to_dict(self) -> dict[str, Any]:
         """The set as plain data, the form of the YAML files."""
-        classes = [{"name": n, "rgb": list(c)} for n, c in zip(self.names, self.colors)]
-        return {"name": self.name, "ignore": self.ignore, "classes": classes}
+        classes: list[dict[str, Any]] = [
+            {"name": n, "rgb": list(c)} for n, c in zip(self.names, self.colors)
+        ]
+        for entry, i in zip(classes, self.ids):
+            entry["id"] = i
+        data = {"name": self.name, "ignore": self.ignore, "classes": classes}
+        return data | {"void": list(self.void)} if self.void else data
 
     @classmethod
     def from_dict(cls, data: Any, where: str) -> LabelSet:
@@ -72,6 +104,8 @@ class LabelSet:
                 names=tuple(str(c["name"]) for c in classes),
                 colors=tuple(tuple(int(v) for v in c["rgb"]) for c in classes),  # type: ignore[misc]
                 ignore=int(data.get("ignore", UNLABELLED)),
+                ids=tuple(int(c["id"]) for c in classes if "id" in c),
+                void=tuple(int(v) for v in data.get("void", ())),
             )
         except UserError:
             raise

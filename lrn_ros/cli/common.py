@@ -62,6 +62,11 @@ def share(text: str) -> float:
     return _number(text, 0.0, 1.0)
 
 
+def scale(text: str) -> float:
+    """A factor from 0.1 to 4."""
+    return _number(text, 0.1, 4.0)
+
+
 def _number(text: str, low: float, high: float) -> float:
     try:
         value = float(text)
@@ -122,7 +127,16 @@ def claim_output(folder: Path, command: str) -> None:
 
 def print_json(data: Any) -> None:
     """Print as JSON; NaN becomes null."""
-    print(json.dumps(plain(data), indent=2, allow_nan=False))
+    print(_json(data))
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write as JSON, as print_json does."""
+    path.write_text(_json(data) + "\n", encoding="utf-8")
+
+
+def _json(data: Any) -> str:
+    return json.dumps(plain(data), indent=2, allow_nan=False)
 
 
 def plain(data: Any) -> Any:

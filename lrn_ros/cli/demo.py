@@ -5,14 +5,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrn_ros.cli.common import claim_output, frequency, natural, plain, positive, print_json
+from lrn_ros.cli.common import claim_output, frequency, natural, positive, print_json, write_json
 from lrn_ros.errors import RunError, UserError
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     say.close()
     report = _report(options, files, source, info)
     report["complete"] = complete
-    _write(args.output / "summary.json", report)
+    write_json(args.output / "summary.json", report)
     if args.json:
         print_json(report)
     else:
@@ -157,7 +156,7 @@ def _report(
         {"index": index.get(f.stamp_ns), "stamp_ns": f.stamp_ns, **f.stages}
         for f in recording.answered
     ]
-    _write(options.output / "latency.json", report | {"per_frame": frames})
+    write_json(options.output / "latency.json", report | {"per_frame": frames})
     if source.label_set == info.labels.name:
         found, compared = score(recording, files.labels, info.labels)
         if found is not None:
@@ -183,10 +182,6 @@ def _sheet(options: DemoOptions, recording: Recording, source: Source, info: Mod
         sheet = contact_sheet(title, rows, info.labels)
         path = options.output / "contact_sheet.png"
         cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-
-
-def _write(path: Path, data: dict[str, Any]) -> None:
-    path.write_text(json.dumps(plain(data), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _print(report: dict[str, Any], output: Path) -> None:

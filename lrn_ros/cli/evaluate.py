@@ -5,64 +5,137 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrn_ros.cli.common import add_segmenter_options, load_segmenter, positive, print_json
+from lrn_ros.cli.common import (
+    add_segmenter_options,
+    claim_output,
+    load_segmenter,
+    positive,
+    print_json,
+    scale,
+    write_json,
+)
+from lrn_ros.errors import UserError
 
 if TYPE_CHECKING:
-    from lrn_ros.evaluation.confusion import Scores
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lrn_ros.dataset import Files
     from lrn_ros.inference.segmenter import Segmenter
+
+_PLAIN = [1.0]  # scales
+_REPORT, _PICTURE = "report.json", "confusion.png"
 
 
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser(
-        "evaluate", help="per-class IoU, mIoU and pixel accuracy", description=__doc__
+        "evaluate",
+        help="IoU, precision and recall per class, mIoU and pixel accuracy",
+        description=__doc__,
+        epilog="DATASET holds SPLIT/ and SPLITannot/ (CamVid), leftImg8bit/SPLIT/ and gtFine/SPLIT/"
+        " (Cityscapes), or images/SPLIT/ and labels/SPLIT/.",
     )
-    parser.add_argument("model", metavar="MODEL", help="a name under weights/, or a path")
-    parser.add_argument(
-        "dataset", type=Path, metavar="DATASET", help="folder with SPLIT/ and SPLITannot/"
-    )
-    parser.add_argument("--split", default="val", help="(%(default)s)")
-    parser.add_argument("--limit", type=positive, help="only the first so many images")
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="a name under weights/, or a path")
+    add("dataset", type=Path, metavar="DATASET", help="folder of images with label PNGs")
+    add("--split", default="val", help="(%(default)s)")
+    add("--limit", type=positive, help="only the first so many images")
+    add("--flip", action="store_true", help="average with the mirror image; takes twice as long")
+    scales = "average over network inputs so many times as large, such as 0.75 1 1.25 (1)"
+    add("--scales", type=scale, nargs="+", default=_PLAIN, metavar="S", help=scales)
+    add("--output", type=Path, metavar="DIR", help=f"folder for {_REPORT} and {_PICTURE}")
     add_segmenter_options(parser)
-    parser.add_argument("--json", action="store_true", help="print as JSON, with the matrix")
+    add("--json", action="store_true", help="print as JSON, with the matrix")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Segment every image at its own size and compare; unlabelled pixels do not count."""
-    from itertools import islice
-
     import numpy as np
     from tqdm import tqdm
 
-    from lrn_ros.dataset import image_files, read_pairs, split_folders
-    from lrn_ros.evaluation.confusion import confusion_matrix, scores
+    from lrn_ros.dataset import find_files, read_pair
+    from lrn_ros.evaluation.confusion import confusion_matrix
 
-    images, annotations = split_folders(args.dataset, args.split)
-    count = len(image_files(images))
+    if args.output is not None:
+        _check_matplotlib()
+    files = find_files(args.dataset, args.split)[: args.limit]
     segmenter = load_segmenter(args)
+    if args.output is not None:
+        claim_output(args.output, "evaluate")
+        for name in (_REPORT, _PICTURE):
+            (args.output / name).unlink(missing_ok=True)
     classes = len(segmenter.labels)
-    pairs = islice(read_pairs(images, annotations, segmenter.labels), args.limit)
-    matrix, done = np.zeros((classes, classes + 1), np.int64), 0
-    total = min(count, args.limit or count)
-    for pair in tqdm(pairs, total=total, unit="image", disable=not sys.stderr.isatty()):
-        matrix += confusion_matrix(pair.label, segmenter(pair.rgb).mask, classes)
-        done += 1
-    report = _report(segmenter, args, done, scores(matrix))
+    matrices = {_sequence(f): np.zeros((classes, classes + 1), np.int64) for f in files}
+    for file in tqdm(files, unit="image", disable=not sys.stderr.isatty()):
+        pair = read_pair(file, segmenter.labels)
+        mask = _mask(segmenter, pair.rgb, args)
+        matrices[_sequence(file)] += confusion_matrix(pair.label, mask, classes)
+    report = _report(segmenter, args, files, matrices)
+    if args.output is not None:
+        _write(args.output, report)
     if args.json:
-        print_json(report | {"confusion": matrix.tolist()})
+        print_json(report)
     else:
         _print(report)
+        if args.output is not None:
+            print(f"wrote {args.output}/: {_REPORT}, {_PICTURE}")
     return 0
 
 
+def _check_matplotlib() -> None:
+    try:
+        import lrn_ros.evaluation.confusion_picture  # noqa: F401
+    except ImportError as error:
+        if (error.name or "").startswith("lrn_ros"):
+            raise
+        raise UserError(
+            f"--output draws with matplotlib: {error}; pip install 'lrn_ros[evaluate]'"
+        ) from error
+
+
+def _sequence(file: Files) -> str:
+    """Its sequence; nothing where the name does not tell one."""
+    from lrn_ros.dataset import sequence
+
+    return sequence(file.name) if "_" in file.name else ""
+
+
+def _mask(
+    segmenter: Segmenter, rgb: NDArray[np.uint8], args: argparse.Namespace
+) -> NDArray[np.uint8]:
+    import numpy as np
+
+    from lrn_ros.evaluation.views import mean_probability
+
+    if not args.flip and args.scales == _PLAIN:
+        return segmenter(rgb).mask
+    return mean_probability(segmenter, rgb, args.scales, args.flip).argmax(0).astype(np.uint8)
+
+
 def _report(
-    segmenter: Segmenter, args: argparse.Namespace, images: int, found: Scores
+    segmenter: Segmenter,
+    args: argparse.Namespace,
+    files: list[Files],
+    matrices: Mapping[str, NDArray[np.int64]],
 ) -> dict[str, Any]:
+    from collections import Counter
+
+    import numpy as np
+
+    from lrn_ros.evaluation.confusion import scores
+
+    images = Counter(_sequence(f) for f in files)
+    matrix = np.sum(list(matrices.values()), axis=0)
+    found, total = scores(matrix), max(1, int(matrix.sum()))
+    per_class = zip(found.iou, found.precision, found.recall, found.pixels)
     return {
         "model": segmenter.info.name,
         "architecture": segmenter.info.architecture,
@@ -71,20 +144,65 @@ def _report(
         "precision": segmenter.backend.precision,
         "dataset": str(args.dataset),
         "split": args.split,
-        "images": images,
+        "images": len(files),
+        "network_size": args.network_size,
+        "scales": args.scales,
+        "flip": args.flip,
         "miou": found.miou,
         "pixel_accuracy": found.pixel_accuracy,
-        "iou": dict(zip(segmenter.labels.names, found.iou, strict=True)),
+        "classes": {
+            name: {
+                "iou": iou,
+                "precision": precision,
+                "recall": recall,
+                "pixels": pixels,
+                "share": pixels / total,
+            }
+            for name, (iou, precision, recall, pixels) in zip(segmenter.labels.names, per_class)
+        },
+        "sequences": {
+            name: {"images": images[name], "miou": scores(matrices[name]).miou}
+            for name in sorted(matrices)
+            if name
+        },
+        "confusion": matrix.tolist(),
     }
 
 
+def _write(folder: Path, report: dict[str, Any]) -> None:
+    import numpy as np
+
+    from lrn_ros.evaluation.confusion_picture import draw_confusion
+
+    write_json(folder / _REPORT, report)
+    data = f"{Path(report['dataset']).resolve().name} {report['split']}"
+    title = f"{report['model']} on {data}: mIoU {_percent(report['miou'])} %"
+    matrix = np.array(report["confusion"])
+    draw_confusion(folder / _PICTURE, matrix, list(report["classes"]), title)
+
+
 def _print(report: dict[str, Any]) -> None:
+    scales = " ".join(f"{s:g}" for s in report["scales"])
     print(
-        f"{report['model']} ({report['backend']} {report['precision']}) on"
-        f" {report['dataset']} {report['split']}, {report['images']} images"
+        f"{report['model']} ({report['backend']} {report['precision']}) on {report['dataset']}"
+        f" {report['split']}, {report['images']} images"
+        + (f", scales {scales}" if report["scales"] != _PLAIN else "")
+        + (", with mirror images" if report["flip"] else "")
     )
-    width = max(14, *(len(n) for n in report["iou"]))
-    for name, iou in report["iou"].items():
-        print(f"{name:{width}} {100 * iou:6.2f} %" if iou == iou else f"{name:{width}}  absent")
-    print(f"{'mIoU':{width}} {100 * report['miou']:6.2f} %")
-    print(f"{'pixel accuracy':{width}} {100 * report['pixel_accuracy']:6.2f} %")
+    width = max(14, *(len(n) for n in (*report["classes"], *report["sequences"])))
+    columns = ("iou", "precision", "recall", "share")
+    heads = ("IoU", *columns[1:])
+    print(f"{'class, %':{width}}" + "".join(f" {head:>9}" for head in heads))
+    for name, figures in report["classes"].items():
+        print(f"{name:{width}}" + "".join(f" {_percent(figures[c]):>9}" for c in columns))
+    print(f"{'mIoU':{width}} {_percent(report['miou']):>9} %")
+    print(f"{'pixel accuracy':{width}} {_percent(report['pixel_accuracy']):>9} %")
+    # Where every image is a sequence of its own, they tell nothing more.
+    if 1 < len(report["sequences"]) < report["images"]:
+        print(f"\n{'sequence':{width}} {'mIoU, %':>9} {'images':>9}")
+        for name, figures in report["sequences"].items():
+            print(f"{name:{width}} {_percent(figures['miou']):>9} {figures['images']:9}")
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.2f}" if math.isfinite(value) else "-"

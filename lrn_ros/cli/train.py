@@ -10,11 +10,10 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lrn_ros.cli.common import duration, positive
+from lrn_ros.cli.common import duration, positive, print_json
 from lrn_ros.errors import UserError
 
 
@@ -25,28 +24,36 @@ def add_parser(subparsers: Any) -> None:
     )
     add = parser.add_argument
     add("config", metavar="CONFIG", help="recipe: a name under config/train/, or a YAML file")
-    where = "train/ trainannot/ val/ valannot/ (default: $LRN_DATA/camvid or data/camvid)"
+    where = "data set folder (default: $LRN_DATA/NAME or data/NAME, NAME the recipe's dataset)"
     add("--data", type=Path, metavar="DIR", help=where)
     add("--output", type=Path, metavar="DIR", help="run folder; default: runs/NAME")
     budget = "end the schedule after this much training, resumed time counted: 75m, 2h, 1h30m"
     add("--max-time", type=duration, metavar="TIME", help=budget)
     add("--steps", type=positive, help="instead of the recipe's")
+    change = "change a key of the recipe, such as seed=2 or architecture=lrnnet_b; repeatable"
+    add("--set", action="append", default=[], metavar="KEY=VALUE", dest="changes", help=change)
     add("--devices", type=positive, default=1, help="per node (%(default)s)")
     add("--num-nodes", type=positive, default=1, help="(%(default)s)")
+    add("--log", choices=("csv", "tensorboard"), default="csv", help="(%(default)s)")
     add("--restart", action="store_true", help="begin anew, discard the run's checkpoint")
     add("--quiet", action="store_true", help="no progress bar")
+    add("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train to the end of the schedule."""
-    from lrn_ros.training.recipe import load_recipe
+    from lrn_ros.training.recipe import load_recipe, parse_changes
 
-    recipe = load_recipe(args.config)
+    changes = parse_changes(args.changes)
     if args.steps:
-        recipe = replace(recipe, steps=args.steps)
-    data = find_data(args.data)
+        changes["steps"] = args.steps
+    if args.max_time:
+        changes["max_minutes"] = args.max_time / 60
+    recipe = load_recipe(args.config, changes)
+    data = find_data(args.data, recipe.dataset)
     try:
+        from lrn_ros.training.release import release
         from lrn_ros.training.trainer import Trainer
     except ImportError as error:
         if (error.name or "").startswith("lrn_ros"):
@@ -56,42 +63,64 @@ def run(args: argparse.Namespace) -> int:
         recipe,
         data,
         args.output or Path("runs") / recipe.name,
-        max_time=args.max_time,
         devices=args.devices,
         num_nodes=args.num_nodes,
         progress=not args.quiet,
+        tensorboard=args.log == "tensorboard",
     )
-    if args.restart:
+    say = sys.stderr if args.json else sys.stdout
+    first = trainer.fabric.is_global_zero
+    if args.restart and first:
         trainer.checkpoint.unlink(missing_ok=True)
-    if trainer.resume():
-        print(f"resumed at step {trainer.state.step} of {recipe.steps}")
+    trainer.fabric.barrier()
+    if trainer.resume() and first:
+        print(f"resumed at step {trainer.state.step} of {recipe.steps}", file=say)
     with _interrupt_after_step() as stopped:
         try:
             trainer.fit(stop=lambda: bool(stopped))
         except KeyboardInterrupt:
-            print(
-                f"stopped at step {trainer.state.step}, saved {trainer.checkpoint};"
-                " the same command goes on from there",
-                file=sys.stderr,
-            )
+            if first:
+                print(
+                    f"stopped at step {trainer.state.step}, saved {trainer.checkpoint};"
+                    " the same command goes on from there",
+                    file=sys.stderr,
+                )
             raise
+    made = release(trainer)
+    if first:
+        print(f"{trainer.clock}; val mIoU {100 * made.scores.miou:.2f} %", file=say)
+        print(f"wrote {made.model}, {made.curve.name} and {made.card.name}", file=say)
+    if first and args.json:
+        print_json(
+            {
+                "model": str(made.model),
+                "steps": trainer.state.step,
+                "seconds": trainer.state.elapsed,
+                "images_per_second": trainer.clock.images_per_second,
+                "forward_images_per_second": trainer.clock.forward_images_per_second(),
+                "shares": trainer.clock.shares,
+                "val": {
+                    "miou": made.scores.miou,
+                    "pixel_accuracy": made.scores.pixel_accuracy,
+                    "iou": dict(zip(trainer.labels.names, made.scores.iou, strict=True)),
+                },
+            }
+        )
     return 0
 
 
-def find_data(given: Path | None) -> Path:
-    """The data set folder.
+def find_data(given: Path | None, name: str) -> Path:
+    """The data set folder: the given one, else NAME below $LRN_DATA or data/.
 
     Raises:
         UserError: it is not there; the message says where to put it.
     """
     root = os.environ.get("LRN_DATA")
-    folder = given or (Path(root) if root else Path("data")) / "camvid"
-    missing = [n for n in ("train", "trainannot", "val", "valannot") if not (folder / n).is_dir()]
-    if missing:
+    folder = given or (Path(root) if root else Path("data")) / name
+    if not folder.is_dir():
         raise UserError(
-            f"data set {folder}: no folder {missing[0]}/; it holds train/ trainannot/ val/"
-            " valannot/ (images, and label PNGs of the same names: SegNet's CamVid); put it there,"
-            " or name another with --data DIR or $LRN_DATA (the folder above camvid/)"
+            f"data set {folder}: no such folder; put the data there, or name another folder with"
+            f" --data DIR or $LRN_DATA (the folder above {name}/)"
         )
     return folder
 

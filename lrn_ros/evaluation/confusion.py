@@ -40,21 +40,35 @@ class Scores:
         iou: intersection over union per class, NaN where the class never occurs.
         miou: mean of `iou` over the classes that occur.
         pixel_accuracy: share of labelled pixels that are right.
+        precision: per class, hits per pixel of that answer; NaN where it was never given.
+        recall: per class, hits per pixel of the truth; NaN where the truth has none.
+        pixels: per class, pixels of the truth.
     """
 
     iou: tuple[float, ...]
     miou: float
     pixel_accuracy: float
+    precision: tuple[float, ...]
+    recall: tuple[float, ...]
+    pixels: tuple[int, ...]
 
 
 def scores(matrix: NDArray[np.int64]) -> Scores:
     """Figures of a (K, K + 1) confusion matrix."""
     classes = matrix.shape[0]
     hits = matrix.diagonal().astype(np.float64)
-    union = matrix.sum(1) + matrix[:, :classes].sum(0) - hits
+    truth, called = matrix.sum(1), matrix[:, :classes].sum(0)
+    union = truth + called - hits
     with np.errstate(invalid="ignore", divide="ignore"):
-        iou = hits / union
+        iou, precision, recall = hits / union, hits / called, hits / truth
         accuracy = hits.sum() / matrix.sum()
     occurs = union > 0
     miou = float(iou[occurs].mean()) if occurs.any() else float("nan")
-    return Scores(tuple(float(v) for v in iou), miou, float(accuracy))
+    return Scores(
+        iou=tuple(iou.tolist()),
+        miou=miou,
+        pixel_accuracy=float(accuracy),
+        precision=tuple(precision.tolist()),
+        recall=tuple(recall.tolist()),
+        pixels=tuple(truth.tolist()),
+    )

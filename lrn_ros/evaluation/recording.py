@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,13 +98,14 @@ def score(recording: Recording, folder: Path, labels: LabelSet) -> tuple[Scores 
     """
     matrix = np.zeros((len(labels), len(labels) + 1), np.int64)
     compared = 0
+    written = replace(labels, ids=(), void=())  # the recorder writes class ids, not the set's own
     for frame in recording.sent:
         label_file = folder / f"{frame.index:06d}.png"
         mask_file = recording.masks.get(frame.stamp_ns)
         if mask_file is None or not label_file.is_file():
             continue
         prediction = cv2.imread(str(mask_file), cv2.IMREAD_UNCHANGED)
-        truth = read_label(label_file, labels)
+        truth = read_label(label_file, written)
         if prediction is None or prediction.shape != truth.shape:
             continue
         matrix += confusion_matrix(truth, prediction.astype(np.uint8), len(labels))

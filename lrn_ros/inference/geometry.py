@@ -9,7 +9,7 @@ All maps use half-pixel centres: x_content + 0.5 = (x_frame + 0.5) * scale.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lrn_ros.errors import UserError
 
@@ -37,6 +37,18 @@ class Geometry:
     def scale(self) -> tuple[float, float]:
         """(vertical, horizontal) factor from frame to content."""
         return self.content[0] / self.frame[0], self.content[1] / self.frame[1]
+
+    def scaled(self, factor: float) -> Geometry:
+        """The same frame and output through a network input about `factor` times as large.
+
+        Sides of the network's input stay multiples of 8 from 64 up.
+
+        >>> fit((720, 960), trained=(360, 480)).scaled(0.75)
+        Geometry(frame=(720, 960), content=(270, 360), network=(272, 360), output=(720, 960))
+        """
+        height, width = (max(1, round(n * factor)) for n in self.content)
+        rows, columns = (max(64, _round_up(round(n * factor))) for n in self.network)
+        return replace(self, content=(height, width), network=(rows, columns))
 
 
 def _round_up(value: int) -> int:

@@ -13,6 +13,7 @@ from lrn_ros.artifact import ModelInfo, read_info, resolve_model
 from lrn_ros.errors import UserError
 from lrn_ros.inference.backends import base
 from lrn_ros.inference.geometry import Geometry, check_network_size, fit
+from lrn_ros.inference.postprocess import upsample
 from lrn_ros.inference.result import Result
 from lrn_ros.labels import LabelSet
 
@@ -86,10 +87,31 @@ class Segmenter:
         Raises:
             UserError: `rgb` has another shape or dtype.
         """
-        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
-            raise UserError(f"a frame is (H, W, 3) uint8 RGB, got {rgb.shape} {rgb.dtype}")
+        _check_frame(rgb)
         return self.backend.run(rgb, self.geometry(rgb.shape[0], rgb.shape[1], output), confidence)
+
+    def scores(self, rgb: NDArray[np.uint8], scale: float = 1.0) -> NDArray[np.float32]:
+        """Class scores of a frame, before softmax; slower than a mask.
+
+        Args:
+            rgb: (H, W, 3) uint8, RGB.
+            scale: size of the network's input relative to the one that a mask is computed at.
+
+        Returns:
+            (K, H, W) float32.
+
+        Raises:
+            UserError: `rgb` has another shape or dtype.
+        """
+        _check_frame(rgb)
+        geometry = self.geometry(rgb.shape[0], rgb.shape[1]).scaled(scale)
+        return upsample(self.backend.logits(rgb, geometry), geometry, self.backend.stride)
 
     def warm_up(self, height: int, width: int) -> None:
         """Run once on a grey frame of this size, so that the first real frame is not slow."""
         self(np.full((height, width, 3), 127, np.uint8), confidence=True)
+
+
+def _check_frame(rgb: NDArray[np.uint8]) -> None:
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+        raise UserError(f"a frame is (H, W, 3) uint8 RGB, got {rgb.shape} {rgb.dtype}")

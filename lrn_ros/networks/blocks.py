@@ -1,14 +1,17 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Blocks that several networks share: ConvBN, downsampling unit, shuffle, FCB and SS-nbt."""
+"""What several networks share: downsampling unit, FCB, SS-nbt, LEDNet's encoder, upsampling."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 BN_EPS = 1e-3  # of ERFNet's and LEDNet's code
+DILATIONS = (1, 2, 5, 9, 2, 5, 9, 17)  # of the encoder's third stage
 
 
 def batch_norm(channels: int) -> nn.BatchNorm2d:
@@ -116,3 +119,40 @@ class SSnbt(nn.Module):
         a, b = x.chunk(2, dim=1)
         y = self.dropout(torch.cat([self.left(a), self.right(b)], dim=1))
         return channel_shuffle(F.relu(x + y))
+
+
+def encoder(
+    block: Callable[[int, int, float], nn.Module], dropout: Sequence[float], bias: bool = False
+) -> nn.Sequential:
+    """LEDNet's encoder (its Table 1), which LRNNet keeps: (B, 3, H, W) -> (B, 128, H/8, W/8).
+
+    Three stages of 32, 64 and 128 channels, each a downsampling unit that rounds sizes up and 3,
+    2 or 8 blocks.
+
+    Args:
+        block: builds a block from channels, dilation and dropout rate.
+        dropout: rates of the three stages.
+        bias: of the downsampling units' convolutions.
+    """
+
+    def stage(channels: int, dilations: Sequence[int], rate: float) -> list[nn.Module]:
+        return [block(channels, d, rate) for d in dilations]
+
+    return nn.Sequential(
+        Down(3, 32, bias),
+        *stage(32, (1, 1, 1), dropout[0]),
+        Down(32, 64, bias),
+        *stage(64, (1, 1), dropout[1]),
+        Down(64, 128, bias),
+        *stage(128, DILATIONS, dropout[2]),
+    )
+
+
+def upsample(logits: Tensor, stride: int, image: Tensor) -> Tensor:
+    """(B, K, h, w) logits at `stride` -> (B, K, H, W) of the image (B, 3, H, W).
+
+    Bilinear by exactly `stride` with half-pixel centres, then cropped: a pixel's place in the
+    coarse map does not depend on the image's size.
+    """
+    full = F.interpolate(logits, scale_factor=stride, mode="bilinear")
+    return full[:, :, : image.shape[2], : image.shape[3]]

@@ -22,7 +22,7 @@ from lrn_ros.networks.registry import build
 
 _aten = torch.ops.aten
 _NORMS = {_aten.native_batch_norm, _aten._native_batch_norm_legit_no_training}
-_POOLS = {_aten.max_pool2d_with_indices, _aten.max_pool2d}
+_POOLS = {_aten.max_pool2d_with_indices, _aten.max_pool2d, _aten.mean}  # mean: the global pool
 
 
 @dataclass(frozen=True)

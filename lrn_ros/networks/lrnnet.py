@@ -5,17 +5,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from lrn_ros.networks.blocks import FCB, Down, SSnbt, batch_norm
+from lrn_ros.networks.blocks import FCB, SSnbt, batch_norm, encoder, upsample
 from lrn_ros.networks.registry import register
 from lrn_ros.networks.svn import SVN
 
 BLOCKS = {"fcb": FCB, "ssnbt": SSnbt}
-DILATIONS = (1, 2, 5, 9, 2, 5, 9, 17)  # third stage; LEDNet's series behind one undilated block
 
 
 class LRNNet(nn.Module):
@@ -44,18 +43,7 @@ class LRNNet(nn.Module):
     ) -> None:
         super().__init__()
         options = {"dw_act": dw_act} if block == "fcb" else {}
-
-        def stage(channels: int, dilations: Sequence[int], rate: float) -> list[nn.Module]:
-            return [BLOCKS[block](channels, d, rate, **options) for d in dilations]
-
-        self.encoder = nn.Sequential(
-            Down(3, 32),
-            *stage(32, (1, 1, 1), dropout[0]),
-            Down(32, 64),
-            *stage(64, (1, 1), dropout[1]),
-            Down(64, 128),
-            *stage(128, DILATIONS, dropout[2]),
-        )
+        self.encoder = encoder(partial(BLOCKS[block], **options), dropout)
         self.svn = SVN(128, **svn) if svn is not None else None
         self.classifier = nn.Sequential(
             nn.Conv2d(128, 32, 3, padding=1, bias=False),
@@ -81,8 +69,7 @@ class LRNNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) -> logits (B, K, H, W): bilinear x8 with half-pixel centres, cropped."""
-        logits = F.interpolate(self.coarse(x), scale_factor=self.stride, mode="bilinear")
-        return logits[:, :, : x.shape[2], : x.shape[3]]
+        return upsample(self.coarse(x), self.stride, x)
 
 
 def lrnnet(*, num_classes: int, **options: Any) -> LRNNet:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from lrn_ros.labels import UNLABELLED
 from lrn_ros.training.data import Pairs
-from lrn_ros.training.recipe import Recipe
+from lrn_ros.training.recipe import Recipe, Stage
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -21,23 +21,26 @@ class Augmenter:
     """Draws augmented batches; a batch is a function of the generator's state alone.
 
     Args:
-        recipe: its scale, class_centred, colour, degrade and loss_stride are used.
-        classes: number of classes, for class-centred crops.
+        recipe: its class_centred, class_mix, colour, degrade and loss_stride are used.
+        shares: (K,) pixel share of every class, for class-centred crops and mixing.
     """
 
-    def __init__(self, recipe: Recipe, classes: int) -> None:
-        self.recipe, self.classes = recipe, classes
+    def __init__(self, recipe: Recipe, shares: Tensor) -> None:
+        self.recipe, self.classes = recipe, len(shares)
+        self.rare = torch.nonzero(shares < 0.5 / len(shares)).flatten()
 
     def __call__(
-        self, pairs: Pairs, index: Tensor, crop: tuple[int, int], generator: torch.Generator
+        self, pairs: Pairs, index: Tensor, stage: Stage, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Augment the chosen pairs.
+        """Augment the pairs of a (B,) CPU index; pairs' device holds the result.
 
         Returns:
             images (B, 3, h, w) float32 in 0-1 and labels (B, h/loss_stride, w/loss_stride) int64.
         """
+        crop, device = stage.crop, pairs.images.device
+        theta = self._transforms(pairs, index, stage, generator).to(device)
+        index = index.to(device)
         labels = pairs.labels[index]
-        theta = self._transforms(labels, crop, generator).to(labels.device)
         images = _warp(pairs.images[index].float().div_(255), theta, crop, "bilinear")
         stride = self.recipe.loss_stride
         # Nearest sampling keeps ids exact; +1 makes the zero padding mean "unlabelled".
@@ -45,12 +48,30 @@ class Augmenter:
         ids = _warp(ids, theta, (crop[0] // stride, crop[1] // stride), "nearest")
         return self._colour(images, generator), (ids[:, 0] + UNLABELLED).round().long()
 
+    def mix(
+        self, images: Tensor, labels: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Paste rare classes of one crop into the next: ClassMix (Olsson et al., WACV 2021).
+
+        Every class rarer than half an equal share is pasted with probability 1/2, in a share
+        class_mix of the crops; shapes and dtypes as `__call__` returns them.
+        """
+        b, stride = len(images), self.recipe.loss_stride
+        chosen = torch.rand(b, len(self.rare), generator=generator) < 0.5
+        chosen &= torch.rand(b, 1, generator=generator) < self.recipe.class_mix
+        other = labels.roll(1, 0)
+        paste = torch.zeros_like(other, dtype=torch.bool)
+        for column, rare in zip(chosen.T.to(labels.device), self.rare.tolist()):
+            paste |= (other == rare) & column[:, None, None]
+        fine = paste.repeat_interleave(stride, 1).repeat_interleave(stride, 2)[:, None]
+        return torch.where(fine, images.roll(1, 0), images), torch.where(paste, other, labels)
+
     def _transforms(
-        self, labels: Tensor, crop: tuple[int, int], generator: torch.Generator
+        self, pairs: Pairs, index: Tensor, stage: Stage, generator: torch.Generator
     ) -> Tensor:
-        """(B, 2, 3) maps from crop to source coordinates, both in [-1, 1]."""
-        b, height, width = labels.shape
-        low, high = map(math.log, self.recipe.scale)
+        """(B, 2, 3) maps from crop to source coordinates, both in [-1, 1]; on the CPU."""
+        b, (height, width) = len(index), pairs.labels.shape[1:]
+        crop, (low, high) = stage.crop, map(math.log, stage.scale)
 
         def uniform(start: float, stop: float) -> Tensor:
             return torch.rand(b, generator=generator) * (stop - start) + start
@@ -63,12 +84,13 @@ class Augmenter:
         y, x = uniform(-1, 1) * (1 - view_h).abs(), uniform(-1, 1) * (1 - view_w).abs()
         for i in torch.nonzero(uniform(0, 1) < self.recipe.class_centred).flatten().tolist():
             wanted = int(torch.randint(self.classes, (), generator=generator))
-            rows, cols = torch.nonzero(labels[i] == wanted, as_tuple=True)
+            places = pairs.places[index[i]]
+            rows, cols = torch.nonzero(places == wanted, as_tuple=True)
             if len(rows):
                 pick = int(torch.randint(len(rows), (), generator=generator))
                 room_y, room_x = (1 - view_h[i]).abs(), (1 - view_w[i]).abs()
-                y[i] = (2 * (rows[pick].cpu() + 0.5) / height - 1).clamp(-room_y, room_y)
-                x[i] = (2 * (cols[pick].cpu() + 0.5) / width - 1).clamp(-room_x, room_x)
+                v, u = (rows[pick] + 0.5) / places.shape[0], (cols[pick] + 0.5) / places.shape[1]
+                y[i], x[i] = (2 * v - 1).clamp(-room_y, room_y), (2 * u - 1).clamp(-room_x, room_x)
         cos, sin = angle.cos(), angle.sin()
         row_x = torch.stack([flip * view_w * cos, -view_h * sin * height / width, x], 1)
         row_y = torch.stack([flip * view_w * sin * width / height, view_h * cos, y], 1)

@@ -4,14 +4,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
-from lrn_ros.dataset import Pair, read_pairs, split_folders
+from lrn_ros.dataset import find_files, read_pair, sequence
 from lrn_ros.errors import UserError
 from lrn_ros.labels import LabelSet
 from lrn_ros.scene import StreetScene
@@ -24,7 +28,7 @@ class Pairs:
     Attributes:
         images: (N, 3, H, W) uint8 RGB.
         labels: (N, H, W) uint8 class ids, 255 unlabelled.
-        names: file stems.
+        names: names of the files, see lrn_ros.dataset.Files.
     """
 
     images: Tensor
@@ -38,34 +42,74 @@ class Pairs:
         """The same pairs with their tensors on `device`."""
         return Pairs(self.images.to(device), self.labels.to(device), self.names)
 
+    @cached_property
+    def places(self) -> Tensor:
+        """(N, ceil(H/2), ceil(W/2)) uint8 on the CPU: every second row and column of the labels.
+
+        Where a class is can be looked up here without waiting for the device. Made at first use.
+        """
+        return self.labels[:, ::2, ::2].cpu().contiguous()
+
+    @cached_property
+    def _sequence_sizes(self) -> Tensor:
+        """(N,) float64: how many images the sequence of every image has."""
+        sequences = [sequence(name) for name in self.names]
+        size = Counter(sequences)
+        return torch.tensor([size[s] for s in sequences], dtype=torch.float64)
+
+    def sampling(self, balance: float) -> Tensor:
+        """(N,) float64 weights of the images by Recipe.sequence_balance, summing to 1."""
+        weights = self._sequence_sizes**-balance
+        return weights / weights.sum()
+
     def class_shares(self, classes: int) -> Tensor:
         """(K,) share of every class among the labelled pixels."""
-        counts = torch.bincount(self.labels.flatten().cpu(), minlength=256)[:classes].double()
-        return counts / counts.sum().clamp(min=1)
+        counts = torch.zeros(256, dtype=torch.int64, device=self.labels.device)
+        for label in self.labels:
+            counts += torch.bincount(label.flatten(), minlength=256)
+        labelled = counts[:classes].double().cpu()
+        return labelled / labelled.sum().clamp(min=1)
 
 
-def load_pairs(images: Path, labels: Path, label_set: LabelSet) -> Pairs:
-    """Read a folder of images and a folder of label PNGs (class ids) with the same stems.
+def load_split(
+    root: Path,
+    split: str,
+    label_set: LabelSet,
+    size: tuple[int, int] | None = None,
+    progress: bool = False,
+) -> Pairs:
+    """Read one split of a data set into memory, once: N * H * W * 4 bytes.
+
+    Args:
+        root: folder of the data set.
+        split: e.g. "train".
+        label_set: classes of the labels.
+        size: (height, width) to resize to; None: as they are, all of one size.
+        progress: show a progress bar.
 
     Raises:
-        UserError: see lrn_ros.dataset.read_pairs; also where images differ in size.
+        UserError: see lrn_ros.dataset.find_files and read_pair; also where images differ in size.
     """
-    pairs: list[Pair] = []
-    for pair in read_pairs(images, labels, label_set):
-        if pairs and pair.rgb.shape != pairs[0].rgb.shape:
+    files = find_files(root, split)
+    shape = size or read_pair(files[0], label_set).label.shape
+    images = np.empty((len(files), 3, *shape), np.uint8)
+    labels = np.empty((len(files), *shape), np.uint8)
+
+    def read(i: int) -> None:
+        pair = read_pair(files[i], label_set, size)
+        if pair.label.shape != shape:
             raise UserError(
-                f"{images / pair.name}: size {pair.rgb.shape[:2]} but {pairs[0].name} is"
-                f" {pairs[0].rgb.shape[:2]}; training takes images of one size"
+                f"{files[i].image}: size {pair.label.shape} but {files[0].name} is {shape};"
+                f" training takes images of one size, e.g. `size: {list(shape)}` in the recipe"
             )
-        pairs.append(pair)
-    stack = torch.from_numpy(np.stack([p.rgb for p in pairs])).permute(0, 3, 1, 2).contiguous()
-    masks = torch.from_numpy(np.stack([p.label for p in pairs]))
-    return Pairs(stack, masks, tuple(p.name for p in pairs))
+        images[i], labels[i] = pair.rgb.transpose(2, 0, 1), pair.label
 
-
-def load_split(root: Path, split: str, label_set: LabelSet) -> Pairs:
-    """Read one split of a data set in SegNet's CamVid layout: SPLIT/ beside SPLITannot/."""
-    return load_pairs(*split_folders(root, split), label_set)
+    with ThreadPoolExecutor() as pool:
+        done = pool.map(read, range(len(files)))
+        for _ in tqdm(done, split, len(files), unit="image", disable=not progress):
+            pass
+    names = tuple(f.name for f in files)
+    return Pairs(torch.from_numpy(images), torch.from_numpy(labels), names)
 
 
 def render_scenes(count: int, size: tuple[int, int], seed: int) -> Pairs:

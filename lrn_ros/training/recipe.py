@@ -8,8 +8,12 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from lrn_ros.errors import UserError
 from lrn_ros.paths import read_config
+
+_WHOLE = {"until": 1.0, "crop": [256, 352], "scale": [0.5, 2.0]}
 
 
 @dataclass(frozen=True)
@@ -20,24 +24,42 @@ class Recipe:
         name: name of the model file that results.
         architecture: name in the registry.
         options: keyword arguments of the architecture.
+        init: model to start from, a name under weights/ or a path; empty: random weights. Its
+            classifier is left out where the classes differ.
         labels: label set, by name or YAML file.
+        dataset: name of the data set's folder where `--data` is not given.
+        size: [height, width] that images are resized to when read, a multiple of 8 each; empty:
+            their own size, which must be the same for all.
         license: goes into the model's header.
         steps: optimiser steps of the whole schedule.
+        max_minutes: ends the schedule early after so much training; 0: steps alone count.
         batch: images per step and device.
-        crops: [until, height, width] in order: the crop size while progress (0-1) is below until.
-        optimizer: "sgd" or "adamw".
+        stages: mappings {until, crop: [height, width], scale: [low, high]} in order: crop size and
+            random scale (drawn log-uniformly) while progress (0-1) is below until.
+        optimizer: "sgd", "adam" or "adamw".
         lr: peak learning rate.
         momentum: of SGD.
         weight_decay: on convolution weights only, not on biases and batch norm.
+        schedule: "poly", "one_cycle" or "step"; see lrn_ros.training.schedule.
         warmup: steps of linear warm-up.
         power: exponent of the poly schedule.
+        milestones: shares of the run after which "step" divides the rate by 10.
         clip: gradient norm limit, 0 for none.
         ema: decay of the weight average that is evaluated and released, 0 for none.
-        class_weights: "none" or "log": (1 / ln(1.1 + p)) ** weight_power for pixel share p.
+        class_weights: "none", "log" or "median"; see lrn_ros.training.losses.
         weight_power: see class_weights.
+        weight_offset: see class_weights.
         loss_stride: the loss is taken at 1/loss_stride of the crop's resolution.
-        scale: [lowest, highest] random scale, drawn log-uniformly.
+        ohem: {threshold, keep} to learn from the hardest pixels only, or nothing.
+        auxiliary: {layer, weight} for a second classifier on an inner layer, or nothing.
+        contrastive: {layer, weight, temperature, samples, dim} for the pixel contrast loss on an
+            inner layer, or nothing.
+        bn_momentum: share of the new batch in the running statistics of batch norm.
+        bn_freeze: progress (0-1) from which batch norm keeps its statistics: for small batches.
+        sequence_balance: 0: every image is drawn equally often; 1: every sequence (the part of a
+            file's name before the first underscore) is.
         class_centred: share of crops centred on a pixel of a uniformly drawn class.
+        class_mix: probability that a crop receives objects of rare classes from another crop.
         colour: strength of the colour augmentation, 0 for none.
         degrade: probability of blur, and of noise.
         scene_share: share of rendered street scenes among the images.
@@ -53,21 +75,34 @@ class Recipe:
     license: str
     steps: int
     options: dict[str, Any] = field(default_factory=dict)
+    init: str = ""
+    dataset: str = "camvid"
+    size: list[int] = field(default_factory=list)
+    max_minutes: float = 0.0
     batch: int = 8
-    crops: list[list[float]] = field(default_factory=lambda: [[1.0, 256, 352]])
+    stages: list[dict[str, Any]] = field(default_factory=lambda: [dict(_WHOLE)])
     optimizer: str = "adamw"
     lr: float = 3e-3
     momentum: float = 0.9
     weight_decay: float = 1e-2
+    schedule: str = "poly"
     warmup: int = 200
     power: float = 0.9
+    milestones: list[float] = field(default_factory=list)
     clip: float = 0.0
     ema: float = 0.998
     class_weights: str = "log"
     weight_power: float = 0.5
+    weight_offset: float = 1.1
     loss_stride: int = 1
-    scale: list[float] = field(default_factory=lambda: [0.5, 2.0])
+    ohem: dict[str, Any] | None = None
+    auxiliary: dict[str, Any] | None = None
+    contrastive: dict[str, Any] | None = None
+    bn_momentum: float = 0.1
+    bn_freeze: float = 1.0
+    sequence_balance: float = 0.0
     class_centred: float = 0.0
+    class_mix: float = 0.0
     colour: float = 0.4
     degrade: float = 0.0
     scene_share: float = 0.0
@@ -77,44 +112,103 @@ class Recipe:
     eval_every: int = 500
 
     def __post_init__(self) -> None:
-        checks: list[tuple[bool, str]] = [
-            (self.steps > 0, "steps must be positive"),
-            (self.batch > 0, "batch must be positive"),
-            (self.optimizer in ("sgd", "adamw"), "optimizer is sgd or adamw"),
-            (self.class_weights in ("none", "log"), "class_weights is none or log"),
-            (self.precision in ("32-true", "bf16-mixed", "16-mixed"), "unknown precision"),
-            (0 <= self.ema < 1, "ema is in [0, 1)"),
-            (0 <= self.scene_share <= 1, "scene_share is in [0, 1]"),
-            (0 <= self.class_centred <= 1, "class_centred is in [0, 1]"),
-            (len(self.scale) == 2 and 0 < self.scale[0] <= self.scale[1], "scale is [low, high]"),
-            (self.loss_stride in (1, 2, 4, 8), "loss_stride is 1, 2, 4 or 8"),
-            (bool(self.crops) and all(len(c) == 3 for c in self.crops), "crops: [until, h, w]"),
-            (
-                all(n % 8 == 0 and n >= 64 for c in self.crops for n in c[1:]),
-                "crop sides are multiples of 8 from 64 up",
-            ),
-        ]
-        for ok, message in checks:
-            if not ok:
-                raise UserError(f"recipe {self.name!r}: {message}")
+        try:
+            problem = self._problem()
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            problem = f"a value has the wrong form: {error}"
+        if problem:
+            raise UserError(f"recipe {self.name!r}: {problem}")
 
-    def crop_at(self, progress: float) -> tuple[int, int]:
-        """Crop (height, width) at a progress of 0-1 through the run."""
-        for until, height, width in self.crops:
-            if progress < until:
-                return int(height), int(width)
-        return int(self.crops[-1][1]), int(self.crops[-1][2])
+    def _problem(self) -> str:
+        """What is wrong, empty when nothing is."""
+        one_of = {
+            "optimizer": ("sgd", "adam", "adamw"),
+            "schedule": ("poly", "one_cycle", "step"),
+            "class_weights": ("none", "log", "median"),
+            "precision": ("32-true", "bf16-mixed", "16-mixed"),
+            "loss_stride": (1, 2, 4, 8),
+        }
+        for key, allowed in one_of.items():
+            if getattr(self, key) not in allowed:
+                return f"{key} is {getattr(self, key)!r}; {', '.join(map(str, allowed))} work"
+        for key in ("steps", "batch", "eval_every"):
+            if getattr(self, key) < 1:
+                return f"{key} must be positive"
+        for key in (
+            *("ema", "bn_momentum", "bn_freeze", "sequence_balance", "class_centred"),
+            *("class_mix", "degrade", "scene_share"),
+        ):
+            if not 0 <= getattr(self, key) <= 1:
+                return f"{key} is {getattr(self, key)}; 0 to 1 works"
+        for key in (
+            "lr",
+            "weight_decay",
+            "warmup",
+            "clip",
+            "colour",
+            "weight_power",
+            "max_minutes",
+        ):
+            if getattr(self, key) < 0:
+                return f"{key} must not be negative"
+        if self.ema == 1:
+            return "ema must be below 1"
+        if self.size and (len(self.size) != 2 or any(n % 8 or n < 64 for n in self.size)):
+            return "size is [height, width], multiples of 8 from 64 up"
+        if self.schedule == "step" and not self.milestones:
+            return "schedule step needs milestones"
+        needed = {
+            "ohem": {"threshold", "keep"},
+            "auxiliary": {"layer", "weight"},
+            "contrastive": {"layer", "weight", "temperature", "samples", "dim"},
+        }
+        for key, keys in needed.items():
+            if (value := getattr(self, key)) is not None and set(value) != keys:
+                return f"{key} has the keys {', '.join(sorted(keys))}"
+        if not self.stages:
+            return "stages: at least one"
+        return next((p for p in map(_stage_problem, self.stages) if p), "")
+
+    def stage_at(self, progress: float) -> Stage:
+        """Crop size and scale range at a progress of 0-1 through the run."""
+        now = next((s for s in self.stages if progress < s["until"]), self.stages[-1])
+        return Stage(tuple(now["crop"]), tuple(now["scale"]))
 
 
-def load_recipe(name_or_path: str | Path) -> Recipe:
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a run: crop (height, width) and (low, high) of the random scale."""
+
+    crop: tuple[int, int]
+    scale: tuple[float, float]
+
+
+def _stage_problem(stage: Any) -> str:
+    """What is wrong with a stage of a recipe, empty when nothing is."""
+    if not isinstance(stage, dict) or set(stage) != {"until", "crop", "scale"}:
+        return f"a stage has the keys until, crop and scale, got {stage}"
+    crop, scale = stage["crop"], stage["scale"]
+    if len(crop) != 2 or any(n % 8 or n < 64 for n in crop):
+        return f"crop is [height, width], multiples of 8 from 64 up, got {crop}"
+    if len(scale) != 2 or not 0 < scale[0] <= scale[1]:
+        return f"scale is [low, high], got {scale}"
+    return ""
+
+
+def load_recipe(name_or_path: str | Path, changes: dict[str, Any] | None = None) -> Recipe:
     """Read a recipe by name (config/train/NAME.yaml) or from a YAML file.
+
+    The key `base` names another recipe whose keys hold where this one is silent.
+
+    Args:
+        name_or_path: the recipe.
+        changes: values that replace the recipe's.
 
     Raises:
         UserError: unreadable, an unknown or missing key, a value out of range.
     """
-    data, path = read_config("train", name_or_path, "recipe")
-    if not isinstance(data, dict):
-        raise UserError(f"{path}: a recipe is a mapping of keys to values")
+    data, path = _read(name_or_path, ())
+    data |= changes or {}
     known_keys = {f.name for f in fields(Recipe)}
     if unknown := sorted(set(data) - known_keys):
         raise UserError(f"{path}: unknown key {unknown[0]!r}; known: {', '.join(known_keys)}")
@@ -122,3 +216,38 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         return Recipe(**data)
     except TypeError as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def _read(name_or_path: str | Path, below: tuple[Path, ...]) -> tuple[dict[str, Any], Path]:
+    """A recipe's keys with those of its bases."""
+    data, path = read_config("train", name_or_path, "recipe")
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: a recipe is a mapping of keys to values")
+    if path in below:
+        raise UserError(f"{path}: the recipe is its own base")
+    base = data.pop("base", None)
+    if base is None:
+        return data, path
+    found, _ = _read(str(base), (*below, path))
+    return found | data, path
+
+
+def parse_changes(texts: list[str]) -> dict[str, Any]:
+    """Read KEY=VALUE arguments; values are YAML.
+
+    >>> parse_changes(["seed=3", "architecture=lrnnet_b", "ohem={threshold: 0.7, keep: 0.1}"])
+    {'seed': 3, 'architecture': 'lrnnet_b', 'ohem': {'threshold': 0.7, 'keep': 0.1}}
+
+    Raises:
+        UserError: no KEY=, or no YAML behind it.
+    """
+    changes = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        try:
+            changes[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"--set {text}: the value is no YAML") from error
+        if not sign or not key.strip():
+            raise UserError(f"--set {text}: KEY=VALUE is expected, such as seed=2")
+    return changes

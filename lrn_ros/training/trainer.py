@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,24 +22,31 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from lrn_ros import __version__
-from lrn_ros.artifact import ModelInfo, save_model
+from lrn_ros.artifact import read_info, read_weights, resolve_model
 from lrn_ros.errors import UserError
 from lrn_ros.evaluation.confusion import Scores, confusion_matrix, scores
-from lrn_ros.labels import UNLABELLED, LabelSet
+from lrn_ros.labels import LabelSet
 from lrn_ros.networks import build
 from lrn_ros.training.augment import Augmenter
+from lrn_ros.training.clock import StepClock
 from lrn_ros.training.data import Pairs, load_split, render_scenes
-from lrn_ros.training.recipe import Recipe
+from lrn_ros.training.heads import Outputs, TrainingNetwork, freeze_batch_norm
+from lrn_ros.training.losses import class_weights, cross_entropy, pixel_contrast
+from lrn_ros.training.recipe import Recipe, Stage
+from lrn_ros.training.schedule import learning_rate
 
 # Mean and standard deviation of ImageNet's RGB, the field's usual normalisation.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+# What may differ between a run's checkpoint and its recipe: how long it goes on.
+_LENGTH = ("steps", "max_minutes", "eval_every")
+_SAVE_EVERY = 120.0  # seconds
+_LOG_EVERY = 20  # steps
 
 
 @dataclass
 class State:
-    """What a checkpoint holds beside the tensors."""
+    """What a checkpoint holds beside the tensors: steps, and seconds of training."""
 
     step: int = 0
     elapsed: float = 0.0
@@ -49,13 +56,16 @@ class Trainer:
     """Trains one recipe on one data set.
 
     Args:
-        recipe: what to do.
-        data: data set folder in SegNet's CamVid layout.
-        output: run folder: checkpoint.pt, metrics CSV, the model file.
-        max_time: seconds of training after which the run ends with its schedule completed;
-            None: only the recipe's steps count. Resumed time counts on.
+        recipe: what to do; its max_minutes counts resumed time.
+        data: data set folder in a layout of lrn_ros.dataset.
+        output: run folder: checkpoint.pt and log/; see lrn_ros.training.release for the rest.
         devices: devices per node.
         num_nodes: nodes.
+        progress: whether to show progress bars.
+        tensorboard: log for TensorBoard instead of CSV files.
+
+    Raises:
+        UserError: a recipe, data set or model to start from that does not fit.
     """
 
     def __init__(
@@ -64,43 +74,43 @@ class Trainer:
         data: Path,
         output: Path,
         *,
-        max_time: float | None = None,
         devices: int = 1,
         num_nodes: int = 1,
         progress: bool = True,
+        tensorboard: bool = False,
     ) -> None:
-        self.recipe, self.output, self.max_time = recipe, output, max_time
-        self.progress_bar = progress
+        self.recipe, self.output = recipe, output
         self.labels = LabelSet.load(recipe.labels)
         if recipe.scene_share and self.labels.name != "camvid11":
             raise UserError("scene_share: rendered scenes carry camvid11 labels only")
-        self.fabric = Fabric(
-            accelerator="auto",
-            devices=devices,
-            num_nodes=num_nodes,
-            precision=recipe.precision,  # type: ignore[arg-type]
-            loggers=[CSVLogger(str(output), name="log", flush_logs_every_n_steps=1)],
-        )
+        network = _build(recipe, self.labels)
+        self.fabric = _fabric(recipe, output, devices, num_nodes, tensorboard)
         self.fabric.launch()
+        self.progress_bar = progress and self.fabric.is_global_zero
         torch.set_flush_denormal(True)
-        torch.manual_seed(recipe.seed)
         device = self.fabric.device
-        self.train = load_split(data, "train", self.labels).to(device)
-        self.val = load_split(data, "val", self.labels).to(device)
+        size = (recipe.size[0], recipe.size[1]) if recipe.size else None
+        self.train, self.val = (
+            load_split(data, split, self.labels, size, self.progress_bar).to(device)
+            for split in ("train", "val")
+        )
         self.size = (self.train.images.shape[2], self.train.images.shape[3])
         self.scenes: Pairs | None = None
         if recipe.scene_share:
             self.scenes = render_scenes(recipe.scene_frames, self.size, recipe.seed).to(device)
-        network = build(recipe.architecture, num_classes=len(self.labels), **recipe.options)
-        self.average = build(recipe.architecture, num_classes=len(self.labels), **recipe.options)
+        self.average = _build(recipe, self.labels)
         self.average.load_state_dict(network.state_dict())
         self.average.to(device).eval()
-        self.network, self.optimizer = self.fabric.setup(network, _optimizer(network, recipe))
-        self.network.mark_forward_method("coarse")
-        self.weights = _class_weights(self.train, len(self.labels), recipe).to(device)
-        self.augment = Augmenter(recipe, len(self.labels))
+        self.raw = TrainingNetwork(network, recipe, len(self.labels))
+        if self.fabric.world_size > 1 and device.type == "cuda":
+            self.raw = nn.SyncBatchNorm.convert_sync_batchnorm(self.raw)
+        self.network, self.optimizer = self.fabric.setup(self.raw, _optimizer(self.raw, recipe))
+        shares = self.train.class_shares(len(self.labels))
+        self.weights = class_weights(shares, recipe).to(device)
+        self.augment = Augmenter(recipe, shares)
         self.mean = torch.tensor(MEAN, device=device)[:, None, None]
         self.std = torch.tensor(STD, device=device)[:, None, None]
+        self.clock = StepClock(device)
         self.state = State()
 
     @property
@@ -109,28 +119,49 @@ class Trainer:
         return self.output / "checkpoint.pt"
 
     def resume(self) -> bool:
-        """Load the run's state if there is one; `weights_only`, nothing is unpickled."""
+        """Load the run's state if there is one; `weights_only`, nothing is unpickled.
+
+        A longer schedule than the checkpoint's extends the run: its rate follows the progress
+        through the new schedule.
+
+        Raises:
+            UserError: the state was made by another recipe, or the file is damaged.
+        """
         if not self.checkpoint.is_file():
             return False
-        saved = torch.load(self.checkpoint, map_location=self.fabric.device, weights_only=True)
-        if saved["recipe"] != asdict(self.recipe):
+        advice = "choose another --output, or --restart"
+        try:
+            saved = torch.load(self.checkpoint, map_location=self.fabric.device, weights_only=True)
+            before = Recipe(**saved["recipe"])
+        except Exception as error:  # torch raises many types for a damaged file
             raise UserError(
-                f"{self.checkpoint}: made by another recipe; choose another --output or remove it"
+                f"{self.checkpoint}: not a checkpoint of lrn train; {advice}"
+            ) from error
+        now = asdict(replace(before, **{k: getattr(self.recipe, k) for k in _LENGTH}))
+        differing = [k for k, v in asdict(self.recipe).items() if now[k] != v]
+        if differing:
+            key = differing[0]
+            raise UserError(
+                f"{self.checkpoint}: made by another recipe ({key} was {now[key]!r}); {advice}"
             )
-        self.network.load_state_dict(saved["network"])
+        self.raw.network.load_state_dict(saved["network"])
+        self.raw.heads.load_state_dict(saved.get("heads", {}))
         self.average.load_state_dict(saved["average"])
         self.optimizer.load_state_dict(saved["optimizer"])
+        self.fabric.strategy.precision.load_state_dict(saved.get("precision", {}))
         self.state = State(saved["step"], saved["elapsed"])
         return True
 
     def save(self) -> None:
-        """Write the run's state, atomically."""
+        """Write the run's state, atomically; every process calls it."""
         temporary = self.checkpoint.with_suffix(".tmp")
         state = {
             "recipe": asdict(self.recipe),
-            "network": self.network.state_dict(),
+            "network": self.raw.network.state_dict(),
+            "heads": self.raw.heads.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "precision": self.fabric.strategy.precision.state_dict(),
             "step": self.state.step,
             "elapsed": self.state.elapsed,
         }
@@ -141,69 +172,88 @@ class Trainer:
     def progress(self) -> float:
         """How much of the schedule is done, 0-1: by steps or by the time budget."""
         done = self.state.step / self.recipe.steps
-        return max(done, self.state.elapsed / self.max_time) if self.max_time else done
+        budget = 60 * self.recipe.max_minutes
+        return max(done, self.state.elapsed / budget) if budget else done
 
-    def fit(
-        self, say: Callable[[str], None] = print, stop: Callable[[], bool] = lambda: False
-    ) -> Path:
-        """Train to the end of the schedule; returns the model file.
+    def fit(self, stop: Callable[[], bool] = lambda: False) -> None:
+        """Train to the end of the schedule.
 
         Raises:
             KeyboardInterrupt: `stop` said so between two steps; the state is saved.
         """
         recipe, state = self.recipe, self.state
+        images = recipe.batch * self.fabric.world_size
         last_save = time.monotonic()
         bar = tqdm(
             total=recipe.steps, initial=state.step, disable=not self.progress_bar, mininterval=5
         )
-        while self.progress() < 1:
-            if stop():
-                bar.close()
-                self.save()
-                raise KeyboardInterrupt
-            start = time.monotonic()
-            loss, lr = self._step(self.progress())
-            state.step += 1
-            state.elapsed += time.monotonic() - start
-            bar.update()
-            bar.set_postfix(loss=f"{loss:.3f}", lr=f"{lr:.1e}", refresh=False)
-            if state.step % 20 == 0:
-                row = {"loss": loss, "lr": lr, "elapsed_s": state.elapsed}
-                self.fabric.log_dict(row, step=state.step)
-            if state.step % recipe.eval_every == 0:
-                result = self.evaluate()
-                self.fabric.log_dict({"val_miou": result.miou}, step=state.step)
-                tqdm.write(f"step {state.step}: val mIoU {100 * result.miou:.2f} %")
-            if time.monotonic() - last_save > 120:
-                self.save()
-                last_save = time.monotonic()
-        bar.close()
+        with bar:
+            while self.progress() < 1:
+                if self._agree(stop()):
+                    self.save()
+                    raise KeyboardInterrupt
+                rate = learning_rate(recipe, state.step, self.progress())
+                self.clock.start(state.step)
+                loss = self._step(self.progress(), rate)
+                state.step += 1
+                state.elapsed += self.clock.stop(images)
+                bar.update()
+                if state.step % _LOG_EVERY == 0:
+                    self._log(float(loss), rate, bar)
+                if state.step % recipe.eval_every == 0:
+                    result = self.evaluate()
+                    self.fabric.log_dict({"val_miou": result.miou}, step=state.step)
+                    if self.progress_bar:
+                        tqdm.write(f"step {state.step}: val mIoU {100 * result.miou:.2f} %")
+                if self._agree(time.monotonic() - last_save > _SAVE_EVERY):
+                    self.save()
+                    last_save = time.monotonic()
         self.save()
-        return self._release(say)
 
-    def _step(self, progress: float) -> tuple[float, float]:
-        recipe, step = self.recipe, self.state.step
+    def _log(self, loss: float, rate: float, bar: tqdm) -> None:
+        row = {"loss": loss, "lr": rate, "elapsed_s": self.state.elapsed}
+        row["images_per_s"] = self.clock.images_per_second
+        self.fabric.log_dict(row, step=self.state.step)
+        waiting = f"{100 * self.clock.shares.get('data', 0):.0f}%"
+        speed = f"{self.clock.images_per_second:.1f}"
+        shown = {"loss": f"{loss:.3f}", "lr": f"{rate:.1e}", "images/s": speed, "data": waiting}
+        bar.set_postfix(shown, refresh=False)
+
+    def _agree(self, flag: bool) -> bool:
+        """The first process's word, so that all do the same; its clock becomes everybody's."""
+        if self.fabric.world_size == 1:
+            return flag
+        mine = torch.tensor([float(flag), self.state.elapsed], dtype=torch.float64)
+        flag, self.state.elapsed = self.fabric.broadcast(mine.tolist())
+        return bool(flag)
+
+    def _step(self, progress: float, rate: float) -> Tensor:
+        recipe = self.recipe
         generator = torch.Generator().manual_seed(
-            (recipe.seed << 32) + step * self.fabric.world_size + self.fabric.global_rank
+            (recipe.seed << 32) + self.state.step * self.fabric.world_size + self.fabric.global_rank
         )
-        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))  # dropout
-        warm = min(1.0, (step + 1) / max(recipe.warmup, 1))
-        lr = recipe.lr * warm * (1 - progress) ** recipe.power
+        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))  # dropout, contrast
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        images, labels = self._batch(recipe.crop_at(progress), generator)
+            group["lr"] = rate
+        images, labels = self._batch(recipe.stage_at(progress), generator)
+        self.clock.mark("data")
         self.network.train()
-        logits = self.network.coarse((images - self.mean) / self.std)
-        loss = self._loss(logits.float(), labels)
+        if progress >= recipe.bn_freeze:
+            freeze_batch_norm(self.network)
+        outputs = self.network((images - self.mean) / self.std)
+        loss = self._loss(outputs, labels)
+        self.clock.mark("forward")
         self.fabric.backward(loss)
+        self.clock.mark("backward")
         if recipe.clip:
             self.fabric.clip_gradients(self.network, self.optimizer, max_norm=recipe.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self._update_average()
-        return float(loss.detach()), lr
+        self.clock.mark("update")
+        return loss.detach()
 
-    def _batch(self, crop: tuple[int, int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _batch(self, stage: Stage, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         recipe = self.recipe
         from_scenes = int(
             (torch.rand(recipe.batch, generator=generator) < recipe.scene_share).sum()
@@ -211,21 +261,38 @@ class Trainer:
         parts = []
         for pairs, n in ((self.train, recipe.batch - from_scenes), (self.scenes, from_scenes)):
             if pairs is not None and n:
-                index = torch.randint(len(pairs), (n,), generator=generator)
-                parts.append(self.augment(pairs, index.to(pairs.images.device), crop, generator))
-        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+                chances = pairs.sampling(recipe.sequence_balance)
+                index = torch.multinomial(chances, n, replacement=True, generator=generator)
+                parts.append(self.augment(pairs, index, stage, generator))
+        images, labels = (torch.cat(column) for column in zip(*parts))
+        return self.augment.mix(images, labels, generator) if recipe.class_mix else (images, labels)
 
-    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        network: Any = self.average
-        scale = network.stride // self.recipe.loss_stride
-        logits = F.interpolate(logits, scale_factor=scale, mode="bilinear")
-        return F.cross_entropy(logits, labels, self.weights, ignore_index=UNLABELLED)
+    def _loss(self, outputs: Outputs, labels: Tensor) -> Tensor:
+        recipe = self.recipe
+
+        def segmentation(logits: Tensor) -> Tensor:
+            full = F.interpolate(logits.float(), labels.shape[1:], mode="bilinear")
+            return cross_entropy(full, labels, self.weights, recipe.ohem)
+
+        loss = segmentation(outputs.logits)
+        if recipe.auxiliary is not None and outputs.auxiliary is not None:
+            loss = loss + recipe.auxiliary["weight"] * segmentation(outputs.auxiliary)
+        if recipe.contrastive is not None and outputs.embedding is not None:
+            options = recipe.contrastive
+            loss = loss + options["weight"] * pixel_contrast(
+                outputs.embedding,
+                labels,
+                outputs.logits,
+                options["temperature"],
+                options["samples"],
+            )
+        return loss
 
     @torch.no_grad()
     def _update_average(self) -> None:
         """Exponential moving average of weights and statistics, short at the start."""
         decay = min(self.recipe.ema, (1 + self.state.step) / (10 + self.state.step))
-        new = self.network.state_dict()
+        new = self.raw.network.state_dict()
         for name, old in self.average.state_dict().items():
             if old.dtype.is_floating_point:
                 old.lerp_(new[name], 1 - decay)
@@ -236,58 +303,83 @@ class Trainer:
     def evaluate(self, full_precision: bool = False) -> Scores:
         """Figures of the averaged weights on the validation split, one confusion matrix.
 
-        In the recipe's precision while training, in float32 for what a model file states.
+        In the recipe's precision while training, in float32 for what a model file states. Several
+        processes share the images.
         """
-        matrix = np.zeros((len(self.labels), len(self.labels) + 1), np.int64)
+        classes = len(self.labels)
+        matrix = np.zeros((classes, classes + 1), np.int64)
         autocast = nullcontext() if full_precision else self.fabric.autocast()
         with autocast:
-            for image, truth in zip(self.val.images, self.val.labels):
-                x = (image.float().div(255)[None] - self.mean) / self.std
+            for i in range(self.fabric.global_rank, len(self.val), self.fabric.world_size):
+                x = (self.val.images[i].float().div(255)[None] - self.mean) / self.std
                 prediction = self.average(x).argmax(1)[0].to(torch.uint8)
-                matrix += confusion_matrix(
-                    truth.cpu().numpy(), prediction.cpu().numpy(), len(self.labels)
-                )
+                truth = self.val.labels[i].cpu().numpy()
+                matrix += confusion_matrix(truth, prediction.cpu().numpy(), classes)
+        if self.fabric.world_size > 1:
+            total = torch.from_numpy(matrix).to(self.fabric.device)
+            summed: Any = self.fabric.all_reduce(total, reduce_op="sum")
+            matrix = summed.cpu().numpy()
         return scores(matrix)
 
-    def _release(self, say: Callable[[str], None]) -> Path:
-        """Evaluate the averaged weights and write them as a model file."""
-        result = self.evaluate(full_precision=True)
-        path = self.output / f"{self.recipe.name}.safetensors"
-        info = ModelInfo(
-            name=self.recipe.name,
-            architecture=self.recipe.architecture,
-            options=_structure_only(self.recipe.options),
-            labels=self.labels,
-            mean=MEAN,
-            std=STD,
-            size=self.size,
-            license=self.recipe.license,
-            provenance={
-                "recipe": asdict(self.recipe),
-                "steps": self.state.step,
-                "seconds": round(self.state.elapsed),
-                "device": str(self.fabric.device),
-                "lrn_ros": __version__,
-                "torch": torch.__version__,
-            },
-            metrics={
-                "val": {
-                    "miou": round(result.miou, 4),
-                    "pixel_accuracy": round(result.pixel_accuracy, 4),
-                    "iou": {n: round(v, 4) for n, v in zip(self.labels.names, result.iou)},
-                }
-            },
+
+def _fabric(
+    recipe: Recipe, output: Path, devices: int, num_nodes: int, tensorboard: bool
+) -> Fabric:
+    on_cpu = not torch.cuda.is_available()
+    if recipe.precision == "16-mixed" and on_cpu:
+        raise UserError("precision 16-mixed needs a GPU; bf16-mixed and 32-true work on a CPU")
+    if not on_cpu and devices > torch.cuda.device_count():
+        raise UserError(f"--devices {devices}: this machine has {torch.cuda.device_count()}")
+    if tensorboard:
+        from lightning.fabric.loggers import TensorBoardLogger
+
+        try:
+            logger: Any = TensorBoardLogger(output, name="log")
+        except ModuleNotFoundError as error:
+            raise UserError("--log tensorboard: pip install tensorboard") from error
+    else:
+        logger = CSVLogger(str(output), name="log", flush_logs_every_n_steps=1)
+    return Fabric(
+        accelerator="cpu" if on_cpu else "cuda",
+        devices=devices,
+        num_nodes=num_nodes,
+        precision=recipe.precision,  # type: ignore[arg-type]
+        loggers=[logger],
+    )
+
+
+def _build(recipe: Recipe, labels: LabelSet) -> nn.Module:
+    """The recipe's network with its starting weights."""
+    torch.manual_seed(recipe.seed)
+    try:
+        network = build(recipe.architecture, num_classes=len(labels), **recipe.options)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"recipe {recipe.name!r}: {error}") from error
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = recipe.bn_momentum
+    if recipe.init:
+        _load(network, recipe)
+    return network
+
+
+def _load(network: nn.Module, recipe: Recipe) -> None:
+    """Start from a model file: all of its weights that the network has in the same shape."""
+    path = resolve_model(recipe.init, (".safetensors",))
+    info, weights = read_info(path), read_weights(path)
+    own = network.state_dict()
+    fitting = {
+        name: torch.from_numpy(array)
+        for name, array in weights.items()
+        if name in own and own[name].shape == array.shape
+    }
+    left = sorted(name for name in set(own) - set(fitting) if own[name].ndim)
+    if any(not name.startswith(("svn.", "classifier.")) for name in left):
+        raise UserError(
+            f"init {path}: a {info.architecture}, whose weights do not fit {recipe.architecture}"
+            f" ({left[0]} and {len(left) - 1} more)"
         )
-        if self.fabric.is_global_zero:
-            weights = {k: v.cpu().numpy() for k, v in self.average.state_dict().items()}
-            save_model(path, info, weights)
-        say(f"val mIoU {100 * result.miou:.2f} %, wrote {path}")
-        return path
-
-
-def _structure_only(options: dict[str, Any]) -> dict[str, Any]:
-    """Dropout is a matter of training; a released model does not carry it."""
-    return {k: v for k, v in options.items() if "dropout" not in k}
+    network.load_state_dict(fitting, strict=False)
 
 
 def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -299,12 +391,6 @@ def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     ]
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, recipe.lr, momentum=recipe.momentum)
-    return torch.optim.AdamW(groups, recipe.lr)
-
-
-def _class_weights(pairs: Pairs, classes: int, recipe: Recipe) -> Tensor:
-    """Per-class loss weights from pixel shares (ENet's logarithmic rule with c = 1.1)."""
-    if recipe.class_weights == "none":
-        return torch.ones(classes)
-    shares = pairs.class_shares(classes)
-    return (1 / torch.log(1.1 + shares)).pow(recipe.weight_power).float()
+    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer](
+        groups, recipe.lr
+    )

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import cv2
 import numpy as np
@@ -40,16 +41,24 @@ def test_evaluate(random_model, dataset, capsys):
     iou, accuracy = _expected(random_model, dataset)
     matrix = np.array(report["confusion"])
     occurs = matrix.sum(1) + matrix[:, :11].sum(0) > 0
-    ours = np.array([np.nan if v is None else v for v in report["iou"].values()])
+    classes = report["classes"].values()
+    ours = np.array([np.nan if c["iou"] is None else c["iou"] for c in classes])
     np.testing.assert_array_equal(np.isnan(ours), ~occurs)
     np.testing.assert_allclose(ours[occurs], iou[occurs], atol=1e-6)
     assert report["miou"] == pytest.approx(iou[occurs].mean(), abs=1e-6)
     assert report["pixel_accuracy"] == pytest.approx(accuracy, abs=1e-6)
     assert report["images"] == 3
+    assert [c["pixels"] for c in classes] == matrix.sum(1).tolist()
+    assert sum(c["share"] for c in classes) == pytest.approx(1)
+    assert report["sequences"] == {"val": {"images": 3, "miou": report["miou"]}}
     assert matrix.sum() == 3 * (64 * 96) - unlabelled(dataset)
     assert main(arguments) == 0
     text = capsys.readouterr().out
-    assert f"{100 * report['miou']:.2f} %" in text and "bicyclist" in text
+    assert f"{100 * report['miou']:.2f} %" in text and "sequence" not in text
+    for name, figures in report["classes"].items():
+        shown = [figures[c] for c in ("iou", "precision", "recall", "share")]
+        (line,) = [line for line in text.splitlines() if line.startswith(f"{name} ")]
+        assert line.split()[1:] == ["-" if v is None else f"{100 * v:.2f}" for v in shown]
 
 
 def unlabelled(dataset):
@@ -67,3 +76,104 @@ def test_a_bad_label_is_named(random_model, tmp_path, capsys):
     cv2.imwrite(str(tmp_path / "valannot" / "a.png"), np.full((64, 64), 77, np.uint8))
     assert main(["evaluate", str(random_model), str(tmp_path)]) == 2
     assert "id 77 is not in camvid11" in capsys.readouterr().err
+
+
+def evaluate(capsys, *arguments):
+    """The report of a run that must succeed."""
+    words = [str(a) for a in arguments]
+    assert main(["evaluate", *words, "--backend", "torch", "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def copy(dataset, folder, change=lambda image: image, name=str):
+    """The data set's validation split with its images changed or its files renamed."""
+    for part in ("val", "valannot"):
+        (folder / part).mkdir(parents=True)
+        for file in (dataset / part).iterdir():
+            image = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+            cv2.imwrite(str(folder / part / name(file.name)), change(image))
+    return folder
+
+
+def test_flip_does_not_tell_left_from_right(random_model, dataset, tmp_path, capsys):
+    mirrored = copy(dataset, tmp_path / "mirrored", lambda image: image[:, ::-1])
+    plain = [evaluate(capsys, random_model, d)["confusion"] for d in (dataset, mirrored)]
+    flipped = [evaluate(capsys, random_model, d, "--flip") for d in (dataset, mirrored)]
+    assert plain[0] != plain[1]
+    assert flipped[0]["confusion"] == flipped[1]["confusion"] != plain[0]
+    assert flipped[0]["flip"] is True
+
+
+def test_scales_are_told_and_change_the_result(random_model, dataset, capsys):
+    plain = evaluate(capsys, random_model, dataset, "--scales", "1")
+    several = evaluate(capsys, random_model, dataset, "--scales", "0.75", "1", "1.25")
+    assert (plain["scales"], several["scales"]) == ([1.0], [0.75, 1.0, 1.25])
+    assert np.sum(plain["confusion"]) == np.sum(several["confusion"])
+    assert plain["confusion"] != several["confusion"]
+    arguments = ["evaluate", str(random_model), str(dataset), "--backend", "torch", "--flip"]
+    assert main([*arguments, "--scales", "0.75", "1.25"]) == 0
+    assert "3 images, scales 0.75 1.25, with mirror images\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "4.1", "nan", "big"])
+def test_scales_out_of_range_are_refused(random_model, dataset, capsys, value):
+    assert main(["evaluate", str(random_model), str(dataset), "--scales", "1", value]) == 2
+    assert f"'{value}' is not a number from 0.1 to 4" in capsys.readouterr().err
+
+
+def test_sequences_are_scored_apart(random_model, dataset, tmp_path, capsys):
+    names = {"val_0.png": "x_0.png", "val_1.png": "y_1.png", "val_2.png": "x_2.png"}
+    both = copy(dataset, tmp_path / "both", name=names.get)
+    report = evaluate(capsys, random_model, both)
+    assert list(report["sequences"]) == ["x", "y"]
+    for sequence, images in (("x", 2), ("y", 1)):
+        alone = copy(both, tmp_path / sequence)
+        for file in [f for f in alone.rglob("*.png") if not f.name.startswith(sequence)]:
+            file.unlink()
+        expected = {"images": images, "miou": evaluate(capsys, random_model, alone)["miou"]}
+        assert report["sequences"][sequence] == expected
+    assert report["sequences"]["x"]["miou"] != report["sequences"]["y"]["miou"]
+    assert main(["evaluate", str(random_model), str(both), "--backend", "torch"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[-3:]] == ["sequence", "x", "y"]
+    assert lines[-2].split()[1:] == [f"{100 * report['sequences']['x']['miou']:.2f}", "2"]
+    unnamed = copy(dataset, tmp_path / "unnamed", name=lambda name: name.replace("_", "-"))
+    assert evaluate(capsys, random_model, unnamed)["sequences"] == {}
+
+
+def test_output_holds_report_and_picture(random_model, dataset, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    folder = tmp_path / "out"
+    for limit in (1, 2):  # the second run replaces what the first one wrote
+        report = evaluate(capsys, random_model, dataset, "--output", folder, "--limit", limit)
+        assert json.loads((folder / "report.json").read_text()) == report
+        assert report["images"] == limit
+        picture = cv2.imread(str(folder / "confusion.png"))
+        assert picture is not None and min(picture.shape[:2]) >= 600
+        (folder / "confusion.png").write_bytes(b"old")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "mine.txt").write_text("mine")
+    assert main(["evaluate", str(random_model), str(dataset), "--output", str(other)]) == 2
+    assert "nothing was overwritten" in capsys.readouterr().err
+    assert [p.name for p in other.iterdir()] == ["mine.txt"]
+
+
+def test_output_without_matplotlib_says_so_first(
+    random_model, dataset, tmp_path, capsys, monkeypatch
+):
+    from lrn_ros import Segmenter
+
+    def load(*args, **kwargs):
+        raise AssertionError("the evaluation started")
+
+    monkeypatch.setattr(Segmenter, "load", load)
+    monkeypatch.delitem(sys.modules, "lrn_ros.evaluation.confusion_picture", raising=False)
+    for name in [m for m in sys.modules if m.partition(".")[0] == "matplotlib"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    folder = tmp_path / "out"
+    assert main(["evaluate", str(random_model), str(dataset), "--output", str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert "pip install 'lrn_ros[evaluate]'" in error and error.count("\n") == 1
+    assert not folder.exists()

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Against the tables of the LRNNet paper (section 4.3, table 2) and the exact parameter counts."""
+"""Against the LRNNet paper (section 4.3, table 2), NDNet's logs and the exact parameter counts."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ EXPECTED = {
     "lrnnet_b": (681_122, 8.287, 8.578),
     "lrnnet_c": (681_122, 8.287, 8.588),
     "lrnnet_ssnbt": (943_874, 11.483, 11.715),
+    "lednet": (922_821, 11.208, 11.547),
+    "ndnet45": (399_947, 0.494, 0.523),  # a quarter of the logs' 2.09 at 1024x2048
 }
 
 

@@ -21,18 +21,26 @@ def test_by_hand() -> None:
     assert result.iou == (1 / 2, 1 / 3)
     assert result.miou == pytest.approx(5 / 12)
     assert result.pixel_accuracy == 0.5
+    assert result.precision == (1, 1 / 2) and result.recall == (1 / 2, 1 / 2)
+    assert result.pixels == (2, 2)
 
 
 def test_classes_that_never_occur_do_not_count() -> None:
     zeros = np.zeros(4, np.uint8)
     result = scores(confusion_matrix(zeros, zeros, 3))
     assert result.miou == 1 and math.isnan(result.iou[2])
+    assert math.isnan(result.precision[2]) and math.isnan(result.recall[2])
+    assert result.pixels == (4, 0, 0)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_agrees_with_torchmetrics(seed: int) -> None:
     torch = pytest.importorskip("torch")
-    from torchmetrics.classification import MulticlassJaccardIndex
+    from torchmetrics.classification import (
+        MulticlassJaccardIndex,
+        MulticlassPrecision,
+        MulticlassRecall,
+    )
 
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, 12, (5, 40, 30)).astype(np.uint8)
@@ -41,12 +49,19 @@ def test_agrees_with_torchmetrics(seed: int) -> None:
         rng.random(truth.shape) < 0.6, truth % 11, rng.integers(0, 11, truth.shape)
     )
     prediction = prediction.astype(np.uint8)
-    metric = MulticlassJaccardIndex(11, average="none", ignore_index=255)
+    metrics = {
+        "iou": MulticlassJaccardIndex(11, average="none", ignore_index=255),
+        "precision": MulticlassPrecision(11, average="none", ignore_index=255),
+        "recall": MulticlassRecall(11, average="none", ignore_index=255),
+    }
     total = np.zeros((11, 12), np.int64)
     for t, p in zip(truth, prediction):
-        metric.update(torch.from_numpy(p).long(), torch.from_numpy(t).long())
+        for metric in metrics.values():
+            metric.update(torch.from_numpy(p).long(), torch.from_numpy(t).long())
         total += confusion_matrix(t, p, 11)
-    np.testing.assert_allclose(scores(total).iou, metric.compute().numpy(), rtol=1e-6)
+    for name, metric in metrics.items():
+        ours = getattr(scores(total), name)
+        np.testing.assert_allclose(ours, metric.compute().numpy(), rtol=1e-6)
 
 
 def test_shapes_must_agree() -> None:

@@ -50,6 +50,19 @@ def test_network_output() -> None:
     assert fit((1080, 1920), TRAINED, (360, 480), "network").output == (270, 480)
 
 
+@pytest.mark.parametrize("frame", [(375, 1242), (1, 1), (1, 5000), (720, 960), (64, 65)])
+@pytest.mark.parametrize("requested", [None, (256, 512)])
+@pytest.mark.parametrize("factor", [0.1, 0.75, 1.0, 1.25, 4.0])
+def test_scaled(frame: tuple[int, int], requested: tuple[int, int] | None, factor: float) -> None:
+    geometry = fit(frame, TRAINED, requested)
+    scaled = geometry.scaled(factor)
+    assert (scaled == geometry) == (factor == 1)
+    assert (scaled.frame, scaled.output) == (frame, frame)
+    for before, content, network in zip(geometry.content, scaled.content, scaled.network):
+        assert abs(content - before * factor) <= 0.5 or content == 1
+        assert 1 <= content <= network and network % 8 == 0 and network >= 64
+
+
 @pytest.mark.parametrize(
     ("size", "works"), [((361, 480), "[360, 480]"), ((0, 480), "[64, 480]"), ((32, 32), "[64, 64]")]
 )

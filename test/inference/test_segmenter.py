@@ -26,6 +26,7 @@ from lrn_ros.inference.backends.torch_ops import (
 )
 from lrn_ros.inference.geometry import Geometry, fit
 from lrn_ros.inference.overlay import blend, colorize
+from lrn_ros.inference.postprocess import upsample
 from lrn_ros.inference.preprocess import resize
 from lrn_ros.labels import LabelSet
 from lrn_ros.scene import StreetScene
@@ -94,6 +95,49 @@ def test_network_output_size(random_model: Path) -> None:
     assert segmenter(frame(120, 160), output="network").mask.shape == (64, 85)
 
 
+GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+
+
+@pytest.mark.parametrize("backend", ["torch", pytest.param("cuda", marks=GPU)])
+def test_logits_are_those_behind_the_mask(random_model: Path, backend: str) -> None:
+    segmenter = Segmenter.load(random_model, backend=backend, precision="fp32")
+    rgb = frame(96, 128)
+    geometry = segmenter.geometry(96, 128)
+    logits = segmenter.backend.logits(rgb, geometry)
+    assert logits.dtype == np.float32 and segmenter.backend.stride == 8
+    info = read_info(random_model)
+    mean, std = np.array(info.mean, np.float32), np.array(info.std, np.float32)
+    x = torch.from_numpy(((rgb / np.float32(255) - mean) / std).transpose(2, 0, 1)[None])
+    with torch.no_grad():
+        expected = load_network(random_model, info).coarse(x)[0].numpy()  # type: ignore[operator]
+    assert logits.shape == expected.shape == (11, 12, 16)
+    assert np.abs(logits - expected).max() < 1e-2 * np.abs(expected).max()
+    mask, _ = upsample_argmax(torch.from_numpy(logits)[None], geometry, 8, False)
+    assert (segmenter(rgb).mask == mask.numpy()).mean() > 0.999
+
+
+@pytest.mark.parametrize("size", [(96, 128), (192, 256), (135, 240), (64, 300), (301, 97), (8, 9)])
+def test_scores_have_the_mask_at_their_top(segmenter: Segmenter, size: tuple[int, int]) -> None:
+    rgb = np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8)
+    scores = segmenter.scores(rgb)
+    assert scores.shape == (11, *size) and scores.dtype == np.float32
+    assert (scores.argmax(0) == segmenter(rgb).mask).mean() > 0.999
+
+
+@pytest.mark.parametrize("size", [(96, 128), (135, 240), (64, 300), (301, 97)])
+@pytest.mark.parametrize("factor", [0.5, 1.0, 1.25])
+def test_host_upsampling_equals_torch(size: tuple[int, int], factor: float) -> None:
+    geometry = fit(size, (96, 128)).scaled(factor)
+    shape = (4, geometry.network[0] // 8, geometry.network[1] // 8)
+    coarse = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    scores = upsample(coarse, geometry, 8)
+    mask, confidence = upsample_argmax(torch.from_numpy(coarse)[None], geometry, 8, True)
+    assert (scores.argmax(0) == mask.numpy()).mean() > 0.999
+    assert confidence is not None
+    probability = torch.from_numpy(scores).softmax(0).amax(0) * 255
+    assert (probability - confidence).abs().max() < 0.6
+
+
 @pytest.mark.parametrize(
     "bad",
     [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 4), np.uint8), np.zeros((9, 9, 3), np.float32)],
@@ -101,6 +145,8 @@ def test_network_output_size(random_model: Path) -> None:
 def test_other_arrays_are_refused(segmenter: Segmenter, bad: np.ndarray) -> None:
     with pytest.raises(UserError, match="uint8 RGB"):
         segmenter(bad)
+    with pytest.raises(UserError, match="uint8 RGB"):
+        segmenter.scores(bad)
     with pytest.raises(UserError, match="empty"):
         segmenter(np.zeros((0, 9, 3), np.uint8))
 

@@ -49,9 +49,17 @@ class Backend(Protocol):
     name: str
     precision: str
     device_name: str
+    stride: int  # pixels of the network's input per coarse logit
 
     def run(self, rgb: NDArray[np.uint8], geometry: Geometry, confidence: bool) -> Result:
         """Segment one (H, W, 3) uint8 RGB frame of `geometry.frame` size."""
+
+    def logits(self, rgb: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.float32]:
+        """Coarse class scores of one such frame.
+
+        Returns:
+            (K, h, w) float32, h and w as `geometry.network` divided by `stride`.
+        """
 
 
 # In the order that "auto" tries; modules are imported when tried.

@@ -81,7 +81,7 @@ class CudaBackend:
         self.device_name = torch.cuda.get_device_name(device)
         network = fold_normalisation(load_network(path, info)).to(device, self._dtype)
         self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._stride = int(network.stride)  # type: ignore[arg-type]
+        self.stride = int(network.stride)  # type: ignore[arg-type]
         self._mean = torch.tensor(info.mean, device=device)[:, None, None] * 255
         self._std = torch.tensor(info.std, device=device)[:, None, None] * 255
         self._geometry: Geometry | None = None
@@ -97,18 +97,9 @@ class CudaBackend:
     @torch.inference_mode()
     def run(self, rgb: NDArray[np.uint8], geometry: Geometry, confidence: bool) -> Result:
         """See Backend.run."""
-        if geometry != self._geometry:
-            self._prepare(geometry)
         with torch.cuda.device(self._device):
-            self._events[0].record()
-            self._pinned_in.copy_(torch.from_numpy(np.ascontiguousarray(rgb)))
-            pixels = self._pinned_in.to(self._device, non_blocking=True)
-            x = (self._resizer(pixels) - self._mean) / self._std
-            x = x.to(self._dtype, memory_format=torch.channels_last)
-            self._events[1].record()
-            logits = self._network.coarse(x).float()
-            self._events[2].record()
-            planes = upsample_argmax(logits, geometry, self._stride, confidence)
+            logits = self._infer(rgb, geometry)
+            planes = upsample_argmax(logits, geometry, self.stride, confidence)
             for host, plane in zip(self._pinned_out, planes):
                 if plane is not None:
                     host.copy_(plane, non_blocking=True)
@@ -117,3 +108,23 @@ class CudaBackend:
         mask, probability = (p.numpy().copy() for p in self._pinned_out)
         spans = [a.elapsed_time(b) for a, b in zip(self._events, self._events[1:])]
         return Result(mask, probability if confidence else None, Timings(*spans))
+
+    @torch.inference_mode()
+    def logits(self, rgb: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.float32]:
+        """See Backend.logits."""
+        with torch.cuda.device(self._device):
+            return self._infer(rgb, geometry)[0].cpu().numpy()
+
+    def _infer(self, rgb: NDArray[np.uint8], geometry: Geometry) -> Tensor:
+        """Coarse logits (1, K, h, w) float32; records the first three events."""
+        if geometry != self._geometry:
+            self._prepare(geometry)
+        self._events[0].record()
+        self._pinned_in.copy_(torch.from_numpy(np.ascontiguousarray(rgb)))
+        pixels = self._pinned_in.to(self._device, non_blocking=True)
+        x = (self._resizer(pixels) - self._mean) / self._std
+        x = x.to(self._dtype, memory_format=torch.channels_last)
+        self._events[1].record()
+        logits = self._network.coarse(x).float()
+        self._events[2].record()
+        return logits

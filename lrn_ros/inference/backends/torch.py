@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lrn_ros.artifact import ModelInfo
 from lrn_ros.inference.backends.base import BackendError, BackendOptions
@@ -42,7 +43,7 @@ class TorchBackend:
         self.device_name = f"CPU, {torch.get_num_threads()} threads"
         network = fold_normalisation(load_network(path, info))
         self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._stride = int(network.stride)  # type: ignore[arg-type]
+        self.stride = int(network.stride)  # type: ignore[arg-type]
         mean, std = np.array(info.mean, np.float32), np.array(info.std, np.float32)
         self._gain = torch.from_numpy(1 / (255 * std))
         self._offset = torch.from_numpy(-mean / std)
@@ -50,17 +51,26 @@ class TorchBackend:
     def run(self, rgb: NDArray[np.uint8], geometry: Geometry, confidence: bool) -> Result:
         """See Backend.run."""
         start = time.perf_counter()
-        pixels = torch.from_numpy(np.ascontiguousarray(resize(rgb, geometry)))
         with torch.inference_mode():
-            # (h, w, 3) seen as (1, 3, h, w) is channels-last already.
-            x = torch.addcmul(self._offset, pixels.float(), self._gain).permute(2, 0, 1)[None]
-            prepared = time.perf_counter()
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
-                logits = self._network.coarse(x).float()
+            logits, prepared = self._infer(rgb, geometry)
             inferred = time.perf_counter()
-            mask, probability = upsample_argmax(logits, geometry, self._stride, confidence)
+            mask, probability = upsample_argmax(logits, geometry, self.stride, confidence)
         done = time.perf_counter()
         timings = Timings(
             (prepared - start) * 1e3, (inferred - prepared) * 1e3, (done - inferred) * 1e3
         )
         return Result(mask.numpy(), None if probability is None else probability.numpy(), timings)
+
+    def logits(self, rgb: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.float32]:
+        """See Backend.logits."""
+        with torch.inference_mode():
+            return self._infer(rgb, geometry)[0][0].numpy()
+
+    def _infer(self, rgb: NDArray[np.uint8], geometry: Geometry) -> tuple[Tensor, float]:
+        """Coarse logits (1, K, h, w) float32, and the clock when preprocessing was done."""
+        pixels = torch.from_numpy(np.ascontiguousarray(resize(rgb, geometry)))
+        # (h, w, 3) seen as (1, 3, h, w) is channels-last already.
+        x = torch.addcmul(self._offset, pixels.float(), self._gain).permute(2, 0, 1)[None]
+        prepared = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
+            return self._network.coarse(x).float(), prepared

@@ -1,0 +1,123 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""NDNet: a narrow and deep residual network of separable convolutions with stride 32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lrn_ros.networks.blocks import upsample
+from lrn_ros.networks.registry import register
+
+STEM = 8  # channels in front of the first block
+
+
+def separable(in_channels: int, out_channels: int, stride: int = 1) -> list[nn.Module]:
+    """Depthwise 3x3, pointwise, BN: nothing between the convolutions, no biases."""
+    return [
+        nn.Conv2d(in_channels, in_channels, 3, stride, 1, groups=in_channels, bias=False),
+        nn.Conv2d(in_channels, out_channels, 1, bias=False),
+        nn.BatchNorm2d(out_channels),
+    ]
+
+
+class Residual(nn.Module):
+    """NDNet's layer: two separable convolutions, the first narrow, the second `expansion` wider.
+
+    Args:
+        in_channels: C of the input; expansion * width where the stride is 1.
+        width: channels between the two.
+        expansion: channels of the output per channel between.
+        stride: with 2, as in the first layer of a block, the shortcut is a separable convolution.
+    """
+
+    def __init__(self, in_channels: int, width: int, expansion: int, stride: int) -> None:
+        super().__init__()
+        out_channels = expansion * width
+        self.body = nn.Sequential(
+            *separable(in_channels, width, stride), nn.ReLU(), *separable(width, out_channels)
+        )
+        self.shortcut = nn.Sequential(
+            *(separable(in_channels, out_channels, stride) if stride > 1 else [])
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, expansion * width, ceil(H/stride), ceil(W/stride))."""
+        return F.relu(self.body(x) + self.shortcut(x))
+
+
+class NDNet(nn.Module):
+    """NDNet with the FCN-32s head (paper's Table II; backbone as in the official code).
+
+    The auxiliary classifier of the training stands on the second block, `blocks.1`. Neither it
+    nor the official code's second decoder, which adds the first block's features, is part of it.
+
+    Args:
+        num_classes: K.
+        widths: channels between the convolutions of a layer, in the three blocks.
+        depths: layers of the three blocks; 1 + 2 * sum(depths) is the number in the name.
+        expansion: channels of a block's output per channel between.
+        classifier_dropout: Dropout2d rate before the last convolution; the official code has no
+            dropout.
+    """
+
+    stride = 32
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        widths: Sequence[int],
+        depths: Sequence[int],
+        expansion: int = 4,
+        classifier_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, STEM, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(STEM),
+            nn.ReLU(),
+            nn.MaxPool2d(3, stride=2, padding=1),
+        )
+        self.blocks = nn.Sequential()
+        channels = STEM
+        for width, depth in zip(widths, depths):
+            first = Residual(channels, width, expansion, stride=2)
+            channels = expansion * width
+            others = [Residual(channels, width, expansion, stride=1) for _ in range(depth - 1)]
+            self.blocks.append(nn.Sequential(first, *others))
+        self.classifier = nn.Sequential(
+            *separable(channels, 64),
+            nn.ReLU(),
+            nn.Dropout2d(classifier_dropout),
+            nn.Conv2d(64, num_classes, 1),
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def coarse(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) -> logits (B, K, ceil(H/32), ceil(W/32))."""
+        return self.classifier(self.blocks(self.stem(x)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) -> logits (B, K, H, W): bilinear x32 with half-pixel centres, cropped."""
+        return upsample(self.coarse(x), self.stride, x)
+
+
+# The rows of the paper's Table II; e2 are those with "(e=2)".
+VARIANTS: dict[str, dict[str, Any]] = {
+    "ndnet29": {"widths": (24, 48, 96), "depths": (3, 8, 3)},
+    "ndnet45": {"widths": (16, 32, 64), "depths": (4, 12, 6)},
+    "ndnet61": {"widths": (12, 24, 48), "depths": (6, 16, 8)},
+    "ndnet29w": {"widths": (64, 128, 256), "depths": (3, 8, 3)},
+}
+VARIANTS |= {f"{n}_e2": {**VARIANTS[n], "expansion": 2} for n in ("ndnet29", "ndnet45", "ndnet61")}
+for _name, _options in VARIANTS.items():
+    register(_name, **_options)(NDNet)

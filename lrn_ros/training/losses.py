@@ -1,0 +1,114 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Losses: weighted cross entropy, on the hardest pixels only if asked for, and pixel contrast."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lrn_ros.labels import UNLABELLED
+from lrn_ros.training.recipe import Recipe
+
+_FAR = -1e4  # stands for -inf where a softmax over nothing would give NaN gradients
+
+
+def class_weights(shares: Tensor, recipe: Recipe) -> Tensor:
+    """(K,) float32 loss weights of the classes from their (K,) pixel shares.
+
+    "log" is 1 / ln(weight_offset + share) (ENet, Paszke et al. 2016, section 5.2), "median" the
+    median of the shares over the share (SegNet, Badrinarayanan et al. 2017, section 4.1); both to
+    the power of weight_power.
+    """
+    if recipe.class_weights == "none":
+        weights = torch.ones_like(shares)
+    elif recipe.class_weights == "log":
+        weights = 1 / torch.log(recipe.weight_offset + shares)
+    else:
+        weights = shares[shares > 0].median() / shares.clamp(min=1e-6)
+    return weights.pow(recipe.weight_power).float()
+
+
+def cross_entropy(
+    logits: Tensor, labels: Tensor, weights: Tensor, ohem: dict[str, float] | None
+) -> Tensor:
+    """Weighted cross entropy; its mean over the labelled pixels, divided by their weights.
+
+    Args:
+        logits: (B, K, H, W).
+        labels: (B, H, W) int64, 255 unlabelled.
+        weights: (K,).
+        ohem: None, or the keys `threshold` and `keep`: online hard example mining (Shrivastava et
+            al. 2016) keeps the pixels whose true class has a probability below `threshold`, and
+            at least the share `keep` of the labelled pixels, the hardest ones.
+    """
+    if ohem is None:
+        total = F.cross_entropy(logits, labels, weights, ignore_index=UNLABELLED, reduction="sum")
+        return total / _weight_of(labels, weights).sum().clamp(min=1e-6)
+    losses = F.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="none").flatten()
+    share = _weight_of(labels, weights).flatten()
+    labelled = labels.flatten() != UNLABELLED
+    count = max(1, math.ceil(ohem["keep"] * int(labelled.sum())))
+    ranked = torch.where(labelled, losses.detach(), -1.0)
+    hardest = ranked.topk(min(count, len(ranked))).values
+    limit = hardest[-1].clamp(max=-math.log(ohem["threshold"]))
+    hard = (labelled & (ranked >= limit)).to(losses.dtype) * share
+    return (losses * hard).sum() / hard.sum().clamp(min=1e-6)
+
+
+def _weight_of(labels: Tensor, weights: Tensor) -> Tensor:
+    """Weight of every pixel, 0 where unlabelled."""
+    labelled = labels != UNLABELLED
+    return weights[labels.where(labelled, 0)] * labelled
+
+
+def pixel_contrast(
+    embedding: Tensor, labels: Tensor, logits: Tensor, temperature: float, samples: int
+) -> Tensor:
+    """Supervised contrast between pixels: same class close, other classes apart.
+
+    For a sampled pixel i with the positives P (same class) and negatives N (other classes):
+    -mean over p in P of log(exp(i.p / t) / (exp(i.p / t) + sum over n in N of exp(i.n / t))) on
+    unit vectors (Wang et al., ICCV 2021, Equation 3; FRM, Equation 6). Every class present gives
+    the same number of pixels, half of them misclassified ones where there are enough.
+
+    Args:
+        embedding: (B, D, h, w).
+        labels: (B, H, W) int64, 255 unlabelled; read at the nearest pixel.
+        logits: (B, K, h2, w2), to know which pixels are misclassified; no gradient flows to them.
+        temperature: t.
+        samples: pixels compared with each other, over all classes.
+
+    Returns:
+        Scalar; 0 where fewer than two classes are present.
+    """
+    size = embedding.shape[2:]
+    truth = F.interpolate(labels[:, None].float(), size, mode="nearest-exact")[:, 0].long()
+    guess = F.interpolate(logits.detach().float(), size, mode="bilinear").argmax(1)
+    truth, guess = truth.flatten(), guess.flatten()
+    present = [c for c in truth.unique().tolist() if c != UNLABELLED]
+    if len(present) < 2:
+        return embedding.sum() * 0
+    per_class = max(2, samples // len(present))
+    chosen = []
+    for c in present:
+        of_class = torch.nonzero(truth == c).flatten()
+        of_class = of_class[torch.randperm(len(of_class), device=of_class.device)]
+        wrong = guess[of_class] != c
+        hard, easy = of_class[wrong], of_class[~wrong]
+        n_hard = max(per_class // 2, per_class - len(easy))
+        chosen.append(torch.cat([hard[:n_hard], easy[: per_class - min(n_hard, len(hard))]]))
+    index = torch.cat(chosen)
+    points = F.normalize(embedding.permute(0, 2, 3, 1).flatten(0, 2)[index].float(), dim=1)
+    classes = truth[index]
+    similarity = points @ points.T / temperature
+    same = classes[:, None] == classes
+    positive = same & ~torch.eye(len(index), dtype=torch.bool, device=same.device)
+    negative = similarity.masked_fill(same, _FAR).logsumexp(1, keepdim=True)
+    terms = torch.logaddexp(similarity, negative) - similarity
+    counts = positive.sum(1)
+    per_pixel = (terms * positive).sum(1) / counts.clamp(min=1)
+    return per_pixel[counts > 0].mean() if bool((counts > 0).any()) else embedding.sum() * 0

@@ -1,0 +1,179 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a finished run leaves: the model file, its curve as a picture, its card."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from lrn_ros import __version__
+from lrn_ros.artifact import ModelInfo, save_model, write_atomically
+from lrn_ros.evaluation.confusion import Scores
+from lrn_ros.evaluation.machine import describe
+from lrn_ros.training.trainer import MEAN, STD, Trainer
+
+_WEAK = 0.3  # a class below this IoU is named among the known failures
+
+
+@dataclass(frozen=True)
+class Release:
+    """Files of a finished run and its figures on the validation split."""
+
+    model: Path
+    curve: Path
+    card: Path
+    scores: Scores
+
+
+def release(trainer: Trainer) -> Release:
+    """Evaluate the averaged weights in float32 and write model file, curve and card.
+
+    Every process of the run calls it; the first one writes.
+    """
+    result = trainer.evaluate(full_precision=True)
+    recipe, base = trainer.recipe, trainer.output / trainer.recipe.name
+    found = Release(
+        base.with_suffix(".safetensors"), base.with_suffix(".png"), base.with_suffix(".md"), result
+    )
+    if not trainer.fabric.is_global_zero:
+        return found
+    machine = describe()
+    on_gpu = trainer.fabric.device.type == "cuda"
+    device = torch.cuda.get_device_name() if on_gpu else f"{machine.cores} cores of {machine.cpu}"
+    info = ModelInfo(
+        name=recipe.name,
+        architecture=recipe.architecture,
+        options={k: v for k, v in recipe.options.items() if "dropout" not in k},  # training only
+        labels=trainer.labels,
+        mean=MEAN,
+        std=STD,
+        size=trainer.size,
+        license=recipe.license,
+        provenance={
+            "recipe": asdict(recipe),
+            "images": len(trainer.train),
+            "steps": trainer.state.step,
+            "seconds": round(trainer.state.elapsed),
+            "device": device,
+            "devices": trainer.fabric.world_size,
+            "lrn_ros": __version__,
+            "torch": torch.__version__,
+        },
+        metrics={
+            "val": {
+                "images": len(trainer.val),
+                "pixels": sum(result.pixels),
+                "miou": round(result.miou, 4),
+                "pixel_accuracy": round(result.pixel_accuracy, 4),
+                "iou": {n: round(v, 4) for n, v in zip(trainer.labels.names, result.iou)},
+            }
+        },
+    )
+    weights = {k: v.cpu().numpy() for k, v in trainer.average.state_dict().items()}
+    save_model(found.model, info, weights)
+    draw_curve(read_log(trainer.output / "log"), found.curve, recipe.name)
+    parameters = sum(p.numel() for p in trainer.average.parameters())
+    write_atomically(found.card, card(info, parameters, found.curve.name).encode())
+    return found
+
+
+def read_log(folder: Path) -> list[dict[str, float]]:
+    """Rows of a run's CSV logs by step; where a resumed run repeated steps, the later rows hold."""
+    rows: dict[int, dict[str, float]] = {}
+    versions = sorted(folder.glob("version_*/metrics.csv"), key=lambda p: int(p.parent.name[8:]))
+    for path in versions:
+        with path.open(newline="", encoding="utf-8") as file:
+            found = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+        if found:
+            first = min(row["step"] for row in found)
+            rows = {step: row for step, row in rows.items() if step < first}
+        for row in found:
+            rows[int(row["step"])] = rows.get(int(row["step"]), {}) | row
+    return [rows[step] for step in sorted(rows)]
+
+
+def draw_curve(rows: list[dict[str, float]], path: Path, title: str) -> None:
+    """Draw training loss and validation mIoU over the steps as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.set(xlabel="step", ylabel="training loss", title=title)
+    loss = [(r["step"], r["loss"]) for r in rows if "loss" in r]
+    axes.plot(*zip(*loss), color="0.6", linewidth=0.7) if loss else None
+    right = axes.twinx()
+    right.set(ylabel="val mIoU, %", ylim=(0, 100))
+    miou = [(r["step"], 100 * r["val_miou"]) for r in rows if "val_miou" in r]
+    right.plot(*zip(*miou), color="tab:blue", marker="o", markersize=3) if miou else None
+    right.yaxis.label.set_color("tab:blue")
+    figure.savefig(path, dpi=100)
+
+
+def card(info: ModelInfo, parameters: int, curve: str) -> str:
+    """The model card of a trained model, Markdown; all of it from the model file's header."""
+    made, val = info.provenance, info.metrics["val"]
+    recipe: dict[str, Any] = made["recipe"]
+    minutes, images = made["seconds"] / 60, recipe["batch"] * made["devices"]
+    drawn = recipe["scene_share"]
+    weak = [f"{n} ({100 * v:.0f} %)" for n, v in val["iou"].items() if v < _WEAK]
+    rows = "\n".join(
+        f"| {name} | {100 * iou:.1f} |" if iou == iou else f"| {name} | does not occur |"
+        for name, iou in val["iou"].items()
+    )
+    start = f"the weights of {recipe['init']}" if recipe["init"] else "random weights"
+    scenes = f"; {100 * drawn:.0f} % of the images are rendered street scenes" if drawn else ""
+    budget = f" --set max_minutes={recipe['max_minutes']:g}" if recipe["max_minutes"] else ""
+    failures = (
+        f"- Weak on the validation split: {', '.join(weak)}." if weak else "- No class below 30 %."
+    )
+    return f"""\
+# {info.name}
+
+| | |
+|---|---|
+| architecture | `{info.architecture}`, {parameters:,} parameters |
+| input | RGB, any size; trained at {info.size[0]}x{info.size[1]} |
+| classes | {len(info.labels)}, {info.labels.name}: {", ".join(info.labels.names)} |
+| training | {made["images"]} images, from {start}{scenes} |
+| schedule | {made["steps"]:,} steps of {images} images, {minutes:.0f} minutes |
+| seed | {recipe["seed"]} |
+| machine | {made["device"]}, torch {made["torch"]}, lrn_ros {made["lrn_ros"]} |
+| licence | {info.license} |
+
+![training loss and validation mIoU]({curve})
+
+## Figures
+
+Validation split, {val["images"]} images, float32, one confusion matrix; the averaged weights at
+the end of the run, no step picked by its figure.
+
+| class | IoU % |
+|---|---|
+{rows}
+| **mean** | **{100 * val["miou"]:.1f}** |
+
+Pixel accuracy {100 * val["pixel_accuracy"]:.1f} %.
+
+## Known failures
+
+{failures}
+- Figures hold for images like those of the data set; expect less with another camera or city.
+- The confidence is the network's softmax, not calibrated.
+- Not for anything that people's safety depends on.
+
+## Recipe
+
+`lrn train {recipe["name"]}{budget}`, with
+
+```yaml
+{yaml.safe_dump(recipe, sort_keys=False, width=90).strip()}
+```
+"""

@@ -1,0 +1,93 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Splits in memory: what files hold, in their order, and what is derived from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("tqdm")
+
+from lrn_ros.dataset import read_pairs  # noqa: E402
+from lrn_ros.errors import UserError  # noqa: E402
+from lrn_ros.labels import LabelSet  # noqa: E402
+from lrn_ros.training.data import Pairs, load_split, render_scenes  # noqa: E402
+
+CAMVID = LabelSet.load("camvid11")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Forty images of noise, enough for every thread to have some."""
+    rng = np.random.default_rng(0)
+    for folder in ("train", "trainannot"):
+        (tmp_path / folder).mkdir()
+    for i in range(40):
+        rgb, label = rng.integers(0, 256, (18, 24, 3)), rng.integers(0, 12, (18, 24))
+        cv2.imwrite(str(tmp_path / "train" / f"{i:02}.png"), rgb)
+        cv2.imwrite(str(tmp_path / "trainannot" / f"{i:02}.png"), label)
+    return tmp_path
+
+
+@pytest.mark.parametrize("size", [None, (9, 16)])
+def test_split_is_its_pairs(data: Path, size: tuple[int, int] | None) -> None:
+    pairs = load_split(data, "train", CAMVID, size)
+    expected = list(read_pairs(data, "train", CAMVID, size))
+    assert pairs.names == tuple(p.name for p in expected) and len(pairs) == 40
+    assert pairs.images.dtype == pairs.labels.dtype == torch.uint8
+    np.testing.assert_array_equal(
+        pairs.images.permute(0, 2, 3, 1).numpy(), np.stack([p.rgb for p in expected])
+    )
+    np.testing.assert_array_equal(pairs.labels.numpy(), np.stack([p.label for p in expected]))
+
+
+def test_images_of_one_size(data: Path) -> None:
+    cv2.imwrite(str(data / "train" / "17.png"), np.zeros((18, 30, 3), np.uint8))
+    cv2.imwrite(str(data / "trainannot" / "17.png"), np.zeros((18, 30), np.uint8))
+    says = r"17.png: size \(18, 30\) but 00 is \(18, 24\);.*`size: \[18, 24\]` in the recipe"
+    with pytest.raises(UserError, match=says):
+        load_split(data, "train", CAMVID)
+    assert load_split(data, "train", CAMVID, (18, 24)).images.shape == (40, 3, 18, 24)
+
+
+def test_the_first_bad_file_is_named(data: Path) -> None:
+    for name in ("31", "12", "35"):
+        (data / "train" / f"{name}.png").write_bytes(b"nonsense")
+    with pytest.raises(UserError, match="12.png: cannot be read"):
+        load_split(data, "train", CAMVID)
+
+
+def test_progress_goes_to_the_terminal_when_asked(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load_split(data, "train", CAMVID)
+    assert capsys.readouterr().err == ""
+    load_split(data, "train", CAMVID, progress=True)
+    assert "40/40" in capsys.readouterr().err
+
+
+def test_sampling_by_sequence() -> None:
+    """Three images of one sequence and one of another: 1/3 : 1 where sequences are equal."""
+    empty = torch.zeros(4, 3, 2, 2, dtype=torch.uint8)
+    pairs = Pairs(empty, empty[:, 0], ("a_1", "a_2", "b_1", "a_3"))
+    for balance, ratio in ((0.0, 1.0), (0.5, 3**-0.5), (1.0, 1 / 3)):
+        weights = np.array([ratio, ratio, 1, ratio])
+        np.testing.assert_allclose(pairs.sampling(balance), weights / weights.sum(), rtol=1e-12)
+
+
+def test_class_shares_leave_the_unlabelled_out() -> None:
+    labels = torch.tensor([[[0, 0], [2, 255]], [[255, 255], [255, 2]]], dtype=torch.uint8)
+    pairs = Pairs(torch.zeros(2, 3, 2, 2, dtype=torch.uint8), labels, ("a", "b"))
+    assert pairs.class_shares(3).tolist() == [0.5, 0, 0.5]
+
+
+def test_places_are_every_second_label() -> None:
+    pairs = render_scenes(2, (64, 96), seed=1)
+    assert pairs.places.shape == (2, 32, 48) and pairs.places.device.type == "cpu"
+    np.testing.assert_array_equal(pairs.places.numpy(), pairs.labels.numpy()[:, 0::2, 0::2])
+    assert pairs.places.is_contiguous() and pairs.places is pairs.places

@@ -1,0 +1,272 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The loop: learns, resumes exactly, ends in time; heads, several processes, bad input."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("lightning")
+
+from lrn_ros.artifact import read_info, read_weights  # noqa: E402
+from lrn_ros.errors import UserError  # noqa: E402
+from lrn_ros.training.clock import PHASES  # noqa: E402
+from lrn_ros.training.recipe import Recipe  # noqa: E402
+from lrn_ros.training.release import read_log, release  # noqa: E402
+from lrn_ros.training.trainer import Trainer  # noqa: E402
+
+WHOLE = [{"until": 1.0, "crop": [96, 128], "scale": [1.0, 1.0]}]
+
+
+def trainer(recipe: Recipe, data: Path, output: Path, **options: object) -> Trainer:
+    return Trainer(recipe, data, output, progress=False, **options)  # type: ignore[arg-type]
+
+
+def weights(run: Trainer) -> dict[str, np.ndarray]:
+    return {k: v.numpy() for k, v in run.average.state_dict().items()}
+
+
+def assert_equal(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None:
+    assert a.keys() == b.keys()
+    for name, array in a.items():
+        np.testing.assert_array_equal(array, b[name], err_msg=name)
+
+
+def stopped_at(run: Trainer, step: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run.fit(stop=lambda: run.state.step == step)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {
+            "optimizer": "sgd",
+            "schedule": "one_cycle",
+            "auxiliary": {"layer": "encoder.5", "weight": 0.4},
+            "contrastive": {
+                "layer": "svn", "weight": 0.5, "temperature": 0.1, "samples": 64, "dim": 8,
+            },
+            "ohem": {"threshold": 0.7, "keep": 0.1},
+            "bn_freeze": 0.5,
+        },
+    ],
+    ids=["plain", "everything"],
+)  # fmt: skip
+def test_resumes_exactly(recipe: Recipe, data: Path, tmp_path: Path, changes: dict) -> None:
+    recipe = replace(recipe, **changes)
+    whole = trainer(recipe, data, tmp_path / "whole")
+    whole.fit()
+    stopped_at(trainer(recipe, data, tmp_path / "parts"), 4)
+    parts = trainer(recipe, data, tmp_path / "parts")
+    assert parts.resume() and parts.state.step == 4
+    parts.fit()
+    assert_equal(weights(whole), weights(parts))
+
+
+def test_a_longer_schedule_extends_a_run(recipe: Recipe, data: Path, tmp_path: Path) -> None:
+    trainer(recipe, data, tmp_path).fit()
+    longer = trainer(replace(recipe, steps=10), data, tmp_path)
+    assert longer.resume() and longer.progress() == 0.6
+    longer.fit()
+    assert longer.state.step == 10
+
+
+def test_another_recipe_does_not_resume(recipe: Recipe, data: Path, tmp_path: Path) -> None:
+    trainer(recipe, data, tmp_path).save()
+    other = trainer(replace(recipe, lr=1e-4), data, tmp_path)
+    with pytest.raises(UserError, match=r"another recipe \(lr was 0.003\)"):
+        other.resume()
+
+
+def test_a_damaged_checkpoint_is_named(recipe: Recipe, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(b"nonsense")
+    with pytest.raises(UserError, match="not a checkpoint"):
+        trainer(recipe, data, tmp_path).resume()
+
+
+def test_a_checkpoint_with_code_in_it_is_refused(
+    recipe: Recipe, data: Path, tmp_path: Path
+) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple:
+            return (Path.touch, (tmp_path / "ran",))
+
+    torch.save({"recipe": asdict(recipe), "step": Evil()}, tmp_path / "checkpoint.pt")
+    with pytest.raises(UserError, match="not a checkpoint"):
+        trainer(recipe, data, tmp_path).resume()
+    assert not (tmp_path / "ran").exists()
+
+
+def test_time_budget_ends_with_the_schedule_completed(
+    recipe: Recipe, data: Path, tmp_path: Path
+) -> None:
+    run = trainer(replace(recipe, steps=10**6, max_minutes=2 / 60), data, tmp_path)
+    run.fit()
+    assert run.state.step < 1000 and run.progress() >= 1
+    assert run.optimizer.param_groups[0]["lr"] < 0.5 * recipe.lr
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": "adamw"},
+        {"optimizer": "adam", "class_weights": "median"},
+        {"optimizer": "sgd", "lr": 0.05, "ohem": {"threshold": 0.7, "keep": 0.2}},
+        {
+            "auxiliary": {"layer": "encoder.5", "weight": 0.4},
+            "contrastive": {
+                "layer": "svn", "weight": 0.1, "temperature": 0.1, "samples": 64, "dim": 8,
+            },
+        },
+        {"precision": "bf16-mixed", "schedule": "one_cycle"},
+    ],
+    ids=["adamw", "adam-median", "sgd-ohem", "heads", "bf16"],
+)  # fmt: skip
+def test_learns_a_constant_scene(recipe: Recipe, data: Path, tmp_path: Path, changes: dict) -> None:
+    plain = replace(
+        recipe, steps=40, eval_every=100, scene_share=0, degrade=0, class_centred=0, class_mix=0,
+        colour=0.0, stages=WHOLE, options={}, ema=0.9,
+    )  # fmt: skip
+    run = trainer(replace(plain, **changes), data, tmp_path)
+    before = run.evaluate().pixel_accuracy
+    run.fit()
+    assert run.evaluate().pixel_accuracy > max(0.6, before + 0.2)
+    assert set(run.clock.shares) == set(PHASES)
+    assert sum(run.clock.shares.values()) == pytest.approx(1)
+    assert run.clock.images_per_second < run.clock.forward_images_per_second()
+
+
+def test_frozen_batch_norm_keeps_its_statistics(recipe: Recipe, data: Path, tmp_path: Path) -> None:
+    run = trainer(replace(recipe, bn_freeze=0.0), data, tmp_path)
+    before = run.raw.network.encoder[0].norm.running_mean.clone()
+    weight = run.raw.network.encoder[0].conv.weight.detach().clone()
+    run.fit()
+    assert torch.equal(run.raw.network.encoder[0].norm.running_mean, before)
+    assert not torch.equal(run.raw.network.encoder[0].conv.weight, weight)
+
+
+def test_starts_from_a_model(
+    recipe: Recipe, data: Path, tmp_path: Path, random_model: Path
+) -> None:
+    run = trainer(replace(recipe, init=str(random_model)), data, tmp_path)
+    found, expected = weights(run), read_weights(random_model)
+    shapes = {k: v for k, v in expected.items() if found[k].ndim}  # without batch counters
+    assert_equal({k: found[k] for k in shapes}, shapes)
+    # Model A has no SVN: the rest fits.
+    smaller = replace(recipe, init=str(random_model), architecture="lrnnet_a")
+    found = weights(trainer(smaller, data, tmp_path))
+    np.testing.assert_array_equal(
+        found["encoder.0.conv.weight"], read_weights(random_model)["encoder.0.conv.weight"]
+    )
+    other = replace(recipe, init=str(random_model), architecture="lrnnet_ssnbt")
+    with pytest.raises(UserError, match="do not fit lrnnet_ssnbt"):
+        trainer(other, data, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"architecture": "unet"}, "unet"),
+        ({"options": {"width": 3}}, "width"),
+        ({"auxiliary": {"layer": "decoder", "weight": 1}}, "no layer 'decoder'; there are encoder"),
+        ({"labels": "cityscapes19"}, "camvid11 labels only"),
+        ({"init": "nothing"}, "nothing"),
+    ],
+)
+def test_bad_recipes_are_named(
+    recipe: Recipe, data: Path, tmp_path: Path, changes: dict, says: str
+) -> None:
+    with pytest.raises(UserError, match=says):
+        trainer(replace(recipe, **changes), data, tmp_path)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_half_precision_needs_a_gpu(recipe: Recipe, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="needs a GPU"):
+        trainer(replace(recipe, precision="16-mixed"), data, tmp_path)
+
+
+def test_released_files_say_what_they_are(recipe: Recipe, data: Path, tmp_path: Path) -> None:
+    import cv2
+
+    recipe = replace(recipe, steps=40, eval_every=20)
+    stopped_at(trainer(recipe, data, tmp_path), 20)
+    run = trainer(recipe, data, tmp_path)
+    run.resume()
+    run.fit()
+    made = release(run)
+    info = read_info(made.model)
+    assert info.architecture == "lrnnet_c" and info.size == (96, 128)
+    assert info.options == {}  # dropout is left behind
+    assert info.provenance["steps"] == 40 and info.provenance["recipe"]["seed"] == 1
+    assert info.metrics["val"]["miou"] == round(run.evaluate(full_precision=True).miou, 4)
+    assert_equal(read_weights(made.model), weights(run))
+    rows = read_log(tmp_path / "log")
+    assert [r["step"] for r in rows if "loss" in r] == [20, 40]
+    assert [r["step"] for r in rows if "val_miou" in r] == [20, 40]
+    assert cv2.imread(str(made.curve)).shape == (350, 700, 3)
+    text = made.card.read_text(encoding="utf-8")
+    assert f"| **mean** | **{100 * info.metrics['val']['miou']:.1f}** |" in text
+    assert "40 steps of 2 images" in text and "](tiny.png)" in text
+    recipe_text = text.partition("```yaml\n")[2].partition("```")[0]
+    assert Recipe(**yaml.safe_load(recipe_text)) == recipe  # the card reproduces the run
+
+
+def test_log_of_a_resumed_run_has_each_step_once(tmp_path: Path) -> None:
+    for version, text in enumerate(
+        ("step,loss,val_miou\n20,3,\n40,2,\n40,,0.1\n60,9,\n", "step,loss\n60,1\n80,0.5\n")
+    ):
+        folder = tmp_path / f"version_{version}"
+        folder.mkdir()
+        (folder / "metrics.csv").write_text(text)
+    assert read_log(tmp_path) == [
+        {"step": 20, "loss": 3},
+        {"step": 40, "loss": 2, "val_miou": 0.1},
+        {"step": 60, "loss": 1},
+        {"step": 80, "loss": 0.5},
+    ]
+
+
+def test_two_processes_train_one_model(recipe: Recipe, data: Path, tmp_path: Path) -> None:
+    """DDP with gloo: gradients are shared, the images are not; resumes; one model file."""
+    path = tmp_path / "recipe.yaml"
+    recipe = replace(recipe, scene_share=0, options={})
+    path.write_text(yaml.safe_dump(asdict(recipe)))
+    command = [sys.executable, "-m", "lrn_ros", "train", str(path), "--data", str(data)]
+    command += ["--output", str(tmp_path / "run"), "--quiet", "--devices", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+
+    def run(*more: str) -> str:
+        done = subprocess.run(
+            [*command, *more], env=environment, capture_output=True, text=True, timeout=180
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    first = run("--steps", "3")
+    assert first.count("wrote ") == 1
+    second = run()
+    assert "resumed at step 3 of 6" in second
+    info = read_info(tmp_path / "run" / "tiny.safetensors")
+    assert info.provenance["devices"] == 2 and info.provenance["steps"] == 6
+    # The averaged gradient of two halves is the whole's: one process cannot give these weights.
+    alone = trainer(recipe, data, tmp_path / "alone")
+    alone.fit()
+    found = read_weights(tmp_path / "run" / "tiny.safetensors")
+    assert not np.array_equal(found["classifier.4.bias"], weights(alone)["classifier.4.bias"])
+    # The three images to validate on were shared out, none left out and none counted twice.
+    assert info.metrics["val"]["pixels"] == int((alone.val.labels != 255).sum())
+    alone.average.load_state_dict({k: torch.from_numpy(v) for k, v in found.items()})
+    result = alone.evaluate(full_precision=True)
+    assert info.metrics["val"]["pixel_accuracy"] == pytest.approx(result.pixel_accuracy, abs=5e-3)
