@@ -29,7 +29,7 @@ def _up(x: Tensor, partner: Tensor) -> Tensor:
 
 
 class APN(nn.Module):
-    """Attention pyramid network (LEDNet section 2.3, kernels as in the official code).
+    """Attention pyramid network, LEDNet's decoder (layers and order as in the official code).
 
     A pyramid of single-channel maps down to an eighth of the input weighs the class scores of
     every pixel; scores of the whole image are added. 11,385 parameters with 128 channels, K = 19.
@@ -60,7 +60,7 @@ class APN(nn.Module):
 
 
 class LEDNet(nn.Module):
-    """LEDNet (section 2, Table 1; official code). 922,821 parameters with 19 classes.
+    """LEDNet (paper's Table 1; official code). 922,821 parameters with 19 classes.
 
     Differences from the official code: K outputs instead of always 20, any input size, and the
     last upsampling, which there aligns corners, has half-pixel centres as everywhere here.

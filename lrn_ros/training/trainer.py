@@ -7,6 +7,7 @@ Step s depends on (recipe, data, state before s) alone, so a killed run resumes 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -271,8 +272,11 @@ class Trainer:
         recipe = self.recipe
 
         def segmentation(logits: Tensor) -> Tensor:
-            full = F.interpolate(logits.float(), labels.shape[1:], mode="bilinear")
-            return cross_entropy(full, labels, self.weights, recipe.ohem)
+            # By the exact stride and cropped, as the network's forward does at full resolution.
+            height, width = labels.shape[1:]
+            stride = 2 ** round(math.log2(height / logits.shape[2]))
+            full = F.interpolate(logits.float(), scale_factor=stride, mode="bilinear")
+            return cross_entropy(full[..., :height, :width], labels, self.weights, recipe.ohem)
 
         loss = segmentation(outputs.logits)
         if recipe.auxiliary is not None and outputs.auxiliary is not None:

@@ -28,7 +28,7 @@ def test_help(arguments, capsys):
         (["fly"], "fly"),
         (["train"], "CONFIG"),
         (["train", "x", "--max-time", "soon"], "1h30m"),
-        (["train", "nowhere"], "known: lrnnet_c_camvid"),
+        (["train", "nowhere"], "lrnnet_c_camvid, "),
         (["demo", "--rate", "0"], "0.001 to 1000"),
         (["demo", "--model", "nowhere"], "nowhere"),
         (["segment", "nowhere.png", "--output", "out"], "no such file"),

@@ -101,7 +101,7 @@ def test_the_papers_ablation_is_one_recipe(recipe, dataset, tmp_path, name):
 
 
 def test_tensorboard_log(recipe, dataset, tmp_path):
-    arguments = [*_arguments(recipe, dataset, tmp_path), "--steps", "1", "--log", "tensorboard"]
+    arguments = [*_arguments(recipe, dataset, tmp_path), "--steps", "4", "--log", "tensorboard"]
     assert main(arguments) == 0
     assert list((tmp_path / "log").rglob("events.out.tfevents.*"))
 

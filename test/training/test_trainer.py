@@ -174,6 +174,25 @@ def test_starts_from_a_model(
         trainer(other, data, tmp_path)
 
 
+@pytest.mark.parametrize("loss_stride", [1, 2])
+def test_the_loss_sees_what_the_network_shows(
+    recipe: Recipe, data: Path, tmp_path: Path, loss_stride: int
+) -> None:
+    """NDNet's stride 32 does not divide 96 x 120: rows and columns must not be stretched."""
+    from torch.nn import functional as F
+
+    recipe = replace(recipe, architecture="ndnet45", options={}, loss_stride=loss_stride)
+    run = trainer(recipe, data, tmp_path)
+    x = torch.randn(2, 3, 88, 120)
+    labels = torch.randint(0, 11, (2, 88, 120))
+    outputs = run.raw.eval()(x)
+    full = run.raw.network(x)
+    if loss_stride > 1:  # the mean of the four pixels around the coarse label's centre
+        full, labels = F.avg_pool2d(full, 2), labels[:, ::2, ::2]
+    expected = F.cross_entropy(full, labels, run.weights)
+    torch.testing.assert_close(run._loss(outputs, labels), expected, rtol=2e-3, atol=0)
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
