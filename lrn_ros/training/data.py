@@ -42,6 +42,12 @@ class Pairs:
         """The same pairs with their tensors on `device`."""
         return Pairs(self.images.to(device), self.labels.to(device), self.names)
 
+    def part(self, sequences: set[str], inside: bool) -> Pairs:
+        """The pairs of these sequences, or, if not `inside`, all the others."""
+        chosen = [i for i, name in enumerate(self.names) if (sequence(name) in sequences) == inside]
+        names = tuple(self.names[i] for i in chosen)
+        return Pairs(self.images[chosen], self.labels[chosen], names)
+
     @cached_property
     def places(self) -> Tensor:
         """(N, ceil(H/2), ceil(W/2)) uint8 on the CPU: every second row and column of the labels.

@@ -30,6 +30,8 @@ class Recipe:
         dataset: name of the data set's folder where `--data` is not given.
         size: [height, width] that images are resized to when read, a multiple of 8 each; empty:
             their own size, which must be the same for all.
+        holdout: sequences of the training split that are kept out of it and replace the validation
+            split: an estimate for an unseen drive; empty: none.
         license: goes into the model's header.
         steps: optimiser steps of the whole schedule.
         max_minutes: ends the schedule early after so much training; 0: steps alone count.
@@ -78,6 +80,7 @@ class Recipe:
     init: str = ""
     dataset: str = "camvid"
     size: list[int] = field(default_factory=list)
+    holdout: list[str] = field(default_factory=list)
     max_minutes: float = 0.0
     batch: int = 8
     stages: list[dict[str, Any]] = field(default_factory=lambda: [dict(_WHOLE)])

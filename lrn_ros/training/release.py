@@ -131,9 +131,9 @@ def card(info: ModelInfo, parameters: int, curve: str) -> str:
     start = f"the weights of {recipe['init']}" if recipe["init"] else "random weights"
     scenes = f"; {100 * drawn:.0f} % of the images are rendered street scenes" if drawn else ""
     budget = f" --set max_minutes={recipe['max_minutes']:g}" if recipe["max_minutes"] else ""
-    failures = (
-        f"- Weak on the validation split: {', '.join(weak)}." if weak else "- No class below 30 %."
-    )
+    failures = f"- Weak in validation: {', '.join(weak)}." if weak else "- No class below 30 % IoU."
+    held_out = ", ".join(recipe["holdout"])
+    validation = f"Sequences {held_out}, held out of training" if held_out else "Validation split"
     return f"""\
 # {info.name}
 
@@ -152,7 +152,7 @@ def card(info: ModelInfo, parameters: int, curve: str) -> str:
 
 ## Figures
 
-Validation split, {val["images"]} images, float32, one confusion matrix; the averaged weights at
+{validation}, {val["images"]} images, float32, one confusion matrix; the averaged weights at
 the end of the run, no step picked by its figure.
 
 | class | IoU % |

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from lrn_ros.artifact import read_info, read_weights, resolve_model
+from lrn_ros.dataset import sequence
 from lrn_ros.errors import UserError
 from lrn_ros.evaluation.confusion import Scores, confusion_matrix, scores
 from lrn_ros.labels import LabelSet
@@ -91,10 +92,12 @@ class Trainer:
         torch.set_flush_denormal(True)
         device = self.fabric.device
         size = (recipe.size[0], recipe.size[1]) if recipe.size else None
-        self.train, self.val = (
-            load_split(data, split, self.labels, size, self.progress_bar).to(device)
-            for split in ("train", "val")
-        )
+        train = load_split(data, "train", self.labels, size, self.progress_bar)
+        if recipe.holdout:
+            val, train = _hold_out(train, recipe.holdout)
+        else:
+            val = load_split(data, "val", self.labels, size, self.progress_bar)
+        self.train, self.val = train.to(device), val.to(device)
         self.size = (self.train.images.shape[2], self.train.images.shape[3])
         self.scenes: Pairs | None = None
         if recipe.scene_share:
@@ -308,8 +311,11 @@ class Trainer:
         """Figures of the averaged weights on the validation split, one confusion matrix.
 
         In the recipe's precision while training, in float32 for what a model file states. Several
-        processes share the images.
+        processes share the images, and the first one's weights, which are those of the file.
         """
+        if self.fabric.world_size > 1:
+            for tensor in self.average.state_dict().values():
+                torch.distributed.broadcast(tensor, src=0)
         classes = len(self.labels)
         matrix = np.zeros((classes, classes + 1), np.int64)
         autocast = nullcontext() if full_precision else self.fabric.autocast()
@@ -350,6 +356,17 @@ def _fabric(
         precision=recipe.precision,  # type: ignore[arg-type]
         loggers=[logger],
     )
+
+
+def _hold_out(pairs: Pairs, sequences: list[str]) -> tuple[Pairs, Pairs]:
+    """The pairs of the sequences, and the others."""
+    known = {sequence(name) for name in pairs.names}
+    wanted = {str(s) for s in sequences}
+    if not wanted < known:
+        raise UserError(
+            f"holdout {sorted(wanted)}: some, not all, of the sequences {', '.join(sorted(known))}"
+        )
+    return pairs.part(wanted, inside=True), pairs.part(wanted, inside=False)
 
 
 def _build(recipe: Recipe, labels: LabelSet) -> nn.Module:
