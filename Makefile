@@ -31,13 +31,13 @@ PIP := $(BIN)/python -m pip install --quiet --quiet
 ROS_SOURCED := $(if $(ROS_DISTRO),$(shell $(PYTHON) -c 'import rclpy' 2>/dev/null && echo yes))
 ifeq ($(ROS_SOURCED),yes)
   SYSTEM_SITE := true
-  EXTRAS := dev,train,bags
+  EXTRAS := dev,train,export,openvino,bags
   # The installation's cv_bridge is compiled against its own NumPy: keep that version.
   PINS := $(shell $(PYTHON) -c 'import numpy; print("numpy==" + numpy.__version__)' 2>/dev/null)
   WHERE := ROS $(ROS_DISTRO) as sourced
 else
   SYSTEM_SITE := false
-  EXTRAS := dev,train,bags,ros
+  EXTRAS := dev,train,export,openvino,bags,ros
   PINS :=
   WHERE := ROS Jazzy from wheels
 endif

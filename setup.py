@@ -68,8 +68,11 @@ setup(
     extras_require={
         "ros": ROS_WHEELS + BAGS,
         "torch": TORCH,
+        "openvino": ["openvino>=2024.4"],
         "evaluate": [*TORCH, MATPLOTLIB],
         "train": [*TORCH, "lightning>=2.4", MATPLOTLIB],
+        # 1.16 and 1.18 are the first to read the files that torch writes (IR version 10).
+        "export": [*TORCH, "onnx>=1.16", "onnxruntime>=1.18", "onnxscript"],
         "bags": BAGS,
         "dev": [
             *BAGS,

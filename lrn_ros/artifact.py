@@ -1,6 +1,9 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A model on disk: one .safetensors file whose header says what it is. Nothing is unpickled."""
+"""A model on disk: one file that says what it is. Nothing is unpickled.
+
+.safetensors holds the weights; .onnx, made from it by `lrn export`, the graph with the weights.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,34 @@ from safetensors.numpy import save
 
 from lrn_ros.errors import UserError
 from lrn_ros.labels import LabelSet
+from lrn_ros.onnx_file import Tensor, read_onnx
 from lrn_ros.paths import share_folder
 
-_KEY = "lrn_ros"
+KEY = "lrn_ros"  # of the metadata entry, in both formats
 _VERSION = 1
 _MAX_HEADER = 1 << 20  # bytes; ours are a few kilobytes
+
+
+@dataclass(frozen=True)
+class ExportInfo:
+    """What an exported model's metadata adds.
+
+    The graph takes `image`, (N, H, W, 3) uint8 RGB at the network's size, and gives `logits`,
+    (N, K, ceil(H / stride), ceil(W / stride)) float32 class scores. H and W are multiples of 8.
+
+    Attributes:
+        precision: of weights and activations, "fp32", "fp16" or "int8".
+        stride: pixels of the network's input per cell of the scores.
+        size: the only (height, width) it runs at, with N = 1; None: any from 64 up, any N.
+        source_sha256: of the .safetensors file that it was made from.
+        agreement: with torch in fp32, see lrn_ros.export.agreement.
+    """
+
+    precision: str
+    stride: int
+    size: tuple[int, int] | None
+    source_sha256: str
+    agreement: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -42,6 +68,7 @@ class ModelInfo:
         license: what the weights may be used for.
         provenance: data, recipe, seed, steps, versions.
         metrics: figures measured on named data, e.g. {"camvid val": {"miou": 0.64}}.
+        export: what is known of an exported file, None of a .safetensors file.
     """
 
     name: str
@@ -54,6 +81,7 @@ class ModelInfo:
     options: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
+    export: ExportInfo | None = None
 
     def to_json(self) -> str:
         """The header's text."""
@@ -80,6 +108,7 @@ class ModelInfo:
                 license=str(data["license"]),
                 provenance=dict(data["provenance"]),
                 metrics=dict(data["metrics"]),
+                export=_export_info(data["export"]) if data.get("export") else None,
             )
         except UserError:
             raise
@@ -97,9 +126,20 @@ def _triple(values: Any) -> tuple[float, float, float]:
     return (r, g, b)
 
 
+def _export_info(data: Any) -> ExportInfo:
+    size = data["size"]
+    return ExportInfo(
+        precision=str(data["precision"]),
+        stride=int(data["stride"]),
+        size=(int(size[0]), int(size[1])) if size is not None else None,
+        source_sha256=str(data["source_sha256"]),
+        agreement=dict(data["agreement"]),
+    )
+
+
 def save_model(path: str | Path, info: ModelInfo, weights: Mapping[str, NDArray[Any]]) -> None:
     """Write a model file, atomically: readers see the old one or the new one."""
-    data = save({k: np.ascontiguousarray(v) for k, v in weights.items()}, {_KEY: info.to_json()})
+    data = save({k: np.ascontiguousarray(v) for k, v in weights.items()}, {KEY: info.to_json()})
     write_atomically(Path(path), data)
 
 
@@ -118,20 +158,44 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def read_info(path: Path) -> ModelInfo:
-    """Read a model file's header.
+    """Read what a .safetensors or .onnx model file says of itself.
 
     Raises:
-        UserError: not a file, not a safetensors file, or not one of this package's.
+        UserError: not a file, not of the format that its suffix says, or not one of this package's.
     """
+    if path.suffix == ".onnx":
+        return _read_onnx_info(path)
     _check_header(path)
     try:
         with safe_open(str(path), framework="numpy") as file:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: cannot be read as a safetensors file: {error}") from error
-    if _KEY not in metadata:
+    if KEY not in metadata:
         raise UserError(f"{path}: a safetensors file, but not a model of lrn_ros")
-    return ModelInfo.from_json(metadata[_KEY], str(path))
+    return ModelInfo.from_json(metadata[KEY], str(path))
+
+
+def _read_onnx_info(path: Path) -> ModelInfo:
+    file = read_onnx(path)
+    if KEY not in file.metadata:
+        raise UserError(
+            f"{path}: an ONNX file, but not a model of lrn_ros; lrn export MODEL --format onnx"
+            " makes one"
+        )
+    info = ModelInfo.from_json(file.metadata[KEY], str(path))
+    if info.export is None:
+        raise UserError(f"{path}: damaged model header (nothing about its export)")
+    batch, height, width = (1, *info.export.size) if info.export.size else (None, None, None)
+    image = Tensor("image", "uint8", (batch, height, width, 3))
+    given = " ".join(map(str, file.inputs)), " ".join(map(str, file.outputs))
+    named = [(t.name, t.dtype, t.shape[1:2], len(t.shape)) for t in file.outputs]
+    if file.inputs != (image,) or named != [("logits", "float32", (len(info.labels),), 4)]:
+        raise UserError(
+            f"{path}: takes {given[0] or 'nothing'} and gives {given[1] or 'nothing'}; a model of"
+            f" lrn_ros takes {image} and gives logits float32 (?, {len(info.labels)}, ?, ?)"
+        )
+    return info
 
 
 def read_weights(path: Path) -> dict[str, NDArray[Any]]:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lrn_ros.artifact import ModelInfo, read_info, resolve_model
 from lrn_ros.errors import UserError
 from lrn_ros.inference.backends import base
 from lrn_ros.inference.geometry import Geometry, check_network_size, fit
@@ -27,13 +26,13 @@ class Segmenter:
         passed_over: (backend, reason) of those that "auto" could not use.
     """
 
-    def __init__(
-        self, info: ModelInfo, choice: base.Choice, network_size: tuple[int, int] | None
-    ) -> None:
+    def __init__(self, choice: base.Choice, network_size: tuple[int, int] | None) -> None:
         if network_size is not None:
             check_network_size(network_size)
-        self.info, self.backend, self.passed_over = info, choice.backend, choice.passed_over
-        self._network_size = network_size
+        self.info, self.backend = choice.info, choice.backend
+        self.passed_over = choice.passed_over
+        fixed = self.info.export.size if self.info.export else None
+        self._network_size = network_size or fixed
 
     @classmethod
     def load(
@@ -44,25 +43,27 @@ class Segmenter:
         network_size: tuple[int, int] | None = None,
         threads: int | None = None,
         device: int = 0,
+        cache_dir: str | Path | None = None,
     ) -> Segmenter:
         """Load a model.
 
         Args:
-            model: a name under weights/, or a path to a model file.
+            model: a name under weights/, or a path to a .safetensors or .onnx model file.
             backend: "auto" or a backend's name.
             precision: "auto", "fp32", "fp16", "bf16" or "int8".
-            network_size: (height, width) the network runs at, multiples of 8; None: the frame's
-                aspect ratio with the trained short side.
+            network_size: (height, width) the network runs at, multiples of 8; None: the only size
+                of a model exported with one, else the frame's aspect ratio with the trained
+                short side.
             threads: CPU threads; None: the backend's own choice.
             device: GPU index.
+            cache_dir: folder for compiled engines; None: lrn_ros/ in the user's cache directory.
 
         Raises:
             UserError: no such model, a damaged file, a bad value, or a backend that cannot work.
         """
-        path = resolve_model(model, base.SUFFIXES)
-        info = read_info(path)
-        options = base.BackendOptions(precision, device, threads or 0)
-        return cls(info, base.create(backend, path, info, options), network_size)
+        folder = None if cache_dir is None else Path(cache_dir).expanduser()
+        options = base.BackendOptions(precision, device, threads or 0, folder)
+        return cls(base.create(backend, model, options), network_size)
 
     @property
     def labels(self) -> LabelSet:

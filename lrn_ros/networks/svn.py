@@ -26,7 +26,7 @@ def _slots(length: int, parts: int, device: torch.device) -> tuple[Tensor, Tenso
     slot holds one.
     """
     bounds = torch.arange(parts + 1, device=device) * length // parts
-    longest = -(-length // parts)
+    longest = (length + parts - 1) // parts
     index = bounds[:-1, None] + torch.arange(longest, device=device)
     return index.clamp(max=length - 1), index < bounds[1:, None]
 
@@ -92,7 +92,7 @@ def singular_keys(
         tilt = _TILT / math.sqrt(c) if iterations else 0.0
         if init == "mean":
             pixels = h * w / grid**2
-            u = total * math.sqrt(c / pixels) / (energy + 1e-6).sqrt() + tilt
+            u = total * (c / pixels) ** 0.5 / (energy + 1e-6).sqrt() + tilt
         else:
             u = torch.full_like(total, 1 / math.sqrt(c))
         gram = gram / (energy + 1e-6)[..., None]

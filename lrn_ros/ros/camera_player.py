@@ -160,8 +160,9 @@ def _source(args: argparse.Namespace) -> Source:
     labels = None
     if args.model:
         from lrn_ros.artifact import read_info, resolve_model
+        from lrn_ros.inference.backends.base import SUFFIXES
 
-        labels = read_info(resolve_model(args.model)).labels
+        labels = read_info(resolve_model(args.model, SUFFIXES)).labels
     return open_source(args.input, labels, args.bag_topic)
 
 

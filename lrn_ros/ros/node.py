@@ -127,6 +127,7 @@ class SegmentationNode(LifecycleNode):
             network_size=settings.network_size,
             threads=settings.threads,
             device=settings.device,
+            cache_dir=settings.engine_cache_dir or None,
         )
         segmenter.warm_up(*segmenter.info.size)
         self._segmenter = segmenter

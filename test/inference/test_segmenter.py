@@ -20,7 +20,6 @@ from lrn_ros.inference.backends.base import MODULES, BackendError
 from lrn_ros.inference.backends.cuda import Resizer
 from lrn_ros.inference.backends.torch_ops import (
     area_matrix,
-    fold_normalisation,
     load_network,
     upsample_argmax,
 )
@@ -29,6 +28,7 @@ from lrn_ros.inference.overlay import blend, colorize
 from lrn_ros.inference.postprocess import upsample
 from lrn_ros.inference.preprocess import resize
 from lrn_ros.labels import LabelSet
+from lrn_ros.networks.deploy import fold_normalisation
 from lrn_ros.scene import StreetScene
 
 
@@ -163,7 +163,7 @@ def test_bf16_is_close(random_model: Path, segmenter: Segmenter) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"backend": "tpu"}, "available are auto, cuda, torch"),
+        ({"backend": "tpu"}, "available are auto, cuda, openvino, torch"),
         ({"precision": "fp8"}, "fp32"),
         ({"backend": "torch", "precision": "int8"}, "fp32 and bf16 work"),
         ({"network_size": (100, 100)}, "multiples of 8"),
@@ -178,7 +178,8 @@ def test_bad_arguments_say_what_works(random_model: Path, arguments: dict, says:
 def test_auto_says_what_it_passed_over(random_model: Path) -> None:
     segmenter = Segmenter.load(random_model)
     assert segmenter.backend.name == "torch"
-    assert [name for name, _ in segmenter.passed_over] == ["cuda"]
+    assert [name for name, _ in segmenter.passed_over] == ["cuda", "openvino"]
+    assert "lrn export" in segmenter.passed_over[1][1]
     with pytest.raises(BackendError, match="CPU-only build|no usable"):
         Segmenter.load(random_model, backend="cuda")
 
@@ -282,4 +283,4 @@ def test_importing_the_package_needs_neither_torch_nor_rclpy() -> None:
         "sys.exit(bool({'torch', 'rclpy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    assert set(MODULES) == {"cuda", "torch"}
+    assert list(MODULES) == ["cuda", "openvino", "torch"]

@@ -17,12 +17,12 @@ from torch.nn import functional as F
 
 from lrn_ros import Segmenter
 from lrn_ros.artifact import ModelInfo, save_model
-from lrn_ros.inference.backends.torch_ops import fold_normalisation
 from lrn_ros.inference.geometry import Geometry
 from lrn_ros.inference.postprocess import upsample
 from lrn_ros.labels import LabelSet
 from lrn_ros.networks import architectures, build
 from lrn_ros.networks.blocks import Down
+from lrn_ros.networks.deploy import fold_normalisation
 from lrn_ros.networks.registry import register
 
 BATCH = torch.randn(2, 3, 96, 160, generator=torch.Generator().manual_seed(0))

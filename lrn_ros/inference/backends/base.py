@@ -7,12 +7,12 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lrn_ros.artifact import ModelInfo
+from lrn_ros.artifact import ModelInfo, read_info, resolve_model
 from lrn_ros.errors import UserError
 from lrn_ros.inference.geometry import Geometry
 from lrn_ros.inference.result import Result
@@ -32,18 +32,20 @@ class BackendOptions:
         precision: one of PRECISIONS.
         device: GPU index.
         threads: CPU threads; 0: the backend's own choice.
+        cache_dir: folder for compiled engines; None: lrn_ros/ in the user's cache directory.
     """
 
     precision: str = "auto"
     device: int = 0
     threads: int = 0
+    cache_dir: Path | None = None
 
 
 class Backend(Protocol):
     """Runs one model; not thread-safe.
 
-    A backend module has `NAME`, `SUFFIXES` (model files it reads) and
-    `create(path, info, options) -> Backend`, which raises BackendError where it cannot work.
+    A backend module has `create(path, info, options) -> Backend`, which raises BackendError where
+    it cannot work.
     """
 
     name: str
@@ -62,44 +64,71 @@ class Backend(Protocol):
         """
 
 
+class _Module(NamedTuple):
+    name: str
+    suffix: str  # of the model files it reads
+    extra: str  # of the package, installs what it imports
+
+
 # In the order that "auto" tries; modules are imported when tried.
 MODULES = {
-    "cuda": "lrn_ros.inference.backends.cuda",
-    "torch": "lrn_ros.inference.backends.torch",
+    "cuda": _Module("lrn_ros.inference.backends.cuda", ".safetensors", "torch"),
+    "openvino": _Module("lrn_ros.inference.backends.openvino", ".onnx", "openvino"),
+    "torch": _Module("lrn_ros.inference.backends.torch", ".safetensors", "torch"),
 }
-SUFFIXES = (".safetensors",)
+SUFFIXES = (".safetensors", ".onnx")
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A created backend and what was passed over on the way to it, as (name, reason)."""
+    """A created backend, its model and, as (name, reason), what was passed over on the way."""
 
     backend: Backend
+    info: ModelInfo
     passed_over: tuple[tuple[str, str], ...]
 
 
-def create(name: str, path: Path, info: ModelInfo, options: BackendOptions) -> Choice:
+def create(name: str, model: str | Path, options: BackendOptions) -> Choice:
     """Create the named backend; "auto" takes the first that works.
 
+    Args:
+        name: "auto" or one of MODULES.
+        model: a name under weights/, of which every backend takes the file it reads, or a path.
+        options: see BackendOptions.
+
     Raises:
-        UserError: unknown backend or precision.
+        UserError: unknown backend, precision or model, or a damaged model file.
         BackendError: the named backend, or with "auto" every one, cannot work here.
     """
     if name != "auto" and name not in MODULES:
         raise UserError(f"backend {name!r}: available are auto, {', '.join(MODULES)}")
     if options.precision not in PRECISIONS:
         raise UserError(f"precision {options.precision!r} is not one of {', '.join(PRECISIONS)}")
+    resolve_model(model, SUFFIXES)
     passed_over: list[tuple[str, str]] = []
     for candidate in MODULES if name == "auto" else (name,):
         try:
-            module = importlib.import_module(MODULES[candidate])
-            return Choice(module.create(path, info, options), tuple(passed_over))
+            path = _file_for(candidate, model)
+            info = read_info(path)
+            module = importlib.import_module(MODULES[candidate].name)
+            return Choice(module.create(path, info, options), info, tuple(passed_over))
         except BackendError as error:
             passed_over.append((candidate, str(error)))
         except ImportError as error:
             if (error.name or "").startswith("lrn_ros"):
                 raise
-            hint = f"{error}; install it with: pip install 'lrn_ros[torch]'"
+            hint = f"{error}; install it with: pip install 'lrn_ros[{MODULES[candidate].extra}]'"
             passed_over.append((candidate, hint))
     reasons = "; ".join(f"{n}: {reason}" for n, reason in passed_over)
     raise BackendError(f"no backend works here: {reasons}" if name == "auto" else reasons)
+
+
+def _file_for(backend: str, model: str | Path) -> Path:
+    """The file of an existing model that a backend reads."""
+    suffix = MODULES[backend].suffix
+    try:
+        return resolve_model(model, (suffix,))
+    except UserError:
+        export = f"; write it with: lrn export {model} --format onnx"
+        hint = export if suffix == ".onnx" else ""
+        raise BackendError(f"model {str(model)!r} has no {suffix} file{hint}") from None

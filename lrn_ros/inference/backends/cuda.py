@@ -16,12 +16,12 @@ from lrn_ros.artifact import ModelInfo
 from lrn_ros.inference.backends.base import BackendError, BackendOptions
 from lrn_ros.inference.backends.torch_ops import (
     area_matrix,
-    fold_normalisation,
     load_network,
     upsample_argmax,
 )
 from lrn_ros.inference.geometry import Geometry
 from lrn_ros.inference.result import Result, Timings
+from lrn_ros.networks.deploy import fold_normalisation
 
 NAME = "cuda"
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}

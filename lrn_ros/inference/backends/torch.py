@@ -14,10 +14,11 @@ from torch import Tensor
 
 from lrn_ros.artifact import ModelInfo
 from lrn_ros.inference.backends.base import BackendError, BackendOptions
-from lrn_ros.inference.backends.torch_ops import fold_normalisation, load_network, upsample_argmax
+from lrn_ros.inference.backends.torch_ops import load_network, upsample_argmax
 from lrn_ros.inference.geometry import Geometry
 from lrn_ros.inference.preprocess import resize
 from lrn_ros.inference.result import Result, Timings
+from lrn_ros.networks.deploy import fold_normalisation
 
 NAME = "torch"
 

@@ -40,25 +40,6 @@ def load_network(path: Path, info: ModelInfo) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def fold_normalisation(network: nn.Module) -> nn.Module:
-    """Fold every batch norm that directly follows a convolution into it, in place; exact."""
-    for module in network.modules():
-        if isinstance(module, nn.Sequential):
-            children = list(module._modules)
-            for first, second in zip(children, children[1:]):
-                _fold(module, first, second)
-        for first in list(module._modules):
-            _fold(module, first, f"{first}_norm")
-    return network
-
-
-def _fold(parent: nn.Module, conv_name: str, norm_name: str) -> None:
-    conv, norm = parent._modules.get(conv_name), parent._modules.get(norm_name)
-    if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-        parent._modules[conv_name] = torch.nn.utils.fuse_conv_bn_eval(conv, norm)
-        parent._modules[norm_name] = nn.Identity()
-
-
 def area_matrix(source: int, target: int) -> np.ndarray:
     """Weights of OpenCV's resize, area down, bilinear up: (target, source) float32."""
     step = source / target

@@ -1,0 +1,78 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""How far an exported model agrees with torch in float32, on images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lrn_ros.dataset import find_files, read_pair
+from lrn_ros.evaluation.confusion import confusion_matrix, scores
+from lrn_ros.inference.backends.torch_ops import upsample_argmax
+from lrn_ros.inference.preprocess import resize
+from lrn_ros.inference.segmenter import Segmenter
+from lrn_ros.labels import LabelSet
+from lrn_ros.scene import StreetScene
+
+SCENES = 4  # rendered ones, where no data set is given
+
+Image = NDArray[np.uint8]
+# (N, H, W, 3) uint8 -> (N, K, h, w) float32
+Run = Callable[[Image], NDArray[np.float32]]
+
+
+def scene_images(size: tuple[int, int]) -> Iterator[tuple[Image, None]]:
+    """Rendered street scenes of (height, width) pixels, without labels."""
+    height, width = (max(64, n) for n in size)
+    for seed in range(SCENES):
+        yield StreetScene(seed=seed, height=height, width=width).frame(0)[0], None
+
+
+def data_images(data: Path, labels: LabelSet) -> Iterator[tuple[Image, Image]]:
+    """The images of a data set's validation split, with labels.
+
+    Raises:
+        UserError: see lrn_ros.dataset.find_files and read_pair.
+    """
+    pairs = (read_pair(files, labels) for files in find_files(data, "val"))
+    return ((pair.rgb, pair.label) for pair in pairs)
+
+
+def measure(
+    reference: Segmenter, run: Run, images: Iterable[tuple[Image, Image | None]]
+) -> dict[str, Any]:
+    """Compare masks of an exported model with those of the reference, pixel by pixel.
+
+    Args:
+        reference: torch in float32.
+        run: the exported model; its input is the frame as the reference's network sees it.
+        images: (H, W, 3) uint8 RGB images, each with its (H, W) uint8 label or None.
+
+    Returns:
+        "images": how many; "same_label": share of the pixels with the same label, 0-1; and where
+        the images have labels "miou" of the exported model and "torch_miou", 0-1.
+    """
+    classes = len(reference.labels)
+    matrices = np.zeros((2, classes, classes + 1), np.int64)
+    count = same = pixels = 0
+    for rgb, label in images:
+        geometry = reference.geometry(rgb.shape[0], rgb.shape[1])
+        coarse = run(resize(rgb, geometry)[None]), reference.backend.logits(rgb, geometry)[None]
+        ours, torchs = (
+            upsample_argmax(torch.from_numpy(c), geometry, reference.backend.stride, False)[0]
+            for c in coarse
+        )
+        count, same, pixels = count + 1, same + int((ours == torchs).sum()), pixels + ours.numel()
+        if label is not None:
+            for matrix, mask in zip(matrices, (ours, torchs)):
+                matrix += confusion_matrix(label, mask.numpy(), classes)
+    figures: dict[str, Any] = {"images": count, "same_label": same / max(1, pixels)}
+    if matrices.any():
+        figures["miou"], figures["torch_miou"] = (scores(m).miou for m in matrices)
+    return figures

@@ -1,0 +1,195 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""ONNX export: uint8 image in, coarse class scores out; normalisation and metadata inside."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.export import Dim
+
+from lrn_ros.artifact import KEY, ExportInfo, ModelInfo, write_atomically
+from lrn_ros.errors import RunError, UserError
+from lrn_ros.export.agreement import Image, Run, measure
+from lrn_ros.inference.backends.torch_ops import load_network
+from lrn_ros.inference.geometry import MULTIPLE, check_network_size
+from lrn_ros.inference.segmenter import Segmenter
+from lrn_ros.networks.deploy import fold_normalisation
+
+logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision; nothing does
+
+OPSET = 18
+_EXAMPLE = (72, 104)  # a size that nothing divides: no size becomes a constant by accident
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Type of weights and activations, and the agreement with torch that an export must reach.
+
+    Attributes:
+        dtype: of weights and activations; the keys of the SVN are computed in float32.
+        same_label: least share of pixels with the same label, 0-1.
+        miou_loss: largest loss of mIoU where the images have labels, 0-1.
+    """
+
+    dtype: torch.dtype
+    same_label: float
+    miou_loss: float
+
+
+PRECISIONS = {
+    "fp32": Precision(torch.float32, 0.999, 0.001),
+    "fp16": Precision(torch.float16, 0.995, 0.003),
+}
+
+
+def export_onnx(
+    model: Path,
+    out: Path,
+    precision: str = "fp32",
+    size: tuple[int, int] | None = None,
+    *,
+    images: Iterable[tuple[Image, Image | None]],
+) -> ExportInfo:
+    """Export a .safetensors model to one self-contained ONNX file; see ExportInfo for its graph.
+
+    Args:
+        model: the .safetensors file.
+        out: the file to write.
+        precision: one of PRECISIONS.
+        size: the only (height, width) the graph takes, multiples of 8 from 64 up, with one image
+            at a time; None: any size and any number of images.
+        images: what the agreement with torch is measured on, see lrn_ros.export.agreement.
+
+    Returns:
+        What the file's metadata says of the export.
+
+    Raises:
+        UserError: a bad argument, or a file that is not such a model.
+        RunError: the exported graph does not agree with torch; nothing is written.
+    """
+    if precision not in PRECISIONS:
+        raise UserError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
+    if size is not None:
+        check_network_size(size)
+    reference = Segmenter.load(model, backend="torch", precision="fp32", network_size=size)
+    network = fold_normalisation(load_network(model, reference.info))
+    graph = trace(ImageNetwork(network, reference.info, PRECISIONS[precision].dtype), size)
+    figures = measure(reference, runner(graph), images)
+    _check(figures, precision)
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    export = ExportInfo(precision, reference.backend.stride, size, digest, figures)
+    entry = graph.metadata_props.add()
+    entry.key, entry.value = KEY, replace(reference.info, export=export).to_json()
+    onnx.checker.check_model(graph)
+    write_atomically(out, graph.SerializeToString())
+    return export
+
+
+def _check(figures: dict[str, Any], precision: str) -> None:
+    bar = PRECISIONS[precision]
+    if figures["same_label"] < bar.same_label:
+        raise RunError(
+            f"nothing written: {precision} gives {100 * figures['same_label']:.3f} % of the pixels"
+            f" of {figures['images']} images the label that torch gives, at least"
+            f" {100 * bar.same_label:g} % are needed"
+        )
+    loss = figures.get("torch_miou", 0.0) - figures.get("miou", 0.0)
+    if loss > bar.miou_loss:
+        raise RunError(
+            f"nothing written: {precision} loses {100 * loss:.2f} points of mIoU, at most"
+            f" {100 * bar.miou_loss:g} may be lost"
+        )
+
+
+class ImageNetwork(nn.Module):
+    """A network with its normalisation in front: uint8 images to float32 coarse scores.
+
+    Args:
+        network: with `coarse`.
+        info: its mean and std are used.
+        dtype: of weights and activations; the normalisation and the scores are float32.
+    """
+
+    gain: Tensor
+    offset: Tensor
+
+    def __init__(self, network: nn.Module, info: ModelInfo, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.network, self.dtype = network.to(dtype), dtype
+        mean, std = torch.tensor(info.mean), torch.tensor(info.std)
+        self.register_buffer("gain", 1 / (255 * std))
+        self.register_buffer("offset", -mean / std)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, H, W, 3) uint8 RGB -> (N, K, h, w) float32."""
+        x = image.float() * self.gain + self.offset  # TensorRT transposes no uint8
+        x = x.permute(0, 3, 1, 2).to(self.dtype)
+        return self.network.coarse(x).float()  # type: ignore[operator]
+
+
+def trace(module: nn.Module, size: tuple[int, int] | None) -> onnx.ModelProto:
+    """The graph of a module from `image`, (N, H, W, 3) uint8, to `logits`.
+
+    Args:
+        module: in evaluation mode.
+        size: see export_onnx.
+    """
+    image = torch.zeros((1 if size else 2, *(size or _EXAMPLE), 3), dtype=torch.uint8)
+    # The least is below the documented 64: nothing in the graph depends on it.
+    rows, columns = (Dim(name, min=2) for name in ("rows", "columns"))
+    free = {0: Dim("batch", min=1), 1: MULTIPLE * rows, 2: MULTIPLE * columns}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", category=FutureWarning)
+        program = torch.onnx.export(
+            module.eval(),
+            (image,),
+            input_names=["image"],
+            output_names=["logits"],
+            opset_version=OPSET,
+            dynamo=True,
+            dynamic_shapes=None if size else {"image": free},
+            external_data=False,
+            verbose=False,
+        )
+    graph: onnx.ModelProto = program.model_proto  # type: ignore[union-attr]
+    _forget_origin(graph)
+    return graph
+
+
+def _forget_origin(model: onnx.ModelProto) -> None:
+    """Drop what the exporter notes of the source of every node: stack traces and paths."""
+    graph = model.graph
+    for part in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        del part.metadata_props[:]
+        part.ClearField("doc_string")
+    for part in (graph, model):
+        del part.metadata_props[:]
+        part.ClearField("doc_string")
+
+
+def runner(model: onnx.ModelProto) -> Run:
+    """The graph in onnxruntime on the CPU: (N, H, W, 3) uint8 -> (N, K, h, w) float32."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+    def run(image: Image) -> NDArray[np.float32]:
+        (logits,) = session.run(["logits"], {"image": image})
+        return np.asarray(logits)
+
+    return run

@@ -1,0 +1,108 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""lrn export: what it writes, says and refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from lrn_ros.artifact import read_info
+from lrn_ros.cli import main
+
+pytest.importorskip("torch")
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+
+@pytest.fixture
+def model(random_model, tmp_path):
+    """A model file in a folder of its own."""
+    return shutil.copy(random_model, tmp_path / "tiny.safetensors")
+
+
+def export(*arguments):
+    return main(["export", *map(str, arguments)])
+
+
+def test_half_precision_at_a_fixed_size(model, dataset, capsys):
+    from lrn_ros import Segmenter
+
+    options = ["--format", "onnx", "--precision", "fp16", "--size", 64, 104, "--data", dataset]
+    assert export(model, *options, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    path = model.with_name("tiny_fp16_64x104.onnx")
+    assert (report["model"], report["bytes"]) == (str(path), path.stat().st_size)
+    assert path.stat().st_size < 0.6 * model.stat().st_size
+    info = read_info(path)
+    assert info.export is not None and info.export.agreement == report["agreement"]
+    assert (info.export.precision, info.export.size) == ("fp16", (64, 104))
+
+    session = onnxruntime.InferenceSession(path.read_bytes())
+    assert session.get_inputs()[0].shape == [1, 64, 104, 3]
+    segmenter = Segmenter.load(model, backend="torch", network_size=(64, 104))
+    same = []
+    for file in sorted((dataset / "val").iterdir()):
+        rgb = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
+        padded = np.pad(rgb, ((0, 0), (0, 8), (0, 0)), mode="edge")
+        (logits,) = session.run(None, {"image": padded[None]})
+        cells = segmenter.backend.logits(rgb, segmenter.geometry(64, 96))
+        error = np.linalg.norm(logits[0] - cells) / np.linalg.norm(cells)
+        assert 1e-6 < error < 0.02
+        full = [cv2.resize(c.transpose(1, 2, 0), (104, 64)) for c in (logits[0], cells)]
+        same.append((full[0].argmax(2) == full[1].argmax(2))[:, :96].mean())
+    assert report["agreement"]["same_label"] == pytest.approx(np.mean(same), abs=1e-4)
+
+    command = ["evaluate", str(model), str(dataset), "--backend", "torch", "--json"]
+    assert main([*command, "--network-size", "64", "104"]) == 0
+    miou = json.loads(capsys.readouterr().out)["miou"]
+    assert report["agreement"]["torch_miou"] == pytest.approx(miou)
+
+
+@pytest.mark.parametrize(
+    ("figures", "says"),
+    [
+        ({"images": 2, "same_label": 0.998}, "99.800 % of the pixels of 2 images"),
+        ({"images": 2, "same_label": 1.0, "miou": 0.5, "torch_miou": 0.502}, "0.20 points of mIoU"),
+    ],
+)
+def test_disagreement_writes_nothing(model, figures, says, monkeypatch, capsys):
+    from lrn_ros.export import onnx as module
+
+    monkeypatch.setattr(module, "trace", lambda *args: onnx.ModelProto())
+    monkeypatch.setattr(module, "runner", lambda graph: None)
+    monkeypatch.setattr(module, "measure", lambda *args: figures)
+    assert export(model, "--format", "onnx") == 1
+    assert says in capsys.readouterr().err
+    assert [p.name for p in model.parent.iterdir()] == [model.name]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--format", "tensorrt"], "not in this version; onnx is"),
+        (["--format", "openvino"], "not in this version; onnx is"),
+        (["--format", "onnx", "--output", "tiny.bin"], "tiny.bin: the name of an ONNX file ends"),
+        (["--format", "onnx", "--size", "100", "100"], "multiples of 8"),
+        (["--format", "onnx", "--data", "nowhere"], "nowhere: no such folder"),
+    ],
+)
+def test_refused(model, arguments, says, capsys, monkeypatch):
+    monkeypatch.chdir(model.parent)
+    assert export(model, *arguments) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+    assert [p.name for p in model.parent.iterdir()] == [model.name]
+
+
+def test_without_the_packages_it_says_what_to_install(model, capsys, monkeypatch):
+    monkeypatch.delitem(sys.modules, "lrn_ros.export.onnx", raising=False)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert export(model, "--format", "onnx") == 2
+    assert "pip install 'lrn_ros[export]'" in capsys.readouterr().err
