@@ -88,7 +88,9 @@ def run(args: argparse.Namespace) -> int:
             raise
     made = release(trainer)
     if first:
-        print(f"{trainer.clock}; val mIoU {100 * made.scores.miou:.2f} %", file=say)
+        if trainer.clock.shares:
+            print(trainer.clock, file=say)
+        print(f"val mIoU {100 * made.scores.miou:.2f} %", file=say)
         print(f"wrote {made.model}, {made.curve.name} and {made.card.name}", file=say)
     if first and args.json:
         print_json(
