@@ -89,7 +89,8 @@ class Segmenter:
             UserError: `rgb` has another shape or dtype.
         """
         _check_frame(rgb)
-        return self.backend.run(rgb, self.geometry(rgb.shape[0], rgb.shape[1], output), confidence)
+        geometry = self.geometry(rgb.shape[0], rgb.shape[1], output)
+        return self.backend.run([rgb], geometry, confidence)[0]
 
     def scores(self, rgb: NDArray[np.uint8], scale: float = 1.0) -> NDArray[np.float32]:
         """Class scores of a frame, before softmax; slower than a mask.

@@ -128,7 +128,7 @@ def test_logits_and_mask_equal_the_closed_form(load: Load) -> None:
         logits = backend.logits(rgb, geometry)
         assert logits.dtype == np.float32
         np.testing.assert_allclose(logits, expected, atol=1e-4)
-        result = backend.run(rgb, geometry, True)
+        result = backend.run([rgb], geometry, True)[0]
         np.testing.assert_array_equal(result.mask, upsample(logits, geometry, 8).argmax(0))
         exact = upsample(expected.astype(np.float32), geometry, 8).astype(float)
         probability = 255 / np.exp(exact - exact.max(0)).sum(0)
@@ -265,7 +265,7 @@ def test_a_corrupt_cache_is_compiled_anew(load: Load, tmp_path: Path, whole: boo
     (entry,) = (tmp_path / "cache").iterdir()
     good = entry.stat().st_size
     if whole:
-        key = (*segmenter.backend._key, "96x128")  # type: ignore[attr-defined]
+        key = (*segmenter.backend._key, "1x96x128")  # type: ignore[attr-defined]
         segmenter.backend._cache.save(b"from elsewhere", *key)  # type: ignore[attr-defined]
         assert entry.stat().st_size < 100
     else:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -42,10 +43,10 @@ class BackendOptions:
 
 
 class Backend(Protocol):
-    """Runs one model; not thread-safe.
+    """Runs one model.
 
     A backend module has `create(path, info, options) -> Backend`, which raises BackendError where
-    it cannot work.
+    it cannot work. One thread runs frames; another may meanwhile `prepare` what these do not use.
     """
 
     name: str
@@ -53,8 +54,30 @@ class Backend(Protocol):
     device_name: str
     stride: int  # pixels of the network's input per coarse logit
 
-    def run(self, rgb: NDArray[np.uint8], geometry: Geometry, confidence: bool) -> Result:
-        """Segment one (H, W, 3) uint8 RGB frame of `geometry.frame` size."""
+    def prepared(self, geometry: Geometry, batch: int = 1) -> bool:
+        """Whether `batch` frames of this geometry run at once, with nothing left to compile."""
+
+    def prepare(self, geometry: Geometry, batch: int = 1) -> None:
+        """Compile what `batch` frames of this geometry need, unless it is there.
+
+        Raises:
+            BackendError: it cannot be compiled here.
+            UserError: the model cannot run at this size or batch.
+        """
+
+    def run(
+        self, frames: Sequence[NDArray[np.uint8]], geometry: Geometry, confidence: bool
+    ) -> list[Result]:
+        """Segment frames in one inference, after `prepare` where that is needed.
+
+        Args:
+            frames: (H, W, 3) uint8 RGB each, of `geometry.frame` size.
+            geometry: of all of them.
+            confidence: also give the probability of the chosen class.
+
+        Returns:
+            One result a frame, in order; each has the timings of the whole batch.
+        """
 
     def logits(self, rgb: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.float32]:
         """Coarse class scores of one such frame.

@@ -4,20 +4,17 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import nn
 
 from lrn_ros.artifact import ModelInfo
 from lrn_ros.inference.backends.base import BackendError, BackendOptions
-from lrn_ros.inference.backends.torch_ops import load_network, upsample_argmax
-from lrn_ros.inference.geometry import Geometry
-from lrn_ros.inference.preprocess import resize
-from lrn_ros.inference.result import Result, Timings
+from lrn_ros.inference.backends.host import HostBackend, Shape
+from lrn_ros.inference.backends.torch_ops import load_network
 from lrn_ros.networks.deploy import fold_normalisation
 
 NAME = "torch"
@@ -28,12 +25,13 @@ def create(path: Path, info: ModelInfo, options: BackendOptions) -> TorchBackend
     return TorchBackend(path, info, options)
 
 
-class TorchBackend:
+class TorchBackend(HostBackend[nn.Module]):
     """See Backend. Precision "auto" is fp32: bit-exact runs, and the reference for the others."""
 
     name = NAME
 
     def __init__(self, path: Path, info: ModelInfo, options: BackendOptions) -> None:
+        super().__init__()
         self.precision = "fp32" if options.precision == "auto" else options.precision
         if self.precision not in ("fp32", "bf16"):
             raise BackendError(
@@ -49,29 +47,16 @@ class TorchBackend:
         self._gain = torch.from_numpy(1 / (255 * std))
         self._offset = torch.from_numpy(-mean / std)
 
-    def run(self, rgb: NDArray[np.uint8], geometry: Geometry, confidence: bool) -> Result:
-        """See Backend.run."""
-        start = time.perf_counter()
-        with torch.inference_mode():
-            logits, prepared = self._infer(rgb, geometry)
-            inferred = time.perf_counter()
-            mask, probability = upsample_argmax(logits, geometry, self.stride, confidence)
-        done = time.perf_counter()
-        timings = Timings(
-            (prepared - start) * 1e3, (inferred - prepared) * 1e3, (done - inferred) * 1e3
-        )
-        return Result(mask.numpy(), None if probability is None else probability.numpy(), timings)
+    def _compile(self, shape: Shape) -> nn.Module:
+        """See HostBackend._compile; the network takes every shape."""
+        return self._network
 
-    def logits(self, rgb: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.float32]:
-        """See Backend.logits."""
-        with torch.inference_mode():
-            return self._infer(rgb, geometry)[0][0].numpy()
-
-    def _infer(self, rgb: NDArray[np.uint8], geometry: Geometry) -> tuple[Tensor, float]:
-        """Coarse logits (1, K, h, w) float32, and the clock when preprocessing was done."""
-        pixels = torch.from_numpy(np.ascontiguousarray(resize(rgb, geometry)))
-        # (h, w, 3) seen as (1, 3, h, w) is channels-last already.
-        x = torch.addcmul(self._offset, pixels.float(), self._gain).permute(2, 0, 1)[None]
-        prepared = time.perf_counter()
+    @torch.inference_mode()
+    def _infer(self, engine: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See HostBackend._infer."""
+        pixels = torch.from_numpy(images.astype(np.float32))  # torch warns of read-only memory
+        # (n, h, w, 3) seen as (n, 3, h, w) is channels-last already.
+        x = torch.addcmul(self._offset, pixels, self._gain).permute(0, 3, 1, 2)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
-            return self._network.coarse(x).float(), prepared
+            logits: NDArray[np.float32] = engine.coarse(x).float().numpy()  # type: ignore[operator]
+        return logits
