@@ -12,12 +12,16 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Timings:
-    """Duration of every stage in milliseconds; stages fused into inference are 0 and named."""
+    """Duration of every stage in milliseconds; stages fused into inference are 0 and named.
+
+    With a `batch` of several frames each has the durations of all together.
+    """
 
     preprocess_ms: float
     inference_ms: float
     postprocess_ms: float
     fused: tuple[str, ...] = ()
+    batch: int = 1
 
     @property
     def total_ms(self) -> float:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,7 @@ class Segmenter:
         threads: int | None = None,
         device: int = 0,
         cache_dir: str | Path | None = None,
+        given_up: Mapping[str, str] | None = None,
     ) -> Segmenter:
         """Load a model.
 
@@ -57,13 +59,20 @@ class Segmenter:
             threads: CPU threads; None: the backend's own choice.
             device: GPU index.
             cache_dir: folder for compiled engines; None: lrn_ros/ in the user's cache directory.
+            given_up: backends that are passed over, with the reason.
 
         Raises:
             UserError: no such model, a damaged file, a bad value, or a backend that cannot work.
         """
         folder = None if cache_dir is None else Path(cache_dir).expanduser()
         options = base.BackendOptions(precision, device, threads or 0, folder)
-        return cls(base.create(backend, model, options), network_size)
+        return cls(base.create(backend, model, options, given_up), network_size)
+
+    @property
+    def batches(self) -> bool:
+        """Whether several frames in one inference are possible, and faster."""
+        fixed = self.info.export is not None and self.info.export.size is not None
+        return self.backend.batches and not fixed
 
     @property
     def labels(self) -> LabelSet:
@@ -109,9 +118,9 @@ class Segmenter:
         geometry = self.geometry(rgb.shape[0], rgb.shape[1]).scaled(scale)
         return upsample(self.backend.logits(rgb, geometry), geometry, self.backend.stride)
 
-    def warm_up(self, height: int, width: int) -> None:
+    def warm_up(self, height: int, width: int, output: str = "input") -> None:
         """Run once on a grey frame of this size, so that the first real frame is not slow."""
-        self(np.full((height, width, 3), 127, np.uint8), confidence=True)
+        self(np.full((height, width, 3), 127, np.uint8), confidence=True, output=output)
 
 
 def _check_frame(rgb: NDArray[np.uint8]) -> None:

@@ -5,15 +5,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from lrn_ros.inference.geometry import Geometry
 from lrn_ros.ros.outputs import Outputs
-from lrn_ros.ros.qos import all_reliable, profile
+from lrn_ros.ros.qos import all_reliable, overrides, profile, reliability_given
 from lrn_ros.ros.statistics import Statistics
 
 try:
@@ -23,6 +25,8 @@ except ImportError:  # Humble
         SubscriptionEventCallbacks,
         UnsupportedEventTypeError,
     )
+
+_SET_BACK_NS = 10**9
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,35 @@ class Frame:
         """The image's stamp in nanoseconds."""
         stamp = self.message.header.stamp
         return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+    @property
+    def age_ms(self) -> float:
+        """Age on receipt in milliseconds; 0 where the stamp is zero: unknown."""
+        return (self.received_ns - self.stamp_ns) / 1e6 if self.stamp_ns else 0.0
+
+
+class Sequence:
+    """Counts the messages of one publisher that a newer one replaced before they were taken.
+
+    The reader keeps the last message only. A gap in the publisher's sequence numbers, less what
+    the middleware reports as lost, was overwritten there.
+    """
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+        self._lost = 0
+
+    def lost(self, count: int) -> None:
+        """Messages that the middleware says never arrived."""
+        self._lost += count
+
+    def missed(self, number: int | None) -> int:
+        """How many were overwritten before message `number`; None: not numbered."""
+        last, lost = self._last, self._lost
+        self._last, self._lost = number, 0
+        if number is None or last is None or number <= last:
+            return 0
+        return max(0, number - last - 1 - lost)
 
 
 class Camera:
@@ -70,7 +103,10 @@ class Camera:
         self.outputs = Outputs(node, prefix, with_info)
         self.waiting: Frame | None = None
         self.served_at = 0.0  # monotonic, when the worker last took a frame
+        self.geometry: Geometry | None = None  # of the frame served last
         self.info: CameraInfo | None = None
+        self._newest_ns = 0
+        self._sequence = Sequence()
         self._node, self._deliver = node, deliver
         base = f"{prefix}/" if prefix else ""
         image = node.resolve_topic_name(f"{base}image")
@@ -98,7 +134,7 @@ class Camera:
     def follow_publishers(self) -> None:
         """Subscribe anew when what the publishers offer has changed."""
         reliable = all_reliable(self._node, self.topic)
-        if reliable is None or reliable == self._reliable:
+        if reliable in (None, self._reliable) or reliability_given(self._node, self.topic):
             return
         self._reliable = reliable
         self._node.destroy_subscription(self._subscription)
@@ -112,23 +148,66 @@ class Camera:
             self._node.destroy_subscription(self._info_subscription)
         self.outputs.destroy()
 
-    def _subscribe(self) -> Any:
-        qos = profile(reliable=self._reliable)
-        events = SubscriptionEventCallbacks(message_lost=self._on_lost)
-        try:
-            return self._node.create_subscription(
-                self._type, self.topic, self._on_image, qos, event_callbacks=events
-            )
-        except UnsupportedEventTypeError:  # the middleware does not report losses
-            return self._node.create_subscription(self._type, self.topic, self._on_image, qos)
+    def is_behind(self, frame: Frame) -> bool:
+        """Whether a newer frame was accepted before; if not, this one is the newest.
 
-    def _on_image(self, message: Any) -> None:
+        A step back of more than a second is taken for a clock that was set back, or a bag that
+        starts again, and is no reason to drop frames.
+        """
+        behind = self._newest_ns - frame.stamp_ns
+        if 0 < behind <= _SET_BACK_NS:
+            return True
+        if behind > _SET_BACK_NS:
+            self._node.get_logger().info(
+                f"{self.topic}: stamps went back by {behind / 1e9:.1f} s; a clock was set or a bag"
+                " starts again"
+            )
+        self._newest_ns = frame.stamp_ns
+        return False
+
+    def report(self, cause: str, key: str, text: str) -> None:
+        """Count a frame dropped by a fault and say so, once per kind of fault (`key`)."""
+        if self.statistics.fault(cause, key, f"{cause}: {text}"):
+            self._node.get_logger().error(
+                f"{self.topic}: frame dropped as {cause}: {text} (said once per cause;"
+                " /diagnostics counts them)"
+            )
+
+    def _subscribe(self) -> Any:
+        qos, overridable = profile(reliable=self._reliable), overrides(self._node, self.topic)
+        events = SubscriptionEventCallbacks(
+            message_lost=self._on_lost, incompatible_qos=self._on_incompatible
+        )
+        callback: Any = self._on_image  # rclpy's type hint knows no message info
+        subscribe = partial(
+            self._node.create_subscription, self._type, self.topic, callback, qos,
+            qos_overriding_options=overridable,
+        )  # fmt: skip
+        self._sequence = Sequence()
+        try:
+            return subscribe(event_callbacks=events)
+        except UnsupportedEventTypeError:  # the middleware does not report these
+            return subscribe()
+
+    def _on_image(self, message: Any, about: Mapping[str, Any]) -> None:
         now = self._node.get_clock().now().nanoseconds
-        self.statistics.arrived()
+        alone = self._node.count_publishers(self.topic) == 1
+        number = about.get("publication_sequence_number") if alone else None
+        overwritten = self._sequence.missed(number)
+        self.statistics.arrived(1 + overwritten)
+        if overwritten:
+            self.statistics.dropped("superseded", overwritten)
         self._deliver(self, Frame(message, now, time.perf_counter()))
 
     def _on_lost(self, event: Any) -> None:
+        self._sequence.lost(event.total_count_change)
         self.statistics.dropped("transport", event.total_count_change)
+
+    def _on_incompatible(self, event: Any) -> None:
+        policy = getattr(event.last_policy_kind, "name", str(event.last_policy_kind)).lower()
+        text = f"a publisher's quality of service does not fit: {policy}"
+        self.statistics.peer("incompatible publishers", f"{event.total_count}, {policy}")
+        self._node.get_logger().warning(f"{self.topic}: {text}; its images cannot be received")
 
     def _on_info(self, message: CameraInfo) -> None:
         self.info = message

@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+import math
+import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
+from lrn_ros.inference.supervisor import Status
 from lrn_ros.ros.parameters import Settings
 from lrn_ros.ros.qos import profile
 from lrn_ros.ros.statistics import Snapshot
@@ -21,6 +25,17 @@ def status(name: str, level: bytes, message: str, values: dict[str, str]) -> Dia
     """Build a DiagnosticStatus."""
     pairs = [KeyValue(key=k, value=v) for k, v in values.items()]
     return DiagnosticStatus(level=level, name=name, message=message, values=pairs)
+
+
+def supervisor_verdict(state: Status) -> tuple[bytes, str]:
+    """Level and message of a backend that is not simply running; an empty message if it is."""
+    if state.failure:
+        return DiagnosticStatus.ERROR, state.failure
+    if state.restarting:
+        return DiagnosticStatus.WARN, f"the backend is restarted: {state.restarting}"
+    if state.compiling:
+        return DiagnosticStatus.WARN, f"compiling {state.compiling}"
+    return DiagnosticStatus.OK, ""
 
 
 def camera_verdict(
@@ -44,6 +59,13 @@ def camera_verdict(
     if lost:
         counts = ", ".join(f"{c} {snapshot.recent[c]}" for c in lost)
         return DiagnosticStatus.WARN, f"drops: {counts}" + (f"; {faults}" if faults else "")
+    if snapshot.peers:
+        return DiagnosticStatus.WARN, "; ".join(f"{k}: {v}" for k, v in snapshot.peers.items())
+    if snapshot.timeless:
+        return DiagnosticStatus.WARN, (
+            "stamps are zero, in the future or of another clock: latency is unknown;"
+            " use_sim_time and the camera's clock?"
+        )
     if previous is not None and snapshot.idle > previous.idle:
         return DiagnosticStatus.OK, "idle: no subscribers"
     return DiagnosticStatus.OK, f"{snapshot.output_hz:.1f} of {snapshot.input_hz:.1f} Hz"
@@ -68,7 +90,17 @@ def camera_values(snapshot: Snapshot, topic: str, reliability: str) -> dict[str,
             f"{name}_p95_ms": f"{p95:.2f}",
             f"{name}_p99_ms": f"{p99:.2f}",
         }
+    values |= snapshot.peers
     return values | {f"fault {k}": v for k, v in snapshot.faults.items()}
+
+
+def resident_mb() -> float:
+    """Resident memory of this process in MB, nan where /proc does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return math.nan
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 class Heartbeat:

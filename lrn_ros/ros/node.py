@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import rclpy
@@ -18,8 +20,11 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
-from lrn_ros.errors import UserError
+from lrn_ros.errors import RunError, UserError
+from lrn_ros.inference.cache import EngineCache
+from lrn_ros.inference.frame_sizes import FrameSizes
 from lrn_ros.inference.segmenter import Segmenter
+from lrn_ros.inference.supervisor import NotReady, Supervisor
 from lrn_ros.ros import diagnostics
 from lrn_ros.ros.camera import Camera, Frame
 from lrn_ros.ros.parameters import SPECS, Settings, check, check_all
@@ -43,7 +48,7 @@ class SegmentationNode(LifecycleNode):
         self._phase = "unconfigured"
         self._failure = ""
         self._settings: Settings | None = None
-        self._segmenter: Segmenter | None = None
+        self._supervisor: Supervisor | None = None
         self._worker: Worker | None = None
         self._cameras: list[Camera] = []
         self._previous: dict[str, Snapshot] = {}
@@ -78,10 +83,8 @@ class SegmentationNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Publish the class names and accept images."""
-        assert self._worker is not None and self._segmenter is not None
-        settings = self.settings()
-        for camera in self._cameras:
-            camera.outputs.publish_labels(self._segmenter.labels, settings.confidence_threshold)
+        assert self._worker is not None
+        self._publish_labels()
         self._worker.activate()
         self._phase = "active"
         self.get_logger().info("active")
@@ -120,23 +123,35 @@ class SegmentationNode(LifecycleNode):
 
     def _configure(self) -> None:
         settings = self._settings = check_all(self._values())
-        segmenter = Segmenter.load(
-            settings.model,
-            backend=settings.backend,
-            precision=settings.precision,
-            network_size=settings.network_size,
-            threads=settings.threads,
-            device=settings.device,
-            cache_dir=settings.engine_cache_dir or None,
-        )
-        segmenter.warm_up(*segmenter.info.size)
-        self._segmenter = segmenter
         log = self.get_logger()
-        for name, reason in segmenter.passed_over:
-            log.info(f"backend {name} passed over: {reason}")
-        info, backend = segmenter.info, segmenter.backend
+
+        def load(given_up: Mapping[str, str]) -> Segmenter:
+            segmenter = Segmenter.load(
+                settings.model,
+                backend=settings.backend,
+                precision=settings.precision,
+                network_size=settings.network_size,
+                threads=settings.threads,
+                device=settings.device,
+                cache_dir=settings.engine_cache_dir or None,
+                given_up=given_up,
+            )
+            for size in sizes.remembered() or [segmenter.info.size]:
+                segmenter.warm_up(*size, settings.output_size)
+            for name, reason in segmenter.passed_over:
+                log.info(f"backend {name} passed over: {reason}")
+            backend = segmenter.backend
+            log.info(f"backend {backend.name} {backend.precision} on {backend.device_name}")
+            return segmenter
+
+        cache = settings.engine_cache_dir or None
+        sizes = FrameSizes(
+            EngineCache(None if cache is None else Path(cache).expanduser()),
+            self.get_fully_qualified_name(),
+        )
+        self._supervisor = Supervisor(load, lambda text: log.warning(text))
+        info = self._supervisor.segmenter.info
         log.info(f"model {info.name} ({info.architecture}), licence {info.license}")
-        log.info(f"backend {backend.name} {backend.precision} on {backend.device_name}")
         self._cameras = [
             Camera(
                 self,
@@ -147,9 +162,15 @@ class SegmentationNode(LifecycleNode):
             )
             for prefix in settings.cameras
         ]
-        self._worker = Worker(self, segmenter, self._cameras, self.settings)
+        self._worker = Worker(self, self._supervisor, self._cameras, self.settings, sizes)
         for camera in self._cameras:
             log.info(f"subscribed {camera.topic} as {camera.reliability}")
+
+    def _publish_labels(self) -> None:
+        assert self._supervisor is not None
+        labels = self._supervisor.segmenter.labels
+        for camera in self._cameras:
+            camera.outputs.publish_labels(labels, self.settings().confidence_threshold)
 
     def _deliver(self, camera: Camera, frame: Frame) -> None:
         if self._worker is None:
@@ -166,9 +187,11 @@ class SegmentationNode(LifecycleNode):
     def _release(self) -> None:
         if self._worker is not None:
             self._worker.stop()
+        if self._supervisor is not None:
+            self._supervisor.close()
         for camera in self._cameras:
             camera.destroy()
-        self._worker = self._segmenter = self._settings = None
+        self._worker = self._supervisor = self._settings = None
         self._cameras, self._previous = [], {}
 
     @property
@@ -203,6 +226,8 @@ class SegmentationNode(LifecycleNode):
             changed[spec.name] = value
         if self._settings is not None and changed:
             self._settings = replace(self._settings, **changed)
+            if "confidence_threshold" in changed and self._phase == "active":
+                self._publish_labels()
         return SetParametersResult(successful=True)
 
     def _refusal(self, name: str, live: bool, value: Any) -> str:
@@ -248,8 +273,8 @@ class SegmentationNode(LifecycleNode):
     def _report(self) -> list[DiagnosticStatus]:
         """Statuses for /diagnostics; called from the heartbeat's thread."""
         name, phase = self.get_name(), self._phase
-        segmenter, settings, cameras = self._segmenter, self._settings, list(self._cameras)
-        values = {"state": phase}
+        supervisor, settings, cameras = self._supervisor, self._settings, list(self._cameras)
+        values = {"state": phase, "memory_mb": f"{diagnostics.resident_mb():.0f}"}
         level, message = DiagnosticStatus.OK, phase
         if self._failure:
             level, message = DiagnosticStatus.ERROR, f"configure failed: {self._failure}"
@@ -257,16 +282,11 @@ class SegmentationNode(LifecycleNode):
             level = DiagnosticStatus.WARN
             full = self.get_fully_qualified_name()
             message = f"unconfigured; next: ros2 lifecycle set {full} configure"
-        if segmenter is not None:
-            backend = segmenter.backend
-            values |= {
-                "model": segmenter.info.name,
-                "licence": segmenter.info.license,
-                "backend": backend.name,
-                "precision": backend.precision,
-                "device": backend.device_name,
-            }
-            values |= {f"passed over {n}": reason for n, reason in segmenter.passed_over}
+        if supervisor is not None:
+            values |= _backend_values(supervisor)
+            verdict, text = diagnostics.supervisor_verdict(supervisor.status())
+            if text:
+                level, message = verdict, text
         statuses = [diagnostics.status(f"{name}: node", level, message, values)]
         for camera in cameras if settings is not None else ():
             statuses.append(self._camera_status(camera, settings, phase))  # type: ignore[arg-type]
@@ -281,6 +301,23 @@ class SegmentationNode(LifecycleNode):
         self._previous[camera.prefix] = snapshot
         values = diagnostics.camera_values(snapshot, camera.topic, camera.reliability)
         return diagnostics.status(f"{self.get_name()}: {camera.name}", level, message, values)
+
+
+def _backend_values(supervisor: Supervisor) -> dict[str, str]:
+    """Model and backend as key-value strings; empty while there is none."""
+    try:
+        segmenter = supervisor.segmenter
+    except (NotReady, RunError):
+        return {}
+    info, backend = segmenter.info, segmenter.backend
+    values = {
+        "model": info.name,
+        "licence": info.license,
+        "backend": backend.name,
+        "precision": backend.precision,
+        "device": backend.device_name,
+    }
+    return values | {f"passed over {n}": reason for n, reason in segmenter.passed_over}
 
 
 def main(args: list[str] | None = None) -> int:

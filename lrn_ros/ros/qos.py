@@ -5,7 +5,14 @@
 from __future__ import annotations
 
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    QoSPolicyKind,
+    QoSProfile,
+    ReliabilityPolicy,
+)
+from rclpy.qos_overriding_options import QoSOverridingOptions
 
 
 def profile(depth: int = 1, *, reliable: bool = True, latched: bool = False) -> QoSProfile:
@@ -16,6 +23,23 @@ def profile(depth: int = 1, *, reliable: bool = True, latched: bool = False) -> 
         reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
         durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
     )
+
+
+def overrides(node: Node, topic: str) -> QoSOverridingOptions:
+    """The `qos_overrides` parameters that a subscription or publisher of a topic takes.
+
+    Reliability only where the user gives it: as a declared parameter it could not follow the
+    publishers any more.
+    """
+    kinds = [QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.DURABILITY]
+    if reliability_given(node, topic):
+        kinds.append(QoSPolicyKind.RELIABILITY)
+    return QoSOverridingOptions(kinds)
+
+
+def reliability_given(node: Node, topic: str) -> bool:
+    """Whether the user overrides the reliability of a topic's subscription."""
+    return f"qos_overrides.{topic}.subscription.reliability" in node._parameter_overrides
 
 
 def all_reliable(node: Node, topic: str) -> bool | None:

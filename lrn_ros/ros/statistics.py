@@ -8,6 +8,7 @@ or still waiting. Frames lost in transport were never received and are counted b
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter, deque
@@ -28,6 +29,8 @@ class Snapshot:
     Attributes:
         age_s: seconds since the last image, None before the first.
         faults: cause -> latest message, for invalid and failed frames.
+        peers: what is wrong with publishers or subscribers.
+        timeless: frames of the window were published, and none had a usable stamp.
         input_hz, output_hz: rates over the window.
         percentiles: stage -> (p50, p95, p99) in ms over the window, finite values only.
         recent: drops by cause within the window.
@@ -40,6 +43,8 @@ class Snapshot:
     recent: dict[str, int]
     age_s: float | None
     faults: dict[str, str]
+    peers: dict[str, str]
+    timeless: bool
     input_hz: float
     output_hz: float
     percentiles: dict[str, tuple[float, float, float]]
@@ -54,6 +59,7 @@ class Statistics:
     idle: int = 0
     drops: Counter[str] = field(default_factory=Counter)
     faults: dict[str, str] = field(default_factory=dict)
+    peers: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -62,12 +68,12 @@ class Statistics:
         self._dropped: deque[tuple[float, str, int]] = deque()
         self._frames: deque[tuple[float, dict[str, float]]] = deque()
 
-    def arrived(self) -> None:
-        """Count a received image."""
+    def arrived(self, count: int = 1) -> None:
+        """Count received images."""
         with self._lock:
-            self.received += 1
+            self.received += count
             self._last = time.monotonic()
-            self._arrivals.append(self._last)
+            self._arrivals.extend([self._last] * count)
             self._trim()
 
     def dropped(self, cause: str, count: int = 1) -> None:
@@ -86,6 +92,11 @@ class Statistics:
             new = key not in self.faults
             self.faults[key] = message
             return new
+
+    def peer(self, key: str, text: str) -> None:
+        """Note something about publishers or subscribers that do not fit."""
+        with self._lock:
+            self.peers[key] = text
 
     def idled(self) -> None:
         """Count a frame that nobody wanted."""
@@ -130,6 +141,8 @@ class Statistics:
                 {c: recent[c] for c in CAUSES},
                 None if self._last is None else now - self._last,
                 dict(self.faults),
+                dict(self.peers),
+                bool(frames) and all(math.isnan(f["transport_ms"]) for f in frames),
                 _rate(self._arrivals, now),
                 _rate([t for t, _ in self._frames], now),
                 {},

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,14 +13,13 @@ import pytest
 pytest.importorskip("rclpy")
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 
-# Domains up to 101 keep Fast DDS's ports below the ephemeral range.
-_DOMAINS = itertools.cycle(range(1 + os.getpid() % 50, 102))
-
 
 @pytest.fixture(scope="module")
 def domain() -> int:
     """A DDS domain id."""
-    return next(_DOMAINS)
+    from harness import new_domain
+
+    return new_domain()
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -26,6 +27,13 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
 NODE = "/segmentation"
+# Domains up to 101 keep Fast DDS's ports below the ephemeral range.
+_DOMAINS = itertools.cycle(range(1 + os.getpid() % 50, 102))
+
+
+def new_domain() -> int:
+    """A DDS domain id that no other test of this run has now."""
+    return next(_DOMAINS)
 
 
 def reliable(depth: int = 10) -> QoSProfile:

@@ -10,8 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import _DOMAINS
-from harness import Client, NodeProcess, image_message, reliable, stamp_of, wait
+from harness import (
+    Client,
+    NodeProcess,
+    image_message,
+    new_domain,
+    reliable,
+    stamp_of,
+    wait,
+)
 from sensor_msgs.msg import Image
 
 from lrn_ros import Segmenter
@@ -21,7 +28,7 @@ SIZES = {"front": (120, 160), "left": (96, 200)}
 
 
 def test_two_cameras(random_model: Path, tmp_path: Path) -> None:
-    domain = next(_DOMAINS)
+    domain = new_domain()
     client = Client(domain)
     node = NodeProcess(
         tmp_path / "node.log", domain, "-p", "autostart:=true", "-p", f"model:={random_model}",
@@ -78,7 +85,7 @@ def test_the_compressed_topic_follows_the_remapped_image(
     random_model: Path, tmp_path: Path, transport: str
 ) -> None:
     node = NodeProcess(
-        tmp_path / "node.log", next(_DOMAINS), "-p", "autostart:=true", "-p",
+        tmp_path / "node.log", new_domain(), "-p", "autostart:=true", "-p",
         f"model:={random_model}", "-p", f"image_transport:={transport}", "-r", "__ns:=/car",
         "-r", "image:=/cam/image_raw",
     )  # fmt: skip

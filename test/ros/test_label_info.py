@@ -7,14 +7,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import _DOMAINS
-from harness import Client, NodeProcess, latched, wait
+from harness import Client, NodeProcess, latched, new_domain, wait
 
 LabelInfo = pytest.importorskip("vision_msgs.msg").LabelInfo
 
 
 def test_label_info(random_model: Path, tmp_path: Path) -> None:
-    domain = next(_DOMAINS)
+    domain = new_domain()
     client = Client(domain)
     node = NodeProcess(
         tmp_path / "node.log", domain, "-p", "autostart:=true", "-p", f"model:={random_model}"

@@ -15,7 +15,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from conftest import _DOMAINS
 from diagnostic_msgs.msg import DiagnosticArray
 from harness import (
     Client,
@@ -23,6 +22,7 @@ from harness import (
     best_effort,
     image_message,
     latched,
+    new_domain,
     reliable,
     stamp_of,
     wait,
@@ -294,7 +294,7 @@ def test_best_effort_publishers_are_heard(
 def test_nobody_listens_no_inference(
     start_node: Callable[..., NodeProcess], random_model: Path
 ) -> None:
-    domain = next(_DOMAINS)
+    domain = new_domain()
     client = Client(domain)
     node = NodeProcess(
         Path(str(random_model) + ".log"), domain, "-p", "autostart:=true", "-p",
@@ -328,7 +328,7 @@ class TestLifecycle:
     """A node without autostart, taken through its states."""
 
     def test_life(self, start_node: Callable[..., NodeProcess], random_model: Path) -> None:
-        domain = next(_DOMAINS)
+        domain = new_domain()
         client = Client(domain)
         log = random_model.parent / "life.log"
         node = NodeProcess(log, domain, "-p", f"model:={random_model}", "-p", "overlay_alpha:=7.5")
@@ -383,7 +383,7 @@ class TestLifecycle:
         arguments = ["-p", "autostart:=true", "-p", override]
         if not override.startswith("model"):
             arguments += ["-p", f"model:={random_model}"]
-        node = NodeProcess(tmp_path / "node.log", next(_DOMAINS), *arguments)
+        node = NodeProcess(tmp_path / "node.log", new_domain(), *arguments)
         try:
             wait(lambda: re.search(says, node.text()), 30, says)
             time.sleep(0.3)
@@ -397,7 +397,7 @@ class TestLifecycle:
         self, tmp_path: Path, random_model: Path, number: int
     ) -> None:
         node = NodeProcess(
-            tmp_path / "node.log", next(_DOMAINS), "-p", "autostart:=true", "-p",
+            tmp_path / "node.log", new_domain(), "-p", "autostart:=true", "-p",
             f"model:={random_model}",
         )  # fmt: skip
         wait(lambda: "active" in node.text(), 30, "active")
@@ -407,7 +407,7 @@ class TestLifecycle:
 
     def test_a_signal_while_configuring(self, tmp_path: Path, random_model: Path) -> None:
         arguments = ["-p", "autostart:=true", "-p", f"model:={random_model}"]
-        node = NodeProcess(tmp_path / "node.log", next(_DOMAINS), *arguments)
+        node = NodeProcess(tmp_path / "node.log", new_domain(), *arguments)
         time.sleep(1.5)  # torch is being imported
         assert node.stop() < 2.0
         assert node.process.returncode in (0, -signal.SIGINT)
@@ -416,7 +416,7 @@ class TestLifecycle:
 def test_compressed_input_and_scaled_camera_info(
     start_node: Callable[..., NodeProcess], random_model: Path
 ) -> None:
-    domain = next(_DOMAINS)
+    domain = new_domain()
     client = Client(domain)
     log = random_model.parent / "compressed.log"
     node = NodeProcess(

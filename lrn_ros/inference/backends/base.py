@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -53,6 +53,7 @@ class Backend(Protocol):
     precision: str
     device_name: str
     stride: int  # pixels of the network's input per coarse logit
+    batches: bool  # several frames in one inference take less time than one after the other
 
     def prepared(self, geometry: Geometry, batch: int = 1) -> bool:
         """Whether `batch` frames of this geometry run at once, with nothing left to compile."""
@@ -111,13 +112,16 @@ class Choice:
     passed_over: tuple[tuple[str, str], ...]
 
 
-def create(name: str, model: str | Path, options: BackendOptions) -> Choice:
+def create(
+    name: str, model: str | Path, options: BackendOptions, given_up: Mapping[str, str] | None = None
+) -> Choice:
     """Create the named backend; "auto" takes the first that works.
 
     Args:
         name: "auto" or one of MODULES.
         model: a name under weights/, of which every backend takes the file it reads, or a path.
         options: see BackendOptions.
+        given_up: backends that are passed over, with the reason.
 
     Raises:
         UserError: unknown backend, precision or model, or a damaged model file.
@@ -128,8 +132,10 @@ def create(name: str, model: str | Path, options: BackendOptions) -> Choice:
     if options.precision not in PRECISIONS:
         raise UserError(f"precision {options.precision!r} is not one of {', '.join(PRECISIONS)}")
     resolve_model(model, SUFFIXES)
-    passed_over: list[tuple[str, str]] = []
+    passed_over = list((given_up or {}).items())
     for candidate in MODULES if name == "auto" else (name,):
+        if candidate in (given_up or {}):
+            continue
         try:
             path = _file_for(candidate, model)
             info = read_info(path)

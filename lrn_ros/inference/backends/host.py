@@ -31,9 +31,11 @@ class HostBackend(ABC, Generic[Engine]):
 
     Attributes:
         stride: set by the subclass, like the other attributes of Backend.
+        batches: False on a CPU, where a batch of 2 or 4 takes as long as 2 or 4 frames.
     """
 
     stride: int
+    batches = False
 
     def __init__(self) -> None:
         self._engines: dict[Shape, Engine] = {}  # the one used last is last
@@ -85,7 +87,10 @@ class HostBackend(ABC, Generic[Engine]):
         masks = [upsample_argmax(scores, geometry, self.stride, confidence) for scores in logits]
         done = time.perf_counter()
         timings = Timings(
-            (prepared - start) * 1e3, (inferred - prepared) * 1e3, (done - inferred) * 1e3
+            (prepared - start) * 1e3,
+            (inferred - prepared) * 1e3,
+            (done - inferred) * 1e3,
+            batch=len(frames),
         )
         return [Result(mask, probability, timings) for mask, probability in masks]
 

@@ -15,6 +15,7 @@ from lrn_ros.artifact import ModelInfo
 from lrn_ros.inference.backends.base import BackendError, BackendOptions
 from lrn_ros.inference.backends.host import HostBackend, Shape
 from lrn_ros.inference.backends.torch_ops import load_network
+from lrn_ros.inference.geometry import Geometry
 from lrn_ros.networks.deploy import fold_normalisation
 
 NAME = "torch"
@@ -47,8 +48,12 @@ class TorchBackend(HostBackend[nn.Module]):
         self._gain = torch.from_numpy(1 / (255 * std))
         self._offset = torch.from_numpy(-mean / std)
 
+    def prepared(self, geometry: Geometry, batch: int = 1) -> bool:
+        """See Backend.prepared; the network takes every shape."""
+        return True
+
     def _compile(self, shape: Shape) -> nn.Module:
-        """See HostBackend._compile; the network takes every shape."""
+        """See HostBackend._compile."""
         return self._network
 
     @torch.inference_mode()

@@ -1,0 +1,202 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps a Segmenter running: compiles in the background, replaces a backend that fails."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrn_ros.errors import RunError, UserError
+from lrn_ros.inference.backends.base import BackendError
+from lrn_ros.inference.geometry import Geometry
+from lrn_ros.inference.result import Result
+from lrn_ros.inference.segmenter import Segmenter
+
+_FAILURES = 3  # frames in a row after which a backend is restarted
+_RESTARTS = 2  # of one backend within _RESTART_S; after that it is given up
+_RESTART_S = 600.0
+_PAUSE_S = 0.5  # before a restart
+
+
+class NotReady(Exception):
+    """Nothing can run at this moment, but soon: the message says what is being prepared."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the supervisor is doing; empty when everything runs.
+
+    Attributes:
+        compiling: what is compiled, and for how long.
+        restarting: why the backend is being restarted.
+        failure: why nothing runs any more.
+    """
+
+    compiling: str = ""
+    restarting: str = ""
+    failure: str = ""
+
+
+class Supervisor:
+    """Runs frames on a Segmenter. `run` is for one thread; the rest is for any.
+
+    A backend that throws for three frames in a row is restarted; one that had to be restarted
+    twice within ten minutes is given up, and with "auto" the next one takes over.
+
+    Args:
+        load: makes a Segmenter; its argument holds the backends that are given up, with the reason.
+        say: takes lines for the log.
+
+    Raises:
+        UserError: from `load`, the first time.
+    """
+
+    def __init__(
+        self, load: Callable[[Mapping[str, str]], Segmenter], say: Callable[[str], None]
+    ) -> None:
+        self._load, self._say = load, say
+        self._given_up: dict[str, str] = {}
+        self._restarts: list[tuple[float, str]] = []  # when, backend
+        self._failures = 0
+        self._segmenter: Segmenter | None = load(self._given_up)
+        self._restarting = self._failure = ""
+        self._lock = threading.Lock()
+        self._pending: dict[tuple[Geometry, int], float] = {}  # since when it is compiled
+        self._refused: dict[tuple[Geometry, int], str] = {}
+        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        threading.Thread(target=self._work, name="compiler", daemon=True).start()
+
+    def close(self) -> None:
+        """End the background thread after what it is doing; does not wait for it."""
+        self._tasks.put(None)
+
+    @property
+    def segmenter(self) -> Segmenter:
+        """The one that runs at present.
+
+        Raises:
+            NotReady: the backend is being restarted.
+            RunError: every backend has failed.
+        """
+        if self._failure:
+            raise RunError(self._failure)
+        segmenter = self._segmenter
+        if segmenter is None:
+            raise NotReady(f"the backend is being restarted: {self._restarting}")
+        return segmenter
+
+    def status(self) -> Status:
+        """What is going on at this moment."""
+        with self._lock:
+            pending = dict(self._pending)
+        now = time.monotonic()
+        compiling = (
+            f"{_name(geometry, batch)} since {now - since:.0f} s"
+            for (geometry, batch), since in pending.items()
+        )
+        return Status(", ".join(compiling), self._restarting, self._failure)
+
+    def run(
+        self, frames: Sequence[NDArray[np.uint8]], geometry: Geometry, confidence: bool
+    ) -> list[Result]:
+        """Segment frames of one geometry, in one inference if that is compiled.
+
+        Args:
+            frames: (H, W, 3) uint8 RGB each.
+            geometry: of all of them.
+            confidence: also give the probability of the chosen class.
+
+        Raises:
+            NotReady: it is being compiled, or the backend is being restarted.
+            UserError: the model cannot run at this size.
+            RunError: every backend has failed.
+            Exception: whatever the backend threw for these frames.
+        """
+        segmenter = self.segmenter
+        if not self._prepared(segmenter, geometry, 1):
+            if refusal := self._refused.get((geometry, 1)):
+                raise UserError(refusal)
+            raise NotReady(f"{_name(geometry, 1)} is being compiled")
+        together = len(frames) if self._prepared(segmenter, geometry, len(frames)) else 1
+        results: list[Result] = []
+        try:
+            for i in range(0, len(frames), together):
+                results += segmenter.backend.run(frames[i : i + together], geometry, confidence)
+        except Exception as error:
+            self._failures += 1
+            if self._failures == _FAILURES:
+                reason = self._stop(segmenter, error)
+                self._tasks.put(lambda: self._restart(*reason))
+            raise
+        self._failures = 0
+        return results
+
+    def _prepared(self, segmenter: Segmenter, geometry: Geometry, batch: int) -> bool:
+        """Whether it is compiled; if not, that is under way, or refused."""
+        if segmenter.backend.prepared(geometry, batch):
+            return True
+        key = (geometry, batch)
+        with self._lock:
+            if key not in self._pending and key not in self._refused:
+                self._pending[key] = time.monotonic()
+                self._tasks.put(lambda: self._compile(segmenter, geometry, batch))
+        return False
+
+    def _stop(self, segmenter: Segmenter, error: Exception) -> tuple[str, str]:
+        """Let go of a backend, so that its memory is free; its name and what was wrong."""
+        self._segmenter, self._failures = None, 0
+        self._restarting = f"{type(error).__name__}: {error}"
+        return segmenter.backend.name, self._restarting
+
+    # In the background thread ---------------------------------------------------------------
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            task()
+
+    def _compile(self, segmenter: Segmenter, geometry: Geometry, batch: int) -> None:
+        start = time.monotonic()
+        try:
+            if segmenter is self._segmenter:
+                segmenter.backend.prepare(geometry, batch)
+                self._say(f"{_name(geometry, batch)} ready after {time.monotonic() - start:.1f} s")
+        except Exception as error:  # a vendor's compiler may throw anything
+            if isinstance(error, UserError) and not isinstance(error, BackendError):
+                self._refused[geometry, batch] = str(error)
+            else:
+                self._restart(*self._stop(segmenter, error))
+        finally:
+            with self._lock:
+                self._pending.pop((geometry, batch), None)
+
+    def _restart(self, name: str, reason: str) -> None:
+        """Load the backend again, or the next one."""
+        self._say(f"backend {name} failed and is restarted: {reason}")
+        now = time.monotonic()
+        self._restarts = [r for r in self._restarts if now - r[0] < _RESTART_S]
+        if sum(backend == name for _, backend in self._restarts) >= _RESTARTS:
+            self._given_up[name] = f"given up after {_RESTARTS} restarts: {reason}"
+        self._restarts.append((now, name))
+        time.sleep(_PAUSE_S)
+        try:
+            segmenter = self._load(self._given_up)
+        except Exception as error:  # reported; the process lives on
+            self._failure = f"no backend works any more: {error}"
+            self._say(self._failure)
+        else:
+            self._refused.clear()
+            self._segmenter = segmenter
+            self._say(f"backend {segmenter.backend.name} runs")
+        self._restarting = ""
+
+
+def _name(geometry: Geometry, batch: int) -> str:
+    size = f"{geometry.network[0]}x{geometry.network[1]}"
+    return f"{size} for {batch} frames" if batch > 1 else size

@@ -1,0 +1,192 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Compiling in the background and replacing a backend that fails, with the real torch backend."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lrn_ros import Segmenter
+from lrn_ros.errors import RunError, UserError
+from lrn_ros.inference import supervisor as module
+from lrn_ros.inference.backends.base import BackendError
+from lrn_ros.inference.supervisor import NotReady, Supervisor
+from lrn_ros.scene import StreetScene
+
+SIZE = (96, 128)
+RGB = StreetScene(seed=5, height=SIZE[0], width=SIZE[1]).frame(0)[0]
+
+
+class Bench:
+    """A Supervisor over torch, whose backends compile and run as a test says.
+
+    Attributes:
+        compile: called with every size before it is prepared.
+        fault: raised by every backend's run while it is set.
+        loads: the backends given up at each load.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.loads, self.said = path, list[dict[str, str]](), list[str]()
+        self.fault: Exception | None = None
+        self.compile: Callable[[], object] = lambda: None
+        self.ready: set[tuple[Any, int]] = set()
+        self.supervisor = Supervisor(self._load, self.said.append)
+        self.geometry = self.supervisor.segmenter.geometry(*SIZE)
+
+    def _load(self, given_up: Mapping[str, str]) -> Segmenter:
+        self.loads.append(dict(given_up))
+        segmenter = Segmenter.load(self.path, backend="torch", given_up=given_up)
+        backend, run = segmenter.backend, segmenter.backend.run
+        self.ready = ready = set()
+
+        def prepare(geometry: Any, batch: int = 1) -> None:
+            self.compile()
+            ready.add((geometry, batch))
+
+        def failing_run(frames: Any, geometry: Any, confidence: bool) -> Any:
+            if self.fault is not None:
+                raise self.fault
+            return run(frames, geometry, confidence)
+
+        backend.prepared = lambda g, batch=1: (g, batch) in ready  # type: ignore[method-assign]
+        backend.prepare, backend.run = prepare, failing_run  # type: ignore[method-assign]
+        return segmenter
+
+    def mask(self, frames: int = 1) -> Any:
+        return [r.mask for r in self.supervisor.run([RGB] * frames, self.geometry, False)]
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < deadline, self.said
+            time.sleep(0.01)
+
+    def warm(self) -> None:
+        with pytest.raises(NotReady):
+            self.mask()
+        self.wait(
+            lambda: (self.geometry, 1) in self.ready and not self.supervisor.status().compiling
+        )
+
+
+@pytest.fixture
+def bench(random_model: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr(module, "_PAUSE_S", 0.0)
+    return Bench(random_model)
+
+
+def test_a_new_size_compiles_while_others_run(bench: Bench) -> None:
+    bench.warm()
+    expected = Segmenter.load(bench.path, backend="torch")(RGB).mask
+    go, started = threading.Event(), threading.Event()
+    bench.compile = lambda: (started.set(), go.wait(20))
+    other = bench.supervisor.segmenter.geometry(120, 160)
+    for _ in range(3):
+        with pytest.raises(NotReady, match="96x128 is being compiled"):
+            bench.supervisor.run([np.zeros((120, 160, 3), np.uint8)], other, False)
+    assert started.wait(5)
+    np.testing.assert_array_equal(bench.mask()[0], expected)
+    assert bench.supervisor.status().compiling.startswith("96x128 since ")
+    go.set()
+    bench.wait(lambda: not bench.supervisor.status().compiling)
+    frame = StreetScene(seed=5, height=120, width=160).frame(0)[0]
+    (result,) = bench.supervisor.run([frame], other, False)
+    assert result.mask.shape == (120, 160)
+    assert sum("ready after" in line for line in bench.said) == 2
+
+
+def test_a_batch_runs_one_by_one_until_it_is_compiled(bench: Bench) -> None:
+    bench.warm()
+    (one,) = bench.mask()
+    first = bench.supervisor.run([RGB] * 3, bench.geometry, False)
+    assert [r.timings.batch for r in first] == [1, 1, 1]
+    bench.wait(lambda: (bench.geometry, 3) in bench.ready)
+    second = bench.supervisor.run([RGB] * 3, bench.geometry, False)
+    assert [r.timings.batch for r in second] == [3, 3, 3]
+    for result in (*first, *second):
+        np.testing.assert_array_equal(result.mask, one)
+
+
+def test_a_size_that_the_model_refuses_stays_refused(bench: Bench) -> None:
+    def refuse() -> None:
+        raise UserError("runs at [64, 64] only")
+
+    bench.compile = refuse
+    with pytest.raises(NotReady):
+        bench.mask()
+    bench.wait(lambda: not bench.supervisor.status().compiling)
+    for _ in range(5):
+        with pytest.raises(UserError, match=r"runs at \[64, 64\] only"):
+            bench.mask()
+    assert len(bench.loads) == 1, "no restart for it"
+
+
+def test_three_failures_in_a_row_restart_the_backend(bench: Bench) -> None:
+    bench.warm()
+    for failures in (2, 2):  # a frame that works in between
+        bench.fault = RuntimeError("out of memory")
+        for _ in range(failures):
+            with pytest.raises(RuntimeError, match="out of memory"):
+                bench.mask()
+        bench.fault = None
+        bench.mask()
+    assert len(bench.loads) == 1
+    bench.fault = RuntimeError("out of memory")
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="out of memory"):
+            bench.mask()
+    bench.fault = None
+    bench.wait(lambda: len(bench.loads) == 2 and not bench.supervisor.status().restarting)
+    assert bench.loads == [{}, {}]
+    assert "backend torch failed and is restarted: RuntimeError: out of memory" in bench.said
+    bench.warm()
+    bench.mask()
+
+
+def test_a_backend_that_keeps_failing_is_given_up(bench: Bench) -> None:
+    """After two restarts; it was the only one, so that nothing runs any more."""
+    for restart in range(3):
+        bench.warm()
+        bench.fault = RuntimeError("driver reset")
+        for _ in range(3):
+            with pytest.raises(RuntimeError, match="driver reset"):
+                bench.mask()
+        bench.fault = None
+        bench.wait(lambda n=restart + 2: len(bench.loads) == n)  # type: ignore[misc]
+        bench.wait(lambda: not bench.supervisor.status().restarting)
+    assert [list(given_up) for given_up in bench.loads] == [[], [], [], ["torch"]]
+    failure = bench.supervisor.status().failure
+    assert failure.startswith("no backend works any more: torch: given up after 2 restarts")
+    assert "driver reset" in failure
+    with pytest.raises(RunError, match="no backend works any more"):
+        bench.mask()
+
+
+def test_a_compiler_that_fails_restarts_the_backend(bench: Bench) -> None:
+    def fail() -> None:
+        bench.compile = lambda: None
+        raise BackendError("cannot compile")
+
+    bench.compile = fail
+    with pytest.raises(NotReady):
+        bench.mask()
+    bench.wait(lambda: len(bench.loads) == 2 and not bench.supervisor.status().restarting)
+    bench.warm()
+    bench.mask()
+
+
+def test_auto_passes_over_what_was_given_up(random_model: Path) -> None:
+    given_up = {"cuda": "given up after 2 restarts", "openvino": "tired"}
+    segmenter = Segmenter.load(random_model, given_up=given_up)
+    assert segmenter.backend.name == "torch"
+    assert dict(segmenter.passed_over).items() >= given_up.items()
+    with pytest.raises(BackendError, match="torch: no more"):
+        Segmenter.load(random_model, backend="torch", given_up={"torch": "no more"})
