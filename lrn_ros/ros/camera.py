@@ -15,16 +15,16 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from lrn_ros.inference.geometry import Geometry
 from lrn_ros.ros.outputs import Outputs
-from lrn_ros.ros.qos import all_reliable, overrides, profile, reliability_given
+from lrn_ros.ros.qos import (
+    SubscriptionEventCallbacks,
+    UnsupportedEventTypeError,
+    all_reliable,
+    overrides,
+    policy_name,
+    profile,
+    reliability_given,
+)
 from lrn_ros.ros.statistics import Statistics
-
-try:
-    from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
-except ImportError:  # Humble
-    from rclpy.qos_event import (
-        SubscriptionEventCallbacks,
-        UnsupportedEventTypeError,
-    )
 
 _SET_BACK_NS = 10**9
 
@@ -100,7 +100,7 @@ class Camera:
         deliver: Callable[[Camera, Frame], None],
     ) -> None:
         self.prefix, self.statistics = prefix, Statistics()
-        self.outputs = Outputs(node, prefix, with_info)
+        self.outputs = Outputs(node, prefix, with_info, self._on_unfit_subscriber)
         self.waiting: Frame | None = None
         self.served_at = 0.0  # monotonic, when the worker last took a frame
         self.geometry: Geometry | None = None  # of the frame served last
@@ -174,9 +174,10 @@ class Camera:
             )
 
     def _subscribe(self) -> Any:
-        qos, overridable = profile(reliable=self._reliable), overrides(self._node, self.topic)
+        qos = profile(reliable=self._reliable)
+        overridable = overrides(reliability=reliability_given(self._node, self.topic))
         events = SubscriptionEventCallbacks(
-            message_lost=self._on_lost, incompatible_qos=self._on_incompatible
+            message_lost=self._on_lost, incompatible_qos=self._on_unfit_publisher
         )
         callback: Any = self._on_image  # rclpy's type hint knows no message info
         subscribe = partial(
@@ -203,11 +204,17 @@ class Camera:
         self._sequence.lost(event.total_count_change)
         self.statistics.dropped("transport", event.total_count_change)
 
-    def _on_incompatible(self, event: Any) -> None:
-        policy = getattr(event.last_policy_kind, "name", str(event.last_policy_kind)).lower()
-        text = f"a publisher's quality of service does not fit: {policy}"
-        self.statistics.peer("incompatible publishers", f"{event.total_count}, {policy}")
-        self._node.get_logger().warning(f"{self.topic}: {text}; its images cannot be received")
+    def _on_unfit_publisher(self, event: Any) -> None:
+        self._unfit("publishers", self.topic, policy_name(event), "its images cannot be received")
+
+    def _on_unfit_subscriber(self, topic: str, policy: str) -> None:
+        self._unfit("subscribers", topic, policy, "it receives nothing")
+
+    def _unfit(self, kind: str, topic: str, policy: str, so: str) -> None:
+        self.statistics.peer(f"incompatible {kind}", f"{topic}: {policy}")
+        self._node.get_logger().warning(
+            f"{topic}: the quality of service of one of the {kind} does not fit ({policy}): {so}"
+        )
 
     def _on_info(self, message: CameraInfo) -> None:
         self.info = message

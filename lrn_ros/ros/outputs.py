@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import cv2
@@ -20,7 +22,13 @@ from lrn_ros.images import fill_image
 from lrn_ros.inference.overlay import blend, colorize, draw_legend
 from lrn_ros.labels import LabelSet
 from lrn_ros.ros.parameters import Settings
-from lrn_ros.ros.qos import profile
+from lrn_ros.ros.qos import (
+    PublisherEventCallbacks,
+    UnsupportedEventTypeError,
+    overrides,
+    policy_name,
+    profile,
+)
 
 try:
     from vision_msgs.msg import LabelInfo, VisionClass
@@ -31,14 +39,42 @@ _JPEG_QUALITY = 80
 
 
 class Outputs:
-    """Publishers of one camera under `~/` or `~/PREFIX/`."""
+    """Publishers of one camera under `~/` or `~/PREFIX/`.
 
-    def __init__(self, node: Node, prefix: str, with_info: bool) -> None:
+    Args:
+        node: publishes.
+        prefix: of the camera, or empty.
+        with_info: also publish a scaled CameraInfo.
+        on_incompatible: is told the topic and the policy of subscribers that ask for more than is
+            offered.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        prefix: str,
+        with_info: bool,
+        on_incompatible: Callable[[str, str], None],
+    ) -> None:
         self._node = node
         base = f"~/{prefix}/" if prefix else "~/"
 
         def advertise(kind: Any, name: str, depth: int = 1, latched: bool = False) -> Any:
-            return node.create_publisher(kind, base + name, profile(depth, latched=latched))
+            topic = node.resolve_topic_name(base + name)
+
+            def incompatible(event: Any) -> None:
+                on_incompatible(topic, policy_name(event))
+
+            create = partial(
+                node.create_publisher, kind, topic, profile(depth, latched=latched),
+                qos_overriding_options=overrides(),
+            )  # fmt: skip
+            try:
+                return create(
+                    event_callbacks=PublisherEventCallbacks(incompatible_qos=incompatible)
+                )
+            except UnsupportedEventTypeError:  # the middleware does not report these
+                return create()
 
         self.mask = advertise(Image, "mask")
         self.color = advertise(Image, "color")

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rclpy.node import Node
 from rclpy.qos import (
     DurabilityPolicy,
@@ -13,6 +15,30 @@ from rclpy.qos import (
     ReliabilityPolicy,
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
+
+try:
+    from rclpy.event_handler import (
+        PublisherEventCallbacks,
+        SubscriptionEventCallbacks,
+        UnsupportedEventTypeError,
+    )
+except ImportError:  # Humble
+    from rclpy.qos_event import (
+        PublisherEventCallbacks,
+        SubscriptionEventCallbacks,
+        UnsupportedEventTypeError,
+    )
+
+__all__ = [
+    "PublisherEventCallbacks",
+    "SubscriptionEventCallbacks",
+    "UnsupportedEventTypeError",
+    "all_reliable",
+    "overrides",
+    "policy_name",
+    "profile",
+    "reliability_given",
+]
 
 
 def profile(depth: int = 1, *, reliable: bool = True, latched: bool = False) -> QoSProfile:
@@ -25,16 +51,20 @@ def profile(depth: int = 1, *, reliable: bool = True, latched: bool = False) -> 
     )
 
 
-def overrides(node: Node, topic: str) -> QoSOverridingOptions:
-    """The `qos_overrides` parameters that a subscription or publisher of a topic takes.
+def overrides(*, reliability: bool = True) -> QoSOverridingOptions:
+    """The `qos_overrides` parameters that a publisher or subscription takes.
 
-    Reliability only where the user gives it: as a declared parameter it could not follow the
-    publishers any more.
+    Args:
+        reliability: False for a subscription that follows its publishers: as a declared parameter
+            its reliability could not change any more.
     """
     kinds = [QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.DURABILITY]
-    if reliability_given(node, topic):
-        kinds.append(QoSPolicyKind.RELIABILITY)
-    return QoSOverridingOptions(kinds)
+    return QoSOverridingOptions(kinds + [QoSPolicyKind.RELIABILITY] * reliability)
+
+
+def policy_name(event: Any) -> str:
+    """The policy of an event of incompatible quality of service, such as "reliability"."""
+    return str(getattr(event.last_policy_kind, "name", event.last_policy_kind)).lower()
 
 
 def reliability_given(node: Node, topic: str) -> bool:

@@ -90,7 +90,7 @@ class Client:
     """A node of the test's own in this process, spun by a thread."""
 
     def __init__(self, domain: int) -> None:
-        self.context = rclpy.Context()
+        self.domain, self.context = domain, rclpy.Context()
         rclpy.init(context=self.context, domain_id=domain)
         self.node = rclpy.create_node("test_client", context=self.context)
         self._executor = SingleThreadedExecutor(context=self.context)

@@ -1,0 +1,207 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Sizes that change, stamps that lie, publishers that do not fit: with the shipped model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from harness import (
+    NODE,
+    Client,
+    NodeProcess,
+    best_effort,
+    image_message,
+    latched,
+    new_domain,
+    reliable,
+    stamp_of,
+    wait,
+)
+from sensor_msgs.msg import Image
+
+from lrn_ros.scene import StreetScene
+
+pytest.importorskip("openvino")
+SMALL, LARGE = (128, 160), (120, 240)  # neither has the aspect ratio that the model was trained at
+
+
+def frame(size: tuple[int, int], stamp_ns: int) -> Image:
+    rgb = StreetScene(seed=6, height=size[0], width=size[1]).frame(0)[0]
+    return image_message(rgb, "rgb8", stamp_ns)
+
+
+@pytest.fixture
+def client() -> Iterator[Client]:
+    client = Client(new_domain())
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def start(client: Client, tmp_path: Path) -> Iterator[Callable[..., NodeProcess]]:
+    """Start an active node with OpenVINO and a cache of the test's own."""
+    started: list[NodeProcess] = []
+
+    def call(*arguments: str) -> NodeProcess:
+        node = NodeProcess(
+            tmp_path / f"node{len(started)}.log", client.domain, "-p", "autostart:=true",
+            "-p", "backend:=openvino", "-p", f"engine_cache_dir:={tmp_path / 'cache'}", *arguments,
+        )  # fmt: skip
+        started.append(node)
+        client.wait_active()
+        return node
+
+    yield call
+    for node in started:
+        node.stop()
+
+
+@pytest.fixture
+def camera(client: Client) -> Any:
+    return client.node.create_publisher(Image, "/image", reliable(1))
+
+
+def subscribed(client: Client, camera: Any, node: NodeProcess) -> list[Image]:
+    masks = client.collect(Image, f"{NODE}/mask")
+    wait(lambda: camera.get_subscription_count() > 0, 10, "the node subscribes")
+    wait(lambda: " as reliable" in node.text(), 10, "it follows the publisher")
+    return masks
+
+
+def send_until(camera: Any, masks: list[Image], size: tuple[int, int], timeout: float = 60) -> int:
+    """Send frames of a size until one is answered; how many were sent."""
+    sent = 0
+    deadline = time.monotonic() + timeout
+    while not any((m.height, m.width) == size for m in masks):
+        assert time.monotonic() < deadline, "no answer"
+        camera.publish(frame(size, time.time_ns()))
+        sent += 1
+        time.sleep(0.1)
+    return sent
+
+
+class Report:
+    """What /diagnostics said last of the node and of its camera."""
+
+    def __init__(self, client: Client) -> None:
+        self.messages = client.diagnostics()
+
+    def values(self, name: str = "camera") -> dict[str, str]:
+        status = self.status(name)
+        return {} if status is None else {v.key: v.value for v in status.values}
+
+    def status(self, name: str = "camera") -> Any:
+        for message in reversed(self.messages):
+            for status in message.status:
+                if status.name == f"segmentation: {name}":
+                    return status
+        return None
+
+
+def test_new_sizes_compile_beside_and_are_remembered(
+    client: Client, start: Callable[..., NodeProcess], camera: Any
+) -> None:
+    node = start()
+    report, masks = Report(client), subscribed(client, camera, node)
+    assert send_until(camera, masks, SMALL) > 1, "nothing was remembered yet"
+    assert send_until(camera, masks, LARGE) > 1
+    assert node.text().count("ready after") == 2
+    wait(lambda: int(report.values().get("dropped_compiling", 0)) > 0, 5, "drops are counted")
+    camera.publish(frame(SMALL, time.time_ns()))
+    wait(lambda: (masks[-1].height, masks[-1].width) == SMALL, 10, "the first size still runs")
+    assert node.stop() < 3
+
+    again = start()
+    masks = subscribed(client, camera, again)
+    for size in (LARGE, SMALL):
+        camera.publish(frame(size, time.time_ns()))
+        wait(lambda s=size: any((m.height, m.width) == s for m in masks), 10, f"{size} at once")
+    assert "ready after" not in again.text()
+
+
+def test_stamps(client: Client, start: Callable[..., NodeProcess], camera: Any) -> None:
+    node = start()
+    report, masks = Report(client), subscribed(client, camera, node)
+    send_until(camera, masks, SMALL)
+    latencies = client.collect(type(report.messages[0]), f"{NODE}/latency")
+    wait(lambda: client.node.count_publishers(f"{NODE}/latency") > 0, 5, "latency")
+    time.sleep(0.5)
+
+    def answered(stamp_ns: int, timeout: float = 3) -> dict[str, str] | None:
+        """Latency figures of a frame with this stamp; None if it was dropped."""
+        camera.publish(frame(SMALL, stamp_ns))
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            for message in list(latencies):
+                if stamp_of(message) == stamp_ns:
+                    return {v.key: v.value for v in message.status[0].values}
+            time.sleep(0.02)
+        return None
+
+    now = time.time_ns()
+    figures = answered(now)
+    assert figures is not None and 0 < float(figures["end_to_end_ms"]) < 3000
+    assert answered(now - 300_000_000, 1.0) is None, "older than one that was answered"
+    wait(lambda: report.values().get("dropped_stale") == "1", 5, "counted")
+    for unknown in (0, time.time_ns() + 3600 * 10**9, time.time_ns() - 3600 * 10**9):
+        figures = answered(unknown)
+        assert figures is not None, "a clock that was set, or a bag that starts again"
+        assert figures["end_to_end_ms"] == figures["transport_ms"] == "nan"
+        assert float(figures["processing_ms"]) > 0
+    assert "stamps went back by" in node.text()
+    stamps = [stamp_of(m) for m in masks]
+    assert len(set(stamps)) == len(stamps)
+
+
+def test_peers_that_do_not_fit_are_reported(
+    client: Client, start: Callable[..., NodeProcess], camera: Any
+) -> None:
+    """A publisher that offers less than a pinned subscription asks for; a listener likewise."""
+    node = start("-p", "qos_overrides./image.subscription.reliability:=reliable")
+    report = Report(client)
+    unheard = client.node.create_publisher(Image, "/image", best_effort(1))
+    deaf = client.collect(Image, f"{NODE}/mask", latched())
+    wait(lambda: "incompatible" in " ".join(report.values()), 10, "reported")
+    status = report.status()
+    assert {"incompatible publishers", "incompatible subscribers"} <= set(report.values())
+    assert status.level in (DiagnosticStatus.WARN, DiagnosticStatus.STALE)
+    assert "reliability" in report.values()["incompatible publishers"]
+    assert "durability" in report.values()["incompatible subscribers"]
+    assert "subscribed as best_effort" not in node.text().split("active")[-1], "the pin holds"
+    masks = client.collect(Image, f"{NODE}/mask")
+    wait(lambda: camera.get_subscription_count() > 0, 10, "the fitting one is heard")
+    time.sleep(1)
+    send_until(camera, masks, SMALL)
+    assert not deaf
+    client.node.destroy_publisher(unheard)
+
+
+def test_every_frame_is_accounted_for(
+    client: Client, start: Callable[..., NodeProcess], camera: Any
+) -> None:
+    """A camera faster than the node's reader: what is overwritten before it is taken counts too."""
+    node = start()
+    report, masks = Report(client), subscribed(client, camera, node)
+    send_until(camera, masks, LARGE)
+    time.sleep(1.5)
+    before = {k: int(v) for k, v in report.values().items() if v.isdigit()}
+    message = frame(LARGE, 1)
+    for i in range(400):
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(time.time_ns(), 10**9)
+        camera.publish(message)
+        if i % 40 == 39:
+            time.sleep(0.2)
+    camera.publish(frame(LARGE, time.time_ns()))
+    time.sleep(3)
+    after = {k: int(v) for k, v in report.values().items() if v.isdigit()}
+    change = {k: after[k] - before[k] for k in before}
+    assert change["received"] + change["dropped_transport"] == 401
+    dropped = sum(v for k, v in change.items() if k.startswith("dropped_"))
+    assert change["published"] + change["idle"] + dropped == 401
+    assert change["dropped_superseded"] > 0 and change["published"] > 0
