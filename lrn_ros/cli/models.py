@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""lrn models: every architecture with its cost, and the weights that come with the package."""
+"""lrn models: every architecture with its cost, beside what the papers report; weights at hand."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from lrn_ros.errors import UserError
 
 if TYPE_CHECKING:
     from lrn_ros.networks.counting import Counts
+    from lrn_ros.networks.reported import Reported
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,24 @@ class Weights:
     val_miou: float | None
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """A row of a paper beside what is counted here."""
+
+    reported: Reported
+    parameters: int
+    multiply_adds: int
+
+
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser(
         "models",
         help="architectures with parameters and multiply-adds, and the weights at hand",
         description=__doc__,
-        epilog="conv: multiply-adds of the convolutions; total: the papers' figure, which adds"
-        " normalisation, activations, pooling and the non-local core.",
+        epilog="conv: multiply-adds of the convolutions; ptflops: with normalisation, activations"
+        " and pooling as that tool counts them; core: of the non-local module; total: all three."
+        " Reported figures are compared with those counted at the papers' sizes, 19 classes.",
     )
     parser.add_argument(
         "--size", type=positive, nargs=2, default=(512, 1024), metavar=("H", "W"),
@@ -46,7 +57,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the two tables."""
+    """Print the three tables."""
     try:
         from lrn_ros.networks import architectures
         from lrn_ros.networks.counting import count
@@ -59,9 +70,10 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--size {height} {width}: networks take 64x64 pixels and up")
     names = architectures()
     counts = {n: count(n, num_classes=args.classes, size=(height, width)) for n in names}
+    compared = compare()
     weights = find_weights()
     if args.json:
-        print_json(_as_data(counts, weights, args))
+        print_json(_as_data(counts, compared, weights, args))
         return 0
     print(f"{args.classes} classes, {height}x{width} (multiply-adds in billions)")
     rows = [
@@ -69,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
         for n, c in counts.items()
     ]
     _table(("architecture", "parameters", "conv", "total"), rows, right=3)
+    print("\nreported and reproduced, 19 classes (millions, billions)")
+    _print_compared(compared)
     print("\nweights")
     found = [
         (w.name, w.architecture, str(w.classes), _percent(w.val_miou), w.license) for w in weights
@@ -78,6 +92,39 @@ def run(args: argparse.Namespace) -> int:
     else:
         print("none")
     return 0
+
+
+def compare() -> list[Comparison]:
+    """What the papers report, beside what is counted at their sizes."""
+    from lrn_ros.networks.counting import count
+    from lrn_ros.networks.reported import REPORTED
+
+    found = []
+    for row in REPORTED:
+        counts = count(row.architecture, num_classes=19, size=row.size)
+        found.append(Comparison(row, counts.parameters, counts.under(row.convention)))
+    return found
+
+
+def _print_compared(compared: list[Comparison]) -> None:
+    head = ("source", "architecture", "size", "convention")
+    rows = [
+        (
+            *(c.reported.source, c.reported.architecture),
+            *("{}x{}".format(*c.reported.size), c.reported.convention),
+            *_beside(c.reported.parameters, c.parameters / 1e6),
+            *_beside(c.reported.multiply_adds, c.multiply_adds / 1e9),
+        )
+        for c in compared
+    ]
+    _table((*head, "parameters", "ours", "", "multiply-adds", "ours", ""), rows, right=6)
+
+
+def _beside(reported: float | None, ours: float) -> tuple[str, str, str]:
+    """Cells for a reported figure, ours, and how far ours is from it."""
+    if reported is None:
+        return "", f"{ours:.3f}", ""
+    return f"{reported:g}", f"{ours:.3f}", f"{100 * (ours / reported - 1):+.1f} %"
 
 
 def find_weights() -> list[Weights]:
@@ -99,7 +146,10 @@ def find_weights() -> list[Weights]:
 
 
 def _as_data(
-    counts: dict[str, Counts], weights: list[Weights], args: argparse.Namespace
+    counts: dict[str, Counts],
+    compared: list[Comparison],
+    weights: list[Weights],
+    args: argparse.Namespace,
 ) -> dict[str, Any]:
     return {
         "size": list(args.size),
@@ -112,6 +162,19 @@ def _as_data(
                 "total_multiply_adds": c.total,
             }
             for n, c in counts.items()
+        ],
+        "reported": [
+            {
+                "source": c.reported.source,
+                "architecture": c.reported.architecture,
+                "size": list(c.reported.size),
+                "convention": c.reported.convention,
+                "parameters_reported_millions": c.reported.parameters,
+                "parameters": c.parameters,
+                "multiply_adds_reported_billions": c.reported.multiply_adds,
+                "multiply_adds": c.multiply_adds,
+            }
+            for c in compared
         ],
         "weights": [vars(w) for w in weights],
     }

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What several networks share: downsampling unit, FCB, SS-nbt, LEDNet's encoder, upsampling."""
+"""What several networks share: units and encoder of LEDNet and LRNNet, weights, resizing."""
 
 from __future__ import annotations
 
@@ -146,6 +146,25 @@ def encoder(
         Down(64, 128, bias),
         *stage(128, DILATIONS, dropout[2]),
     )
+
+
+def he_initialise(network: nn.Module) -> None:
+    """Draw every convolution's weights from N(0, 2 / fan-in) (He et al. 2015); biases are 0."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def resize_to(x: Tensor, partner: Tensor) -> Tensor:
+    """(B, C, h, w) -> the partner's height and width: bilinear, corners on corners."""
+    return F.interpolate(x, partner.shape[2:], mode="bilinear", align_corners=True)
+
+
+def at_least_float(x: Tensor) -> Tensor:
+    """Half precision as float32, anything wider as it is."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def upsample(logits: Tensor, stride: int, image: Tensor) -> Tensor:

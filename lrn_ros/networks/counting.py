@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -22,7 +23,11 @@ from lrn_ros.networks.registry import build
 
 _aten = torch.ops.aten
 _NORMS = {_aten.native_batch_norm, _aten._native_batch_norm_legit_no_training}
-_POOLS = {_aten.max_pool2d_with_indices, _aten.max_pool2d, _aten.mean}  # mean: the global pool
+_POOLS = {  # mean of a map: the global pool
+    *(_aten.max_pool2d_with_indices, _aten.max_pool2d),
+    *(_aten.avg_pool2d, _aten.mean),
+}
+CONVENTIONS = ("conv", "ptflops", "ptflops + core")
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,11 @@ class Counts:
         """The papers' figure: ptflops convention plus the core."""
         return self.mac + self.elementwise + self.core
 
+    def under(self, convention: str) -> int:
+        """Multiply-adds under one of CONVENTIONS."""
+        by_name = dict(zip(CONVENTIONS, (self.mac, self.mac + self.elementwise, self.total)))
+        return by_name[convention]
+
 
 class _Counter(TorchDispatchMode):
     def __init__(self) -> None:
@@ -62,11 +72,12 @@ class _Counter(TorchDispatchMode):
             self.elementwise += 2 * out[0].numel()
         elif op is _aten.relu:
             self.elementwise += out.numel()
-        elif op in _POOLS:
+        elif op in _POOLS and args[0].ndim == 4:
             self.elementwise += args[0].numel()
         return out
 
 
+@cache
 def count(name: str, *, num_classes: int = 19, size: tuple[int, int] = (512, 1024)) -> Counts:
     """Count a registered architecture at an input `size` (height, width), without running it."""
     cores: list[int] = []

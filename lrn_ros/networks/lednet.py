@@ -10,7 +10,7 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lrn_ros.networks.blocks import SSnbt, batch_norm, encoder, upsample
+from lrn_ros.networks.blocks import SSnbt, batch_norm, encoder, resize_to, upsample
 from lrn_ros.networks.registry import register
 
 
@@ -21,11 +21,6 @@ def _conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> 
         batch_norm(out_channels),
         nn.ReLU(),
     )
-
-
-def _up(x: Tensor, partner: Tensor) -> Tensor:
-    """Bilinear to the partner's size, corners on corners as in the official code."""
-    return F.interpolate(x, partner.shape[2:], mode="bilinear", align_corners=True)
 
 
 class APN(nn.Module):
@@ -54,9 +49,9 @@ class APN(nn.Module):
         half = self.down1(x)
         quarter = self.down2(half)
         eighth = self.down3(quarter)
-        attention = self.skip2(quarter) + _up(eighth, quarter)
-        attention = self.skip1(half) + _up(attention, half)
-        return _up(attention, x) * self.pixel(x) + self.image(F.adaptive_avg_pool2d(x, 1))
+        attention = self.skip2(quarter) + resize_to(eighth, quarter)
+        attention = self.skip1(half) + resize_to(attention, half)
+        return resize_to(attention, x) * self.pixel(x) + self.image(F.adaptive_avg_pool2d(x, 1))
 
 
 class LEDNet(nn.Module):

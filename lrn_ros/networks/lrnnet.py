@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lrn_ros.networks.blocks import FCB, SSnbt, batch_norm, encoder, upsample
+from lrn_ros.networks.blocks import FCB, SSnbt, batch_norm, encoder, he_initialise, upsample
 from lrn_ros.networks.registry import register
 from lrn_ros.networks.svn import SVN
 
@@ -52,11 +52,7 @@ class LRNNet(nn.Module):
             nn.Dropout2d(classifier_dropout),
             nn.Conv2d(32, num_classes, 1),
         )
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        he_initialise(self)
         if self.svn is not None:
             self.svn.reset_parameters()
 

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lrn_ros.networks.blocks import upsample
+from lrn_ros.networks.blocks import he_initialise, upsample
 from lrn_ros.networks.registry import register
 
 STEM = 8  # channels in front of the first block
@@ -96,11 +96,7 @@ class NDNet(nn.Module):
             nn.Dropout2d(classifier_dropout),
             nn.Conv2d(64, num_classes, 1),
         )
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        he_initialise(self)
 
     def coarse(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) -> logits (B, K, ceil(H/32), ceil(W/32))."""

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Against the LRNNet paper (section 4.3, table 2), NDNet's logs and the exact parameter counts."""
+"""Against the papers' tables, NDNet's logs and the exact parameter counts."""
 
 from __future__ import annotations
 
@@ -21,6 +21,19 @@ EXPECTED = {
     "lednet": (922_821, 11.208, 11.547),
     "ndnet45": (399_947, 0.494, 0.523),  # a quarter of the logs' 2.09 at 1024x2048
 }
+# What the papers report in millions and billions, and how far from it an independent count is, %.
+REPORTED = {
+    ("lrnnet_a", 512): (0.67, 8.48, 0.4, 0.0),
+    ("lrnnet_max", 512): (0.68, 8.54, 0.2, 0.0),
+    ("lrnnet_c", 512): (0.68, 8.58, 0.2, 0.1),
+    ("lrnnet_nonlocal", 512): (None, 12.5, None, 2.7),
+    ("lrnnet_ss4", 512): (None, 8.51, None, 0.5),
+    ("lednet", 512): (0.94, 11.5, -1.8, 0.4),
+    ("ndnet61", 1024): (0.292, 1.72, 5.3, 0.1),
+    ("frm_ppm", 1024): (15.23, 213.21, 0.0, -0.7),
+    ("frm", 1024): (16.48, 214.82, 0.0, 0.3),
+    ("frm", 720): (16.48, 94.55, 0.0, 0.3),
+}
 
 
 def test_models_as_json(capsys):
@@ -28,6 +41,16 @@ def test_models_as_json(capsys):
     data = json.loads(capsys.readouterr().out)
     found = {m["name"]: m for m in data["architectures"]}
     assert data["size"] == [512, 1024] and data["classes"] == 19
+    rows = {(r["architecture"], r["size"][0]): r for r in data["reported"]}
+    for key, (millions, billions, *off) in REPORTED.items():
+        row = rows[key]
+        assert row["parameters_reported_millions"] == millions
+        assert row["multiply_adds_reported_billions"] == billions
+        found_off = [
+            millions and 100 * (row["parameters"] / 1e6 / millions - 1),
+            100 * (row["multiply_adds"] / 1e9 / billions - 1),
+        ]
+        assert found_off == pytest.approx(off, abs=0.051)
     for name, (parameters, conv, total) in EXPECTED.items():
         assert found[name]["parameters"] == parameters
         assert found[name]["conv_multiply_adds"] / 1e9 == pytest.approx(conv, abs=5e-4)
@@ -42,4 +65,10 @@ def test_models_table(capsys, random_model, monkeypatch):
     row = next(line.split() for line in lines if line.startswith("lrnnet_c "))
     assert row[1] == "681,122"
     assert [float(v) for v in row[2:]] == pytest.approx([2.731, 2.830], abs=5e-4)
+    # Whatever --size is: the paper's size.
+    reported = next(line for line in lines if "LRNNet" in line and "lrnnet_c" in line)
+    assert reported.split()[3:] == [
+        *("lrnnet_c", "512x1024", "ptflops", "+", "core"),
+        *("0.68", "0.681", "+0.2", "%", "8.58", "8.588", "+0.1", "%"),
+    ]
     assert any(line.split()[:3] == ["random", "lrnnet_c", "11"] for line in lines)
