@@ -1,15 +1,21 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""lrn export: a model as one deployable file, compared with torch before it is written."""
+"""lrn export: a model as one deployable file, compared with torch, or compiled ahead for a backend.
+
+onnx writes a file. tensorrt and openvino compile the .onnx file of a model for this machine into
+the user's engine cache, where the node finds it.
+"""
 
 from __future__ import annotations
 
 import argparse
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from lrn_ros.cli.common import positive, print_json
-from lrn_ros.errors import UserError
+from lrn_ros.errors import RunError, UserError
 
 _FORMATS = ("onnx", "tensorrt", "openvino")
 
@@ -18,54 +24,98 @@ def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser(
         "export",
-        help="a model as an ONNX file, with its agreement with torch",
+        help="a model as an ONNX file, or compiled ahead for tensorrt or openvino",
         description=__doc__,
-        epilog="The graph takes image, (N, H, W, 3) uint8 RGB at the network's size, and gives"
+        epilog="The ONNX graph takes image, (N, H, W, 3) uint8 RGB at the network's size, and gives"
         " logits, float32 class scores at the network's stride.",
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", help="a name under weights/, or a path to a .safetensors file")
-    add("--format", choices=_FORMATS, required=True, help="onnx; the others come later")
-    add("--precision", choices=("fp32", "fp16"), default="fp32", help="(%(default)s)")
+    files = "a name under weights/, or a path: a .safetensors file for onnx, else an .onnx file"
+    add("model", metavar="MODEL", help=files)
+    add("--format", choices=_FORMATS, required=True, help="onnx: write a file; else: compile")
+    kinds = "fp32, fp16 or int8; default: fp32 for onnx, else the backend's choice"
+    add("--precision", choices=("fp32", "fp16", "int8"), help=kinds)
     add(
         "--size", type=positive, nargs=2, metavar=("H", "W"),
-        help="fix the network's size and take one image at a time; default: any size, any number",
+        help="onnx: take one image of this size at a time, default any; else: the network's size to"
+        " compile for, default the trained one",
     )  # fmt: skip
-    where = "file to write; default: beside the model, NAME.onnx, with _fp16 and _HxW as asked for"
+    where = "onnx file; default: beside the model, NAME.onnx, with _fp16, _int8, _HxW as asked"
     add("--output", type=Path, metavar="FILE", help=where)
-    data = "compare on the val split of this data set; default: on a few rendered street scenes"
+    data = (
+        "onnx: compare on the val split of this data set, and calibrate int8 on its train split;"
+        " default: on rendered street scenes"
+    )
     add("--data", type=Path, metavar="DIR", help=data)
     add("--json", action="store_true", help="print as JSON")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
+    """Write a file, or compile."""
+    size = tuple(args.size) if args.size else None
+    return _write(args, size) if args.format == "onnx" else _compile(args, size)
+
+
+def _compile(args: argparse.Namespace, size: tuple[int, int] | None) -> int:
+    from lrn_ros.inference.cache import EngineCache
+    from lrn_ros.inference.segmenter import Segmenter
+
+    if args.output or args.data:
+        raise UserError(f"--output and --data: for --format onnx, not for {args.format}")
+    folder = EngineCache().folder
+    if folder is None:
+        raise RunError("there is no folder to keep what is compiled in")
+    precision = args.precision or "auto"
+    segmenter = Segmenter.load(args.model, args.format, precision, network_size=size)
+    backend, geometry = segmenter.backend, segmenter.geometry(*(size or segmenter.info.size))
+    start = time.perf_counter()
+    backend.prepare(geometry)
+    seconds = time.perf_counter() - start
+    height, width = geometry.network
+    if args.json:
+        report = {"backend": backend.name, "precision": backend.precision, "seconds": seconds}
+        where = {"device": backend.device_name, "size": geometry.network, "folder": str(folder)}
+        print_json({"model": args.model, **report, **where})
+        return 0
+    what = f"{args.model} at {height}x{width} in {backend.precision}"
+    print(f"compiled {what} on {backend.device_name} in {seconds:.1f} s, kept in {folder}")
+    return 0
+
+
+def _write(args: argparse.Namespace, size: tuple[int, int] | None) -> int:
     """Export, compare, write."""
     from lrn_ros.artifact import read_info, resolve_model
 
-    if args.format != "onnx":
-        raise UserError(f"--format {args.format}: not in this version; onnx is")
     model = resolve_model(args.model)
-    size = tuple(args.size) if args.size else None
-    out = args.output or model.with_name(_name(model.stem, args.precision, size))
+    precision = args.precision or "fp32"
+    out = args.output or model.with_name(_name(model.stem, precision, size))
     if out.suffix != ".onnx":
         raise UserError(f"--output {out}: the name of an ONNX file ends in .onnx")
     info = read_info(model)
     try:
-        from lrn_ros.export.agreement import data_images, scene_images
+        from lrn_ros.export import agreement
         from lrn_ros.export.onnx import export_onnx
     except ImportError as error:
         if (error.name or "").startswith("lrn_ros"):
             raise
         raise UserError(f"export: {error}; pip install 'lrn_ros[export]'") from error
-    images = data_images(args.data, info.labels) if args.data else scene_images(size or info.size)
-    made = export_onnx(model, out, args.precision, size, images=images)
+    images: Iterable[Any]
+    calibration: Iterable[Any] = ()
+    if args.data:
+        images = agreement.data_images(args.data, info.labels)
+        if precision == "int8":
+            calibration = agreement.calibration_images(args.data)
+    else:
+        images = agreement.scene_images(size or info.size)
+        calibration = agreement.calibration_scenes(size or info.size)
+    made = export_onnx(model, out, precision, size, images=images, calibration=calibration)
     figures = made.agreement
     if args.json:
         print_json({"model": str(out), "bytes": out.stat().st_size, **vars(made)})
         return 0
     on = f"the val split of {args.data}" if args.data else "rendered street scenes"
-    print(f"wrote {out}: {args.precision}, {out.stat().st_size / 1e6:.1f} MB")
+    print(f"wrote {out}: {precision}, {out.stat().st_size / 1e6:.1f} MB")
     print(
         f"same label as torch fp32 on {100 * figures['same_label']:.3f} % of the pixels of"
         f" {figures['images']} images ({on})"

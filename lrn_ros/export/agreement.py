@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""How far an exported model agrees with torch in float32, on images."""
+"""How far an exported model agrees with torch in float32, on images; and those to calibrate on."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from lrn_ros.dataset import find_files, read_pair
+from lrn_ros.dataset import find_files, read_image, read_pair
 from lrn_ros.evaluation.confusion import confusion_matrix, scores
-from lrn_ros.inference.backends.torch_ops import upsample_argmax
+from lrn_ros.inference.postprocess import upsample_argmax
 from lrn_ros.inference.preprocess import resize
 from lrn_ros.inference.segmenter import Segmenter
 from lrn_ros.labels import LabelSet
 from lrn_ros.scene import StreetScene
 
 SCENES = 4  # rendered ones, where no data set is given
+CALIBRATION = 32  # images that int8 is calibrated on, of a training split or rendered
 
 Image = NDArray[np.uint8]
 # (N, H, W, 3) uint8 -> (N, K, h, w) float32
@@ -32,6 +32,24 @@ def scene_images(size: tuple[int, int]) -> Iterator[tuple[Image, None]]:
     height, width = (max(64, n) for n in size)
     for seed in range(SCENES):
         yield StreetScene(seed=seed, height=height, width=width).frame(0)[0], None
+
+
+def calibration_scenes(size: tuple[int, int]) -> Iterator[Image]:
+    """Rendered street scenes of (height, width) pixels, none of them among `scene_images`."""
+    height, width = (max(64, n) for n in size)
+    for seed in range(SCENES, SCENES + CALIBRATION):
+        yield StreetScene(seed=seed, height=height, width=width).frame(0)[0]
+
+
+def calibration_images(data: Path) -> Iterator[Image]:
+    """Images spread evenly over a data set's training split.
+
+    Raises:
+        UserError: see lrn_ros.dataset.find_files and read_image.
+    """
+    files = find_files(data, "train")
+    count = min(CALIBRATION, len(files))
+    return (read_image(files[i * len(files) // count].image) for i in range(count))
 
 
 def data_images(data: Path, labels: LabelSet) -> Iterator[tuple[Image, Image]]:
@@ -63,15 +81,14 @@ def measure(
     count = same = pixels = 0
     for rgb, label in images:
         geometry = reference.geometry(rgb.shape[0], rgb.shape[1])
-        coarse = run(resize(rgb, geometry)[None]), reference.backend.logits(rgb, geometry)[None]
+        coarse = run(resize(rgb, geometry)[None])[0], reference.backend.logits(rgb, geometry)
         ours, torchs = (
-            upsample_argmax(torch.from_numpy(c), geometry, reference.backend.stride, False)[0]
-            for c in coarse
+            upsample_argmax(c, geometry, reference.backend.stride, False)[0] for c in coarse
         )
-        count, same, pixels = count + 1, same + int((ours == torchs).sum()), pixels + ours.numel()
+        count, same, pixels = count + 1, same + int((ours == torchs).sum()), pixels + ours.size
         if label is not None:
             for matrix, mask in zip(matrices, (ours, torchs)):
-                matrix += confusion_matrix(label, mask.numpy(), classes)
+                matrix += confusion_matrix(label, mask, classes)
     figures: dict[str, Any] = {"images": count, "same_label": same / max(1, pixels)}
     if matrices.any():
         figures["miou"], figures["torch_miou"] = (scores(m).miou for m in matrices)

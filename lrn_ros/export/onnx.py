@@ -23,8 +23,10 @@ from torch.export import Dim
 from lrn_ros.artifact import KEY, ExportInfo, ModelInfo, write_atomically
 from lrn_ros.errors import RunError, UserError
 from lrn_ros.export.agreement import Image, Run, measure
+from lrn_ros.export.quantise import quantise
 from lrn_ros.inference.backends.torch_ops import load_network
 from lrn_ros.inference.geometry import MULTIPLE, check_network_size
+from lrn_ros.inference.preprocess import resize
 from lrn_ros.inference.segmenter import Segmenter
 from lrn_ros.networks.deploy import fold_normalisation
 
@@ -39,7 +41,8 @@ class Precision:
     """Type of weights and activations, and the agreement with torch that an export must reach.
 
     Attributes:
-        dtype: of weights and activations; the keys of the SVN are computed in float32.
+        dtype: of weights and activations that are not quantised; the keys of the SVN are computed
+            in float32.
         same_label: least share of pixels with the same label, 0-1.
         miou_loss: largest loss of mIoU where the images have labels, 0-1.
     """
@@ -52,6 +55,7 @@ class Precision:
 PRECISIONS = {
     "fp32": Precision(torch.float32, 0.999, 0.001),
     "fp16": Precision(torch.float16, 0.995, 0.003),
+    "int8": Precision(torch.float32, 0.985, 0.01),
 }
 
 
@@ -62,6 +66,7 @@ def export_onnx(
     size: tuple[int, int] | None = None,
     *,
     images: Iterable[tuple[Image, Image | None]],
+    calibration: Iterable[Image] = (),
 ) -> ExportInfo:
     """Export a .safetensors model to one self-contained ONNX file; see ExportInfo for its graph.
 
@@ -72,6 +77,8 @@ def export_onnx(
         size: the only (height, width) the graph takes, multiples of 8 from 64 up, with one image
             at a time; None: any size and any number of images.
         images: what the agreement with torch is measured on, see lrn_ros.export.agreement.
+        calibration: what "int8" takes its scales from, (H, W, 3) uint8 RGB images of any size that
+            are not among `images`; read for "int8" only.
 
     Returns:
         What the file's metadata says of the export.
@@ -87,6 +94,12 @@ def export_onnx(
     reference = Segmenter.load(model, backend="torch", precision="fp32", network_size=size)
     network = fold_normalisation(load_network(model, reference.info))
     graph = trace(ImageNetwork(network, reference.info, PRECISIONS[precision].dtype), size)
+    if precision == "int8":
+        seen = [resize(rgb, reference.geometry(rgb.shape[0], rgb.shape[1])) for rgb in calibration]
+        if not seen:
+            raise UserError("precision 'int8' needs images to calibrate on")
+        graph = quantise(graph, seen)
+        _forget_origin(graph)
     figures = measure(reference, runner(graph), images)
     _check(figures, precision)
     digest = hashlib.sha256(model.read_bytes()).hexdigest()

@@ -65,20 +65,70 @@ def test_half_precision_at_a_fixed_size(model, dataset, capsys):
     assert report["agreement"]["torch_miou"] == pytest.approx(miou)
 
 
+def test_int8_is_calibrated_on_the_train_split(tmp_path, capsys):
+    from lrn_ros.scene import StreetScene
+
+    for split, seeds in (("train", range(10, 22)), ("val", range(4))):
+        (tmp_path / split).mkdir()
+        (tmp_path / f"{split}annot").mkdir()
+        for seed in seeds:
+            rgb, label = StreetScene(seed=seed, height=184, width=256).frame(0)
+            cv2.imwrite(str(tmp_path / split / f"{seed}.png"), rgb[..., ::-1])
+            cv2.imwrite(str(tmp_path / f"{split}annot" / f"{seed}.png"), label)
+    path = tmp_path / "int8.onnx"
+    options = ["--format", "onnx", "--precision", "int8", "--size", 184, 256, "--data", tmp_path]
+    assert export("lrnnet_c_camvid", *options, "--output", path) == 0
+    assert "int8" in capsys.readouterr().out
+    info = read_info(path)
+    assert info.export is not None
+    assert (info.export.precision, info.export.size) == ("int8", (184, 256))
+    assert 0.985 <= info.export.agreement["same_label"] < 1
+
+    # The first scale is the largest value of the normalised training images over 127.
+    largest = 0.0
+    for file in (tmp_path / "train").iterdir():
+        rgb = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB) / 255.0
+        largest = max(largest, np.abs((rgb - info.mean) / info.std).max())
+    graph = onnx.load(path).graph
+    first = next(node for node in graph.node if node.op_type == "Conv")
+    (pair,) = (node for node in graph.node if first.input[0] in node.output)
+    (scale,) = (t for t in graph.initializer if t.name == pair.input[1])
+    assert onnx.numpy_helper.to_array(scale) == pytest.approx(largest / 127, rel=1e-4)
+
+
+def test_int8_needs_a_train_split(model, dataset, tmp_path, capsys):
+    data = tmp_path / "data"
+    for split in ("val", "valannot"):
+        shutil.copytree(dataset / split, data / split)
+    options = ["--format", "onnx", "--precision", "int8", "--data", data]
+    assert export(model, *options) == 2
+    assert capsys.readouterr().err == f"lrn export: {data}: no split 'train'; there are val\n"
+    (data / "train").mkdir()
+    (data / "trainannot").mkdir()
+    assert export(model, *options) == 2
+    assert f"{data / 'train'}: no images" in capsys.readouterr().err
+    assert not list(model.parent.glob("*.onnx"))
+
+
 @pytest.mark.parametrize(
-    ("figures", "says"),
+    ("precision", "figures", "says"),
     [
-        ({"images": 2, "same_label": 0.998}, "99.800 % of the pixels of 2 images"),
-        ({"images": 2, "same_label": 1.0, "miou": 0.5, "torch_miou": 0.502}, "0.20 points of mIoU"),
+        ("fp32", (0.998, 0.5, 0.5), "99.800 % of the pixels of 2 images"),
+        ("fp32", (1.0, 0.5, 0.502), "0.20 points of mIoU"),
+        ("int8", (0.984, 0.5, 0.5), "98.400 % of the pixels of 2 images"),
+        ("int8", (0.99, 0.5, 0.511), "1.10 points of mIoU"),
     ],
 )
-def test_disagreement_writes_nothing(model, figures, says, monkeypatch, capsys):
+def test_disagreement_writes_nothing(model, precision, figures, says, monkeypatch, capsys):
     from lrn_ros.export import onnx as module
 
     monkeypatch.setattr(module, "trace", lambda *args: onnx.ModelProto())
     monkeypatch.setattr(module, "runner", lambda graph: None)
-    monkeypatch.setattr(module, "measure", lambda *args: figures)
-    assert export(model, "--format", "onnx") == 1
+    monkeypatch.setattr(module, "quantise", lambda graph, images: graph)
+    named = dict(zip(("same_label", "miou", "torch_miou"), figures))
+    monkeypatch.setattr(module, "measure", lambda *args: {"images": 2, **named})
+    options = ["--format", "onnx", "--precision", precision]
+    assert export(model, *options) == 1
     assert says in capsys.readouterr().err
     assert [p.name for p in model.parent.iterdir()] == [model.name]
 

@@ -6,13 +6,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 pytest.importorskip("torch")
 
 from lrn_ros import Segmenter  # noqa: E402
-from lrn_ros.export.agreement import SCENES, measure, scene_images  # noqa: E402
+from lrn_ros.export.agreement import (  # noqa: E402
+    CALIBRATION,
+    SCENES,
+    calibration_images,
+    calibration_scenes,
+    measure,
+    scene_images,
+)
 
 
 def only(class_id: int):
@@ -47,3 +55,19 @@ def test_figures(random_model: Path) -> None:
 def test_scenes_have_the_size_asked_for() -> None:
     shapes = [(rgb.shape, label) for rgb, label in scene_images((64, 96))]
     assert shapes == [((64, 96, 3), None)] * SCENES
+
+
+def test_calibration_scenes_are_others() -> None:
+    measured = {rgb.tobytes() for rgb, _ in scene_images((64, 96))}
+    calibrated = {rgb.tobytes() for rgb in calibration_scenes((64, 96))}
+    assert len(calibrated) == CALIBRATION and not measured & calibrated
+
+
+def test_calibration_images_are_spread_over_the_train_split(tmp_path: Path) -> None:
+    for folder in ("train", "trainannot"):
+        (tmp_path / folder).mkdir()
+        for i in range(70):
+            cv2.imwrite(f"{tmp_path / folder}/{i:02}.png", np.full((8, 8, 3), i, np.uint8))
+    found = [int(rgb[0, 0, 0]) for rgb in calibration_images(tmp_path)]
+    assert len(found) == CALIBRATION == 32
+    assert (found[0], found[16], found[-1]) == (0, 35, 67)

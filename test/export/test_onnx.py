@@ -150,3 +150,31 @@ def test_half_precision_core_at_any_scale_of_the_features() -> None:
         expected = Cores(modules, [1.0], torch.float32)(torch.from_numpy(rgb)).numpy()
     for found in np.split(run(rgb), len(scales), 1):
         assert distance(found, expected) < 2e-3
+
+
+class Scores(nn.Module):
+    """Coarse scores of a network on an image without normalisation."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.network.coarse(image.permute(0, 3, 1, 2) / 255)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("name", ["frm", "frm_ppm", "frm_dappm"])
+def test_context_and_alignment_at_sizes_that_were_not_traced(name: str) -> None:
+    torch.manual_seed(0)
+    network = build(name, num_classes=5)
+    for stage in network.backbone.stages:  # type: ignore[union-attr]
+        stage.blocks = stage.blocks[:1]  # type: ignore[union-attr]  # the others are the same
+    with torch.no_grad():
+        network.train()(torch.randn(2, 3, 64, 96))
+    scores = Scores(network).eval()
+    run = runner(trace(scores, None))
+    for shape in ((1, 64, 64), (2, 88, 136)):  # 2x2 and 3x5 cells of context
+        rgb = images(*shape)
+        with torch.no_grad():
+            expected = scores(torch.from_numpy(rgb)).numpy()
+        assert distance(run(rgb), expected) < 1e-5

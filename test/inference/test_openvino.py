@@ -7,6 +7,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ onnx = pytest.importorskip("onnx")
 ov = pytest.importorskip("openvino")
 
 from lrn_ros import Segmenter  # noqa: E402
-from lrn_ros.artifact import ExportInfo, ModelInfo, resolve_model  # noqa: E402
+from lrn_ros.artifact import ExportInfo, ModelInfo, read_info, resolve_model  # noqa: E402
 from lrn_ros.errors import UserError  # noqa: E402
 from lrn_ros.inference.backends import base  # noqa: E402
 from lrn_ros.inference.backends.openvino import _precision  # noqa: E402
@@ -240,6 +241,29 @@ def test_int8_models_are_recognised(load: Load, tmp_path: Path) -> None:
     rgb = frame(96, 128)
     logits = segmenter.backend.logits(rgb, segmenter.geometry(96, 128))
     assert np.abs(logits - closed_form(rgb)).max() < 0.1
+
+
+def test_int8_agrees_with_torch_as_an_export_must(load: Load, tmp_path: Path) -> None:
+    """The shipped model, calibrated on rendered scenes, on others."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("torch")
+    from lrn_ros.export.onnx import PRECISIONS
+    from lrn_ros.export.quantise import quantise
+
+    size, shipped = (184, 256), resolve_model("lrnnet_c_camvid", (".onnx",))
+    seen = [StreetScene(seed=s, height=184, width=256).frame(0)[0] for s in range(10, 22)]
+    quantised = quantise(onnx.load(shipped), seen)
+    info = read_info(shipped)
+    export = replace(info.export, precision="int8")  # type: ignore[type-var]
+    onnx.helper.set_model_props(quantised, {"lrn_ros": replace(info, export=export).to_json()})
+    path = tmp_path / "int8.onnx"
+    path.write_bytes(quantised.SerializeToString())
+    ours = load(path, precision="auto", network_size=size)
+    torchs = load("lrnnet_c_camvid", backend="torch", network_size=size)
+    assert ours.backend.precision == "int8"
+    rgbs = [StreetScene(seed=s, height=184, width=256).frame(0)[0] for s in range(4)]
+    same = np.mean([(ours(rgb).mask == torchs(rgb).mask).mean() for rgb in rgbs])
+    assert PRECISIONS["int8"].same_label <= same < 1
 
 
 def test_second_time_comes_from_the_cache(load: Load, tmp_path: Path) -> None:

@@ -1,0 +1,101 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Quantised graphs: where the pairs are, their scales, and how they run."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+from lrn_ros.artifact import read_info  # noqa: E402
+from lrn_ros.errors import UserError  # noqa: E402
+from lrn_ros.export.onnx import ImageNetwork, export_onnx, runner, trace  # noqa: E402
+from lrn_ros.export.quantise import quantise  # noqa: E402
+from lrn_ros.networks import build  # noqa: E402
+from lrn_ros.networks.deploy import fold_normalisation  # noqa: E402
+
+
+def images(*shape: int) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).integers(0, 256, (*shape, 3), np.uint8)
+
+
+@pytest.fixture(scope="module", params=["lrnnet_c", "lednet", "ndnet45"])
+def graphs(request: pytest.FixtureRequest, random_model: Path) -> tuple:
+    """Network, float graph, quantised graph."""
+    torch.manual_seed(0)
+    network = build(request.param, num_classes=11)
+    if hasattr(network, "svn"):
+        torch.nn.init.normal_(network.svn.conv2.weight, std=0.05)  # type: ignore[union-attr]
+    with torch.no_grad():
+        network.train()(torch.randn(2, 3, 64, 96))
+    network = fold_normalisation(network.eval())
+    plain = trace(ImageNetwork(network, read_info(random_model), torch.float32), None)
+    before = plain.SerializeToString()
+    quantised = quantise(plain, [images(72, 104), images(64, 64)])
+    assert plain.SerializeToString() == before
+    return network, plain, quantised
+
+
+def test_inputs_and_weights_of_every_convolution(graphs: tuple) -> None:
+    network, plain, quantised = graphs
+    graph = quantised.graph
+    made = {name: node for node in graph.node for name in node.output}
+    held = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+    weights = sorted(
+        tuple(np.abs(m.weight.detach().numpy()).max(axis=(1, 2, 3)) / 127)
+        for m in network.modules()
+        if isinstance(m, torch.nn.Conv2d)
+    )
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    scales = []
+    for node in convolutions:
+        image, weight = made[node.input[0]], made[node.input[1]]
+        assert (image.op_type, weight.op_type) == ("DequantizeLinear", "DequantizeLinear")
+        assert made[image.input[0]].op_type == "QuantizeLinear"
+        assert held[weight.input[0]].dtype == held[image.input[2]].dtype == np.int8
+        assert not held[weight.input[2]].any() and not held[image.input[2]].any()
+        assert held[image.input[1]].size == 1
+        scales.append(tuple(held[weight.input[1]]))
+        assert all(held[name].dtype == np.float32 for name in node.input[2:])
+    assert len(scales) == len(weights)
+    for found, expected in zip(sorted(scales), weights):
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+    # Nothing else: the float graph with the pairs in it.
+    added = Counter(n.op_type for n in graph.node)
+    added.subtract(Counter(n.op_type for n in plain.graph.node))
+    assert {kind for kind, count in added.items() if count} == {
+        "QuantizeLinear",
+        "DequantizeLinear",
+    }
+    readers = {n.op_type for n in graph.node for i in n.input if i in made
+               and made[i].op_type == "DequantizeLinear"}  # fmt: skip
+    assert "Conv" in readers and not readers & {"MatMul", "Gather", "Mul", "Div", "ReduceSum"}
+    assert [(o.domain, o.version) for o in quantised.opset_import] == [("", 18)]
+
+
+def test_any_size_and_number_of_images(graphs: tuple) -> None:
+    network, plain, quantised = graphs
+    run, exact = runner(quantised), runner(plain)
+    for shape in ((2, 72, 104), (1, 88, 136)):
+        rgb = images(*shape)
+        found, expected = run(rgb), exact(rgb)
+        sides = (math.ceil(n / network.stride) for n in shape[1:])
+        assert found.shape == (shape[0], 11, *sides) and found.dtype == np.float32
+        error = np.linalg.norm(found - expected) / np.linalg.norm(expected)
+        assert 1e-4 < error < 0.1
+
+
+def test_needs_images(random_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="needs images to calibrate on"):
+        export_onnx(random_model, tmp_path / "x.onnx", "int8", images=[(images(64, 96), None)])
+    assert not list(tmp_path.iterdir())
