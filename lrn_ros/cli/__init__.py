@@ -14,7 +14,7 @@ from typing import NoReturn
 from lrn_ros import __version__
 from lrn_ros.errors import RunError, UserError
 
-SUBCOMMANDS = ("demo", "segment", "models", "train", "evaluate", "export")
+SUBCOMMANDS = ("demo", "segment", "models", "train", "evaluate", "export", "benchmark")
 
 
 class _Parser(argparse.ArgumentParser):

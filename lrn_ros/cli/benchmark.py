@@ -1,0 +1,182 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""lrn benchmark: latency, throughput, memory and agreement of models, side by side."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lrn_ros.cli.common import claim_output, positive, print_json, write_json
+from lrn_ros.errors import UserError
+
+if TYPE_CHECKING:
+    from lrn_ros.evaluation.benchmark import Plan, Run
+    from lrn_ros.evaluation.benchmark_figures import Figures
+
+_JSON, _TEXT, _PICTURE = "results.json", "results.md", "latency_accuracy.png"
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "benchmark",
+        help="latency, throughput, memory and agreement, side by side",
+        description=__doc__,
+        epilog="Every combination is a process; all are started first and then measured in turns."
+        " docs/performance.md says what the figures mean.",
+    )
+    add = parser.add_argument
+    models = "names under weights/, paths, or architectures, which get random weights"
+    add("--models", nargs="+", default=["lrnnet_c_camvid"], metavar="MODEL", help=models)
+    add("--backends", nargs="+", metavar="BACKEND", help="default: all; torch fp32 is always run")
+    add("--precisions", nargs="+", metavar="PRECISION", help="default: fp32 fp16 bf16 int8")
+    sizes = "of the frames and of the network's input, multiples of 8 (512x1024)"
+    add("--sizes", nargs="+", type=_size, default=[(512, 1024)], metavar="HxW", help=sizes)
+    add("--threads", type=positive, help="CPU threads of every process; default: usable cores")
+    add("--frames", type=positive, default=20, help="in a round (%(default)s)")
+    add("--rounds", type=positive, default=5, help="(%(default)s)")
+    data = "score on the val split of this data set; default: agreement on rendered scenes"
+    add("--data", type=Path, metavar="DIR", help=data)
+    files = f"folder for {_JSON}, {_TEXT} and {_PICTURE}"
+    add("--output", type=Path, metavar="DIR", help=files)
+    add("--json", action="store_true", help="print as JSON")
+    parser.set_defaults(run=run)
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; HEIGHTxWIDTH such as 512x1024 is")
+    return int(match[1]), int(match[2])
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print, write."""
+    from lrn_ros.evaluation.benchmark import measure
+    from lrn_ros.evaluation.benchmark_figures import figures
+
+    _complete(args)
+    with tempfile.TemporaryDirectory(prefix="lrn_benchmark_") as name:
+        plan = _plan(args, Path(name))
+        if args.output is not None:
+            claim_output(args.output, "benchmark")
+            for file in (_JSON, _TEXT, _PICTURE):
+                (args.output / file).unlink(missing_ok=True)
+        found = measure(plan, Path(name), _say)
+    rows = figures(plan, found)
+    _report(args, plan, found, rows)
+    if found.interrupted:
+        print("lrn benchmark: interrupted; this is what was measured", file=sys.stderr)
+        return 130
+    return 0 if rows else 1
+
+
+def _complete(args: argparse.Namespace) -> None:
+    """Check the options and fill in those that depend on the package or the machine."""
+    from lrn_ros.evaluation.machine import describe
+    from lrn_ros.inference.backends.base import MODULES, PRECISIONS
+    from lrn_ros.inference.geometry import check_network_size
+
+    allowed = {"backends": list(MODULES), "precisions": [p for p in PRECISIONS if p != "auto"]}
+    for option, known in allowed.items():
+        given = getattr(args, option) or known
+        setattr(args, option, given)
+        for value in given:
+            if value not in known:
+                raise UserError(f"--{option} {value}: available are {', '.join(known)}")
+    for size in args.sizes:
+        check_network_size(size)
+    args.threads = args.threads or describe().cores
+    if args.output is not None:
+        try:
+            import lrn_ros.evaluation.benchmark_plot  # noqa: F401
+        except ImportError as error:
+            if (error.name or "").startswith("lrn_ros"):
+                raise
+            raise UserError(
+                f"--output draws with matplotlib: {error}; pip install 'lrn_ros[evaluate]'"
+            ) from error
+
+
+def _plan(args: argparse.Namespace, folder: Path) -> Plan:
+    from lrn_ros.dataset import find_files
+    from lrn_ros.evaluation.benchmark import Plan, combine
+    from lrn_ros.evaluation.benchmark_models import find_models
+    from lrn_ros.evaluation.benchmark_worker import BASELINE
+
+    if args.data is not None:
+        find_files(args.data, "val")
+    models = find_models(args.models, (BASELINE[0], *args.backends), folder)
+    combinations = combine(args.models, args.backends, args.precisions, args.sizes)
+    return Plan(models, combinations, args.threads, args.frames, args.rounds, args.data)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _command(args: argparse.Namespace) -> str:
+    """The command line with every option that matters."""
+    parts = ["lrn", "benchmark", "--models", *args.models, "--backends", *args.backends]
+    parts += [
+        "--precisions",
+        *args.precisions,
+        "--sizes",
+        *("{}x{}".format(*s) for s in args.sizes),
+    ]
+    for option in ("threads", "frames", "rounds"):
+        parts += [f"--{option}", str(getattr(args, option))]
+    return shlex.join([*parts, "--data", str(args.data)] if args.data else parts)
+
+
+def _report(args: argparse.Namespace, plan: Plan, found: Run, rows: list[Figures]) -> None:
+    from dataclasses import asdict
+
+    from lrn_ros.evaluation.benchmark_figures import limits
+    from lrn_ros.evaluation.benchmark_table import report
+    from lrn_ros.evaluation.benchmark_worker import BASELINE
+    from lrn_ros.evaluation.machine import describe
+
+    machine, peak, command = describe(), limits(found), _command(args)
+    data = {
+        "command": command,
+        "machine": asdict(machine),
+        "baseline": f"{' '.join(BASELINE)}: its bare or eager, whichever is less",
+        "interrupted": found.interrupted,
+        "limits": asdict(peak) if peak else None,
+        "combinations": [_flat(asdict(row)) for row in rows],
+        "not_measured": [_flat(asdict(one)) for one in found.skipped],
+    }
+    text = report(plan, found, rows, peak, machine)
+    if args.json:
+        print_json(data)
+    else:
+        print(text)
+    if args.output is not None:
+        write_json(args.output / _JSON, data)
+        page = f"# Benchmark\n\n```sh\n{command}\n```\n\n{text}\n"
+        (args.output / _TEXT).write_text(page, encoding="utf-8")
+        _say(_draw(args.output / _PICTURE, rows))
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with its combination's parts beside the rest."""
+    return {**row.pop("combination"), **row}
+
+
+def _draw(path: Path, rows: list[Figures]) -> str:
+    """Draw what has an accuracy; returns what was written and what is not on the picture."""
+    from lrn_ros.evaluation.benchmark_plot import accuracy, draw_latency
+
+    shown = [r for r in rows if accuracy(r) is not None and r.parameters is not None]
+    absent = sorted({r.combination.model for r in rows if r not in shown})
+    if shown:
+        draw_latency(path, shown)
+    wrote = f"wrote {path.parent}/: {_JSON}, {_TEXT}" + (f", {_PICTURE}" if shown else "")
+    return wrote + (f"; not drawn, without accuracy: {', '.join(absent)}" if absent else "")
