@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +56,20 @@ def latched() -> QoSProfile:
 
 
 class NodeProcess:
-    """segment_node in a process of its own; its output goes to a file."""
+    """segment_node in a process of its own; its output goes to a file.
 
-    def __init__(self, log: Path, domain: int, *arguments: str) -> None:
+    Args:
+        log: that file.
+        domain: ROS_DOMAIN_ID.
+        arguments: of the node, behind --ros-args.
+        prefix: a command that starts it.
+    """
+
+    def __init__(self, log: Path, domain: int, *arguments: str, prefix: Sequence[str] = ()) -> None:
         self.log = log
         environment = dict(os.environ, ROS_DOMAIN_ID=str(domain), OMP_NUM_THREADS="1")
         environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-        command = [sys.executable, "-m", "lrn_ros.ros.node", "--ros-args", *arguments]
+        command = [*prefix, sys.executable, "-m", "lrn_ros.ros.node", "--ros-args", *arguments]
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 command, stdout=output, stderr=subprocess.STDOUT, env=environment

@@ -1,0 +1,280 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The node under a steady camera for a long time: memory, heartbeats, latency, every frame's fate.
+
+python benchmark/soak.py --minutes 30 --rate 30 --size 720 1280      # soak
+python benchmark/soak.py --minutes 1 --overload 3                    # three times what it can take
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.srv import GetState
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from lrn_ros.evaluation.machine import describe
+from lrn_ros.images import fill_image
+from lrn_ros.ros.demo import NODE, environment
+from lrn_ros.ros.qos import profile
+from lrn_ros.scene import StreetScene
+
+PERIOD_S = 1.0  # of /diagnostics
+_FRAMES = 8  # rendered ones that are sent in turn
+_SETTLE_S = 10.0  # memory counts from here on: allocators have grown by then
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was seen; times in ms.
+
+    Attributes:
+        sent, received, published, idle: frames.
+        dropped: by cause; `transport` never arrived.
+        unexplained: sent frames that are in none of these.
+        heartbeat_gap_s: longest time between two /diagnostics; sent once a second.
+        memory_mb: resident memory of the node after it has settled, and at the end.
+        growth: of that memory, in percent.
+        inference_p50: the network, pre- and postprocessing of a frame.
+        processing_p50, processing_p99: receipt to mask published, waiting included.
+        second_half: median processing of the second half of the run by that of the first.
+    """
+
+    seconds: float
+    rate: float
+    sent: int
+    received: int
+    published: int
+    idle: int
+    dropped: dict[str, int]
+    unexplained: int
+    heartbeat_gap_s: float
+    memory_mb: tuple[float, float]
+    growth: float
+    inference_p50: float
+    processing_p50: float
+    processing_p99: float
+    second_half: float
+    backend: str
+
+
+class Camera(Node):
+    """Sends frames and listens to everything that says how the node is."""
+
+    def __init__(self, size: tuple[int, int], context: Any) -> None:
+        super().__init__("soak_camera", context=context)
+        self.publisher = self.create_publisher(Image, "/image", profile(1))
+        self.latencies: list[dict[str, str]] = []
+        self.beats: list[float] = []
+        self.counts: dict[str, str] = {}
+        self.state = self.create_client(GetState, f"{NODE}/get_state")
+        self.create_subscription(DiagnosticArray, f"{NODE}/latency", self._on_latency, profile(10))
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, profile(10))
+        self.create_subscription(Image, f"{NODE}/mask", lambda _: None, profile(1))
+        scene = StreetScene(seed=1, height=size[0], width=size[1])
+        self.messages = [Image() for _ in range(_FRAMES)]
+        for i, message in enumerate(self.messages):
+            fill_image(message, scene.frame(i)[0], "rgb8", Header(frame_id="camera"))
+
+    def _on_latency(self, message: DiagnosticArray) -> None:
+        self.latencies.append({v.key: v.value for v in message.status[0].values})
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        self.beats.append(time.monotonic())
+        for status in message.status:
+            if status.name.endswith(": camera"):
+                self.counts = {v.key: v.value for v in status.values}
+
+    def is_active(self) -> bool:
+        """Whether the node answers that it is active and hears this camera."""
+        if not self.state.wait_for_service(0.2) or not self.publisher.get_subscription_count():
+            return False
+        future = self.state.call_async(GetState.Request())
+        deadline = time.monotonic() + 2
+        while not future.done() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        answer = future.result() if future.done() else None
+        return answer is not None and answer.current_state.label == "active"
+
+    def send(self, seconds: float, rate: float) -> int:
+        """Send frames at a rate in Hz; how many."""
+        start, sent = time.monotonic(), 0
+        while time.monotonic() - start < seconds:
+            message = self.messages[sent % _FRAMES]
+            message.header.stamp = self.get_clock().now().to_msg()
+            self.publisher.publish(message)
+            sent += 1
+            time.sleep(max(0.0, start + sent / rate - time.monotonic()))
+        return sent
+
+
+def soak(
+    seconds: float,
+    rate: float,
+    size: tuple[int, int],
+    parameters: dict[str, str],
+    overload: float = 0.0,
+) -> Result:
+    """Run the node in a process of its own under a camera.
+
+    Args:
+        seconds: how long.
+        rate: Hz of the camera.
+        size: (height, width) of its images.
+        parameters: of the node.
+        overload: send at this multiple of the rate that the node reaches, not at `rate`.
+    """
+    env = environment(None)
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=int(env["ROS_DOMAIN_ID"]))
+    pairs = [a for k, v in parameters.items() for a in ("-p", f"{k}:={v}")]
+    command = [sys.executable, "-m", "lrn_ros.ros.node", "--ros-args", "-p", "autostart:=true"]
+    process = subprocess.Popen(
+        [*command, *pairs], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    camera = Camera(size, context)
+    spinner = threading.Thread(target=_spin, args=(camera, context), daemon=True)
+    spinner.start()
+    try:
+        _until(camera.is_active, process, "active")
+        _until(lambda: camera.send(0.2, 10) and len(camera.latencies) > 2, process, "answering")
+        if overload:
+            before = len(camera.latencies)
+            camera.send(5.0, 200.0)
+            rate = overload * (len(camera.latencies) - before) / 5.0
+        _quiet(camera)
+        return _measure(camera, process, seconds, rate)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(10)
+        rclpy.shutdown(context=context)
+        spinner.join()
+
+
+def _measure(
+    camera: Camera, process: subprocess.Popen[bytes], seconds: float, rate: float
+) -> Result:
+    before, first = _counts(camera), len(camera.latencies)
+    beats = len(camera.beats)
+    settle = min(_SETTLE_S, seconds / 4)
+    sent = camera.send(settle, rate)
+    settled_mb = resident_mb(process.pid)
+    sent += camera.send(seconds - settle, rate)
+    end_mb = resident_mb(process.pid)
+    times = np.array(camera.beats[beats:])
+    _quiet(camera)
+    counts = {k: n - before[k] for k, n in _counts(camera).items()}
+    dropped = {
+        k.removeprefix("dropped_"): n for k, n in counts.items() if k.startswith("dropped_") and n
+    }
+    frames = camera.latencies[first:]
+    processing = np.array([float(f["processing_ms"]) for f in frames])
+    stages = ("preprocess_ms", "inference_ms", "postprocess_ms")
+    inference = [sum(float(f[s]) for s in stages) for f in frames]
+    half = len(processing) // 2
+    return Result(
+        seconds=seconds,
+        rate=rate,
+        sent=sent,
+        received=counts["received"],
+        published=counts["published"],
+        idle=counts["idle"],
+        dropped=dropped,
+        unexplained=sent - counts["published"] - counts["idle"] - sum(dropped.values()),
+        heartbeat_gap_s=float(np.diff(times).max()),
+        memory_mb=(settled_mb, end_mb),
+        growth=100 * (end_mb / settled_mb - 1),
+        inference_p50=float(np.median(inference)),
+        processing_p50=float(np.median(processing)),
+        processing_p99=float(np.percentile(processing, 99)),
+        second_half=float(np.median(processing[half:]) / np.median(processing[:half])),
+        backend=frames[-1]["backend"],
+    )
+
+
+def _counts(camera: Camera) -> dict[str, int]:
+    return {k: int(v) for k, v in camera.counts.items() if v.isdigit()}
+
+
+def _quiet(camera: Camera) -> None:
+    """Wait until what was sent is answered and reported."""
+    answered = -1
+    while answered != len(camera.latencies):
+        answered = len(camera.latencies)
+        time.sleep(2.5 * PERIOD_S)
+
+
+def resident_mb(pid: int) -> float:
+    """Resident memory of a process in MB."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def _until(condition: Any, process: subprocess.Popen[bytes], what: str) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise SystemExit(f"the node is not {what}; its exit status is {process.poll()}")
+        time.sleep(0.1)
+
+
+def _spin(node: Node, context: Any) -> None:
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    try:
+        while context.ok():
+            executor.spin_once(timeout_sec=0.1)
+    except ExternalShutdownException:
+        pass
+
+
+def main() -> int:
+    """Print the figures; 1 where a bar is missed."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--rate", type=float, default=30.0, help="Hz")
+    parser.add_argument("--size", type=int, nargs=2, default=(720, 1280), metavar=("H", "W"))
+    parser.add_argument("--overload", type=float, default=0.0, help="multiple of what it can take")
+    parser.add_argument("--backend", default="auto")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    backend = {"backend": args.backend}
+    result = soak(60 * args.minutes, args.rate, tuple(args.size), backend, args.overload)
+    if args.json:
+        print(json.dumps({"machine": asdict(describe()), **asdict(result)}, indent=2))
+    else:
+        for name, value in asdict(result).items():
+            print(f"{name:16} {value:.2f}" if isinstance(value, float) else f"{name:16} {value}")
+    bars = {
+        "memory grows by 2 % or more": result.growth >= 2,
+        "a heartbeat was missed": result.heartbeat_gap_s > 2 * PERIOD_S,
+        "frames are unexplained": result.unexplained != 0,
+        "p99 of processing is above twice the inference": bool(args.overload)
+        and result.processing_p99 > 2 * result.inference_p50,
+    }
+    for bar, missed in bars.items():
+        if missed:
+            print(f"MISSED: {bar}")
+    return int(any(bars.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
