@@ -29,7 +29,7 @@ class ImageError(UserError):
     """An image that cannot be converted; `cause` is a short stable key for counting.
 
     One of `unknown encoding`, `zero size`, `too large`, `too small`, `odd size`, `wrong step`,
-    `short buffer`, `not bytes`, `undecodable`, `wrong shape`.
+    `short buffer`, `not bytes`, `undecodable`, `wrong shape`, `malformed`.
     """
 
     def __init__(self, cause: str, message: str) -> None:

@@ -10,9 +10,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from builtin_interfaces.msg import Time
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
 
+from lrn_ros.cdr import (
+    CompressedImageMessage,
+    ImageMessage,
+    parse_compressed_image,
+    parse_image,
+)
+from lrn_ros.images import ImageError
 from lrn_ros.inference.geometry import Geometry
 from lrn_ros.ros.outputs import Outputs
 from lrn_ros.ros.qos import (
@@ -34,12 +43,12 @@ class Frame:
     """A received image message that waits for the worker.
 
     Attributes:
-        message: sensor_msgs Image or CompressedImage.
+        message: with the fields of sensor_msgs Image or CompressedImage.
         received_ns: node clock at receipt, nanoseconds.
         received_at: monotonic clock at receipt, seconds.
     """
 
-    message: Any
+    message: ImageMessage | CompressedImageMessage
     received_ns: int
     received_at: float
 
@@ -47,7 +56,14 @@ class Frame:
     def stamp_ns(self) -> int:
         """The image's stamp in nanoseconds."""
         stamp = self.message.header.stamp
-        return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+        return stamp.sec * 1_000_000_000 + stamp.nanosec
+
+    @property
+    def header(self) -> Header:
+        """The image's header as a message."""
+        header = self.message.header
+        stamp = Time(sec=header.stamp.sec, nanosec=header.stamp.nanosec)
+        return Header(stamp=stamp, frame_id=header.frame_id)
 
     @property
     def age_ms(self) -> float:
@@ -112,6 +128,7 @@ class Camera:
         image = node.resolve_topic_name(f"{base}image")
         self.topic = f"{image}/compressed" if compressed else image
         self._type = CompressedImage if compressed else Image
+        self._parse = parse_compressed_image if compressed else parse_image
         self._reliable = bool(all_reliable(node, self.topic))
         self._subscription = self._subscribe()
         self._info_subscription = None
@@ -181,7 +198,7 @@ class Camera:
         )
         callback: Any = self._on_image  # rclpy's type hint knows no message info
         subscribe = partial(
-            self._node.create_subscription, self._type, self.topic, callback, qos,
+            self._node.create_subscription, self._type, self.topic, callback, qos, raw=True,
             qos_overriding_options=overridable,
         )  # fmt: skip
         self._sequence = Sequence()
@@ -190,7 +207,7 @@ class Camera:
         except UnsupportedEventTypeError:  # the middleware does not report these
             return subscribe()
 
-    def _on_image(self, message: Any, about: Mapping[str, Any]) -> None:
+    def _on_image(self, data: bytes, about: Mapping[str, Any]) -> None:
         now = self._node.get_clock().now().nanoseconds
         alone = self._node.count_publishers(self.topic) == 1
         number = about.get("publication_sequence_number") if alone else None
@@ -198,7 +215,12 @@ class Camera:
         self.statistics.arrived(1 + overwritten)
         if overwritten:
             self.statistics.dropped("superseded", overwritten)
-        self._deliver(self, Frame(message, now, time.perf_counter()))
+        try:
+            frame = Frame(self._parse(data), now, time.perf_counter())
+        except ImageError as error:
+            self.report("invalid", error.cause, str(error))
+        else:
+            self._deliver(self, frame)
 
     def _on_lost(self, event: Any) -> None:
         self._sequence.lost(event.total_count_change)

@@ -15,9 +15,8 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from numpy.typing import NDArray
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from std_msgs.msg import Header, String
+from std_msgs.msg import String
 
-from lrn_ros import cdr
 from lrn_ros.images import fill_image
 from lrn_ros.inference.overlay import blend, colorize, draw_legend
 from lrn_ros.labels import LabelSet
@@ -185,13 +184,6 @@ def _jpeg(rgb: NDArray[np.uint8], header: Any) -> CompressedImage:
     _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     message = CompressedImage(header=header, format="rgb8; jpeg compressed bgr8")
     message.data.frombytes(data.data)
-    return message
-
-
-def to_header(header: cdr.Header) -> Header:
-    """The std_msgs/Header of a received image's, the same stamp and frame id."""
-    message = Header(frame_id=header.frame_id)
-    message.stamp.sec, message.stamp.nanosec = header.stamp.sec, header.stamp.nanosec
     return message
 
 

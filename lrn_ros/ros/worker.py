@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rclpy.node import Node
 
+from lrn_ros.cdr import CompressedImageMessage
 from lrn_ros.errors import RunError
 from lrn_ros.images import ImageError, compressed_to_rgb, message_to_rgb
 from lrn_ros.inference.frame_sizes import FrameSizes
@@ -150,7 +151,7 @@ class Worker:
                 camera.statistics.idled()
                 continue
             with self._reporting([camera]):
-                job = _decode(camera, frame, settings)
+                job = _decode(camera, frame)
                 size = job.rgb.shape[0], job.rgb.shape[1]
                 segmenter = self._supervisor.segmenter
                 camera.geometry = segmenter.geometry(*size, settings.output_size)
@@ -190,7 +191,7 @@ class Worker:
             camera.report(cause, key, text)
 
     def _publish(self, job: _Job, result: Result, segmenter: Segmenter, settings: Settings) -> None:
-        camera, frame, header = job.camera, job.frame, job.frame.message.header
+        camera, frame, header = job.camera, job.frame, job.frame.header
         start = time.perf_counter()
         outputs, threshold, mask = camera.outputs, settings.confidence_threshold, result.mask
         if threshold > 0 and result.confidence is not None:
@@ -225,10 +226,9 @@ class Worker:
         outputs.publish_latency(f"{self._node.get_name()}: {camera.name}", header, values)
 
 
-def _decode(camera: Camera, frame: Frame, settings: Settings) -> _Job:
-    taken = time.perf_counter()
-    message = frame.message
-    if settings.image_transport == "compressed":
+def _decode(camera: Camera, frame: Frame) -> _Job:
+    taken, message = time.perf_counter(), frame.message
+    if isinstance(message, CompressedImageMessage):
         rgb = compressed_to_rgb(message.data, message.format)
     else:
         rgb = message_to_rgb(message)

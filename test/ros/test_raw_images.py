@@ -20,7 +20,6 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from lrn_ros.cdr import parse_compressed_image, parse_image
 from lrn_ros.images import ImageError, message_to_rgb
-from lrn_ros.ros.outputs import to_header
 
 ROOT = Path(__file__).resolve().parents[2]
 PARSERS = {Image: parse_image, CompressedImage: parse_compressed_image}
@@ -96,9 +95,8 @@ def test_truncated_messages_are_refused_where_rclpy_refuses():
     for i in range(3_000):
         kind = (Image, CompressedImage)[i % 2]
         data = serialize_message(random_message(rng, kind))
-        cut = (
-            data[: rng.randrange(len(data) + 1)] if rng.random() < 0.9 else data + rng.randbytes(9)
-        )
+        longer = data + rng.randbytes(9)
+        cut = longer[: rng.randrange(len(longer) + 1)]
         ours = by_us(cut, kind)
         assert ours == by_rclpy(cut, kind)
         refused += ours is None
@@ -141,12 +139,11 @@ def test_a_raw_subscription_delivers_bytes_that_parse(client):
     assert type(received[0]) is bytes
     parsed = parse_image(received[0])
     assert np.array_equal(message_to_rgb(parsed), rgb)
-    assert to_header(parsed.header) == message.header
-    assert stamp_of(parsed) == 1_234_567_890_123
+    assert (stamp_of(parsed), parsed.header.frame_id) == (1_234_567_890_123, "kamera číslo 2")
 
 
 def test_the_transport_benchmark_runs():
-    """Three processes over DDS; its figures need a longer run."""
+    """A camera and every way of receiving; figures worth reading take a longer run."""
     command = [sys.executable, str(ROOT / "benchmark" / "transport.py")]
     command += ["--sizes", "160x120", "--seconds", "1", "--rounds", "1", "--json"]
     environment = dict(os.environ, PYTHONPATH=str(ROOT))
