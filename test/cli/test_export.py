@@ -15,7 +15,7 @@ import pytest
 from lrn_ros.artifact import read_info
 from lrn_ros.cli import main
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -136,8 +136,7 @@ def test_disagreement_writes_nothing(model, precision, figures, says, monkeypatc
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--format", "tensorrt"], "not in this version; onnx is"),
-        (["--format", "openvino"], "not in this version; onnx is"),
+        (["--format", "openvino", "--output", "x"], "--output and --data: for --format onnx, not"),
         (["--format", "onnx", "--output", "tiny.bin"], "tiny.bin: the name of an ONNX file ends"),
         (["--format", "onnx", "--size", "100", "100"], "multiples of 8"),
         (["--format", "onnx", "--data", "nowhere"], "nowhere: no such folder"),
@@ -156,3 +155,52 @@ def test_without_the_packages_it_says_what_to_install(model, capsys, monkeypatch
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert export(model, "--format", "onnx") == 2
     assert "pip install 'lrn_ros[export]'" in capsys.readouterr().err
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """The user's engine cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "lrn_ros"
+
+
+def test_compiled_ahead_for_openvino(cache, capsys):
+    pytest.importorskip("openvino")
+    from lrn_ros import Segmenter
+
+    model = "lrnnet_c_camvid"
+    assert export(model, "--format", "openvino", "--size", 64, 96, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["backend"], report["size"], report["folder"]) == (
+        "openvino",
+        [64, 96],
+        str(cache),
+    )
+    (entry,) = cache.iterdir()
+    written = entry.stat().st_mtime_ns
+    segmenter = Segmenter.load(model, backend="openvino", network_size=(64, 96))
+    segmenter.backend._model = None  # nothing to compile from
+    segmenter(np.zeros((64, 96, 3), np.uint8))
+    assert entry.stat().st_mtime_ns == written
+    assert export(model, "--format", "openvino", "--size", 64, 96) == 0
+    assert f"{model} at 64x96 in {segmenter.backend.precision} on" in capsys.readouterr().out
+
+
+def test_compiled_ahead_at_the_trained_size(cache, capsys):
+    pytest.importorskip("openvino")
+    assert export("lrnnet_c_camvid", "--format", "openvino") == 0
+    assert "lrnnet_c_camvid at 360x480 in" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+def test_tensorrt_without_a_gpu_says_so(cache, capsys):
+    pytest.importorskip("tensorrt_rtx")
+    assert export("lrnnet_c_camvid", "--format", "tensorrt", "--precision", "fp32") == 2
+    assert "no NVIDIA GPU with a driver" in capsys.readouterr().err
+    assert not any(cache.iterdir())
+
+
+def test_nowhere_to_keep_what_is_compiled(cache, capsys):
+    cache.parent.write_text("a file")
+    assert export("lrnnet_c_camvid", "--format", "openvino") == 1
+    assert "no folder to keep what is compiled in" in capsys.readouterr().err

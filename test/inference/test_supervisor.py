@@ -51,10 +51,10 @@ class Bench:
             self.compile()
             ready.add((geometry, batch))
 
-        def failing_run(frames: Any, geometry: Any, confidence: bool) -> Any:
+        def failing_run(*arguments: Any) -> Any:
             if self.fault is not None:
                 raise self.fault
-            return run(frames, geometry, confidence)
+            return run(*arguments)
 
         backend.prepared = lambda g, batch=1: (g, batch) in ready  # type: ignore[method-assign]
         backend.prepare, backend.run = prepare, failing_run  # type: ignore[method-assign]

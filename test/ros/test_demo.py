@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from lrn_ros.evaluation.confusion import confusion_matrix, scores
-from lrn_ros.ros.demo import environment
+from lrn_ros.ros.processes import environment
 from lrn_ros.scene import StreetScene
 
 pytest.importorskip("rclpy")

@@ -1,0 +1,146 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Labels find their images by stamp or number, and their classes by id, colour or mapping."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+pytest.importorskip("rosbags")
+
+from lrn_ros.bags.reader import BagLabel
+from lrn_ros.errors import UserError
+from lrn_ros.evaluation.ground_truth import FolderTruth, TopicTruth, read_truth
+from lrn_ros.evaluation.label_mapping import LabelMapping
+from lrn_ros.evaluation.scoring import scoring
+from lrn_ros.labels import LabelSet
+from lrn_ros.paths import share_folder
+
+CAMVID, CITYSCAPES = LabelSet.load("camvid11"), LabelSet.load("cityscapes19")
+MS = 1_000_000
+
+
+def labels_at(*stamps: int) -> list[BagLabel]:
+    return [BagLabel(np.full((2, 2), i, np.uint8), s, s, "camera") for i, s in enumerate(stamps)]
+
+
+def test_topic_matches_by_stamp_whatever_lies_between():
+    truth = TopicTruth(iter(labels_at(100 * MS, 300 * MS, 350 * MS)), "/labels", MS)
+    found = [truth.find(i, stamp * MS) for i, stamp in enumerate((0, 100, 200, 301, 400))]
+    assert [None if f is None else int(f[0, 0]) for f in found] == [None, 0, None, 1, None]
+    truth.finish()
+    matching = truth.matching
+    assert (matching.labels, matching.matched, matching.nearest_ns) == (3, 2, -50 * MS)
+
+
+def test_sparse_labels_and_memory(monkeypatch):
+    alive = []
+
+    def read():
+        for label in labels_at(*range(0, 100_000 * MS, 1000 * MS)):
+            alive.append(1)
+            yield label
+
+    truth = TopicTruth(read(), "/labels", MS)
+    matched = sum(truth.find(i, i * 100 * MS) is not None for i in range(500))
+    assert matched == 50
+    assert len(alive) <= 52  # no more is read than has been asked for
+
+
+def save(path: Path, image: np.ndarray) -> None:
+    assert cv2.imwrite(str(path), image if image.ndim == 2 else image[..., ::-1])
+
+
+@pytest.mark.parametrize(
+    "name", ["1700000000250000000", "1700000000.25", "1700000000_250000000", "1700000000-25"]
+)
+def test_folder_by_stamp(tmp_path, name):
+    save(tmp_path / f"{name}.png", np.full((2, 2), 3, np.uint8))
+    truth = FolderTruth(tmp_path, CAMVID, MS)
+    assert truth.find(0, 1_700_000_000_200_000_000) is None
+    assert truth.find(1, 1_700_000_000_250_900_000)[0, 0] == 3
+    assert (truth.matching.labels, truth.matching.matched) == (1, 1)
+    assert truth.matching.nearest_ns == 50 * MS
+
+
+def test_folder_by_number_and_by_neither(tmp_path):
+    for i in (2, 7):
+        save(tmp_path / f"{i:06d}.png", np.full((2, 2), i, np.uint8))
+    truth = FolderTruth(tmp_path, CAMVID, MS)
+    found = {i: truth.find(i, i) for i in range(9)}
+    assert {i for i, f in found.items() if f is not None} == {2, 7}
+    assert found[7][0, 0] == 7
+    save(tmp_path / "first.png", np.zeros((2, 2), np.uint8))
+    with pytest.raises(UserError, match="first.png: labels are named by stamp"):
+        FolderTruth(tmp_path, CAMVID, MS)
+
+
+def test_ids_and_colours_are_the_same_label(tmp_path):
+    mask = np.array([[0, 3, 10], [255, 5, 8]], np.uint8)
+    save(tmp_path / "ids.png", mask)
+    save(tmp_path / "colors.png", CAMVID.lookup()[mask])
+    for name in ("ids", "colors"):
+        np.testing.assert_array_equal(read_truth(tmp_path / f"{name}.png", CAMVID), mask)
+    save(tmp_path / "odd.png", np.full((2, 2, 3), (1, 2, 3), np.uint8))
+    with pytest.raises(UserError, match=r"odd.png.*camvid11 has the colour \(1, 2, 3\)"):
+        read_truth(tmp_path / "odd.png", CAMVID)
+    save(tmp_path / "lossy.jpg", CAMVID.lookup()[mask])
+    with pytest.raises(UserError, match="JPEG changes colours"):
+        read_truth(tmp_path / "lossy.jpg", CAMVID)
+
+
+def test_the_sets_own_ids(tmp_path):
+    save(tmp_path / "ids.png", np.array([[7, 26, 0]], np.uint8))  # road, car, unlabelled
+    np.testing.assert_array_equal(read_truth(tmp_path / "ids.png", CITYSCAPES), [[0, 13, 255]])
+
+
+def test_mapping_of_the_package():
+    mapping = LabelMapping.load("cityscapes19_to_camvid11")
+    names = ["road", "sidewalk", "truck", "rider", "terrain"]
+    mask = np.array([[*(CITYSCAPES.names.index(n) for n in names), 255]], np.uint8)
+    expected = [CAMVID.names.index(n) for n in ("road", "pavement", "car", "bicyclist")]
+    np.testing.assert_array_equal(mapping(mask), [[*expected, 255, 255]])
+
+
+def mapping_file(folder: Path, **changes: str | None) -> Path:
+    source = share_folder() / "config" / "mappings" / "cityscapes19_to_camvid11.yaml"
+    data = yaml.safe_load(source.read_text())
+    for name, value in changes.items():
+        if value == "missing":
+            del data["classes"][name]
+        else:
+            data["classes"][name] = value
+    path = folder / "mapping.yaml"
+    path.write_text(yaml.safe_dump(data))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"bus": "missing"}, "no class of camvid11 for bus of cityscapes19"),
+        ({"bus": "lorry"}, "lorry not in camvid11; its classes are sky, building"),
+        ({"lorry": "car"}, "lorry not in cityscapes19"),
+    ],
+)
+def test_a_mapping_is_checked(tmp_path, changes, said):
+    with pytest.raises(UserError, match=said):
+        LabelMapping.load(mapping_file(tmp_path, **changes))
+
+
+def test_either_side_may_be_mapped():
+    mapping = LabelMapping.load("cityscapes19_to_camvid11")
+    assert scoring(CAMVID, CAMVID, None).labels == CAMVID
+    of_truth = scoring(CAMVID, CITYSCAPES, mapping)
+    assert (of_truth.labels, of_truth.of_truth, of_truth.of_prediction) == (CAMVID, mapping, None)
+    of_mask = scoring(CITYSCAPES, CAMVID, mapping)
+    assert (of_mask.labels, of_mask.of_truth, of_mask.of_prediction) == (CAMVID, None, mapping)
+    with pytest.raises(UserError, match="--mapping NAME or FILE.yaml brings them together"):
+        scoring(CAMVID, CITYSCAPES, None)
+    with pytest.raises(UserError, match="the model has camvid11 and the labels have camvid11"):
+        scoring(CAMVID, CAMVID, mapping)

@@ -1,0 +1,253 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The cuda backend's buffers, graphs, engines and locks on the CPU, with a stand-in for CUDA.
+
+Its graph records the operators between fixed tensors and replays them there, so that whatever the
+backend would have to do anew for every frame gives the result of an earlier one.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+from torch.utils._pytree import tree_leaves  # noqa: E402
+
+from lrn_ros.artifact import read_info  # noqa: E402
+from lrn_ros.inference.backends import cuda  # noqa: E402
+from lrn_ros.inference.backends.base import BackendError, BackendOptions  # noqa: E402
+from lrn_ros.inference.backends.torch_ops import Stages, load_network, torch_classify  # noqa: E402
+from lrn_ros.inference.geometry import Geometry, fit  # noqa: E402
+from lrn_ros.networks.deploy import fold_normalisation  # noqa: E402
+
+SIZES = [(64, 96), (45, 60), (30, 100)]
+
+
+class Graph(TorchDispatchMode):
+    """Stands in for torch.cuda.CUDAGraph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, Any, Any, Any]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.calls.append((func, args, kwargs or {}, out))
+        return out
+
+    def pool(self) -> int:
+        return 0
+
+    def replay(self) -> None:
+        for func, args, kwargs, out in self.calls:
+            for old, new in zip(tree_leaves(out), tree_leaves(func(*args, **kwargs))):
+                if isinstance(old, torch.Tensor):
+                    old.copy_(new)
+
+
+class Stream:
+    """Stands in for torch.cuda.Stream, one that is never behind."""
+
+    def __init__(self, device: torch.device) -> None:
+        pass
+
+    def synchronize(self) -> None:
+        pass
+
+
+@contextmanager
+def capture(graph: Graph, pool: Any, stream: Stream, capture_error_mode: str) -> Iterator[None]:
+    assert capture_error_mode == "thread_local"
+    with graph:
+        yield
+
+
+@pytest.fixture
+def backend(random_model: Path, monkeypatch: pytest.MonkeyPatch) -> cuda.CudaBackend:
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "graph", capture)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "stand-in")
+    options = BackendOptions(precision="fp32")
+    info = read_info(random_model)
+    return cuda.CudaBackend(random_model, info, options, torch.device("cpu"))
+
+
+def geometry(size: tuple[int, int]) -> Geometry:
+    return fit(size, (64, 64))
+
+
+def frames(count: int, size: tuple[int, int], seed: int = 0) -> list[np.ndarray]:
+    """Large spots of colour, so that neither masks nor confidences of two frames are alike."""
+    random = np.random.default_rng(seed)
+    spots = random.integers(0, 255, (count, -(-size[0] // 8), -(-size[1] // 8), 3), np.uint8)
+    return list(spots.repeat(8, 1).repeat(8, 2)[:, : size[0], : size[1]])
+
+
+@torch.inference_mode()
+def plain(model: Path, images: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Masks and confidences without buffers or graphs."""
+    info = read_info(model)
+    network = fold_normalisation(load_network(model, info)).to(memory_format=torch.channels_last)
+    size = images[0].shape[:2]
+    stages = Stages(network, info, geometry((size[0], size[1])), torch_classify)
+    masks, confidences = stages(torch.from_numpy(np.stack(images)), True)
+    assert confidences is not None
+    return masks.numpy(), confidences.numpy()
+
+
+def check(backend: cuda.CudaBackend, model: Path, images: list[np.ndarray]) -> None:
+    """Both with and without confidences the results are the plain ones."""
+    masks, confidences = plain(model, images)
+    size = images[0].shape[:2]
+    for wanted in (True, False):
+        results = backend.run(images, geometry((size[0], size[1])), wanted)
+        assert len(results) == len(images)
+        for n, result in enumerate(results):
+            np.testing.assert_array_equal(result.mask, masks[n])
+            if wanted:
+                np.testing.assert_array_equal(result.confidence, confidences[n])
+            else:
+                assert result.confidence is None
+            assert result.timings.fused == ("preprocess", "postprocess")
+            assert result.timings.total_ms > 0 and result.timings.batch == len(images)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_replays_equal_the_plain_stages(
+    backend: cuda.CudaBackend, random_model: Path, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for size in SIZES:
+        assert not backend.prepared(geometry(size), batch)
+        backend.prepare(geometry(size), batch)
+        assert backend.prepared(geometry(size), batch)
+        assert not backend.prepared(geometry(size), batch + 1)
+    for seed in (1, 2):
+        for size in SIZES:
+            check(backend, random_model, frames(batch, size, seed))
+    images = frames(batch, SIZES[0], 3)
+    expected = backend.run(images, geometry(SIZES[0]), True)
+    monkeypatch.setattr(Stages, "__call__", None)  # only the graph is left
+    again = backend.run(images, geometry(SIZES[0]), True)
+    for one, other in zip(expected, again):
+        np.testing.assert_array_equal(one.mask, other.mask)
+
+
+def test_results_are_not_overwritten(backend: cuda.CudaBackend) -> None:
+    first, second = frames(2, SIZES[0])
+    result = backend.run([first], geometry(SIZES[0]), True)[0]
+    kept = result.mask.copy()
+    other = backend.run([second], geometry(SIZES[0]), True)[0]
+    np.testing.assert_array_equal(result.mask, kept)
+    assert not np.array_equal(other.mask, kept)
+
+
+def test_frames_need_not_be_contiguous_or_writable(
+    backend: cuda.CudaBackend, random_model: Path
+) -> None:
+    (rgb,) = frames(1, SIZES[0])
+    strange = np.zeros((*SIZES[0], 5), np.uint8)[..., ::-1][..., 1:4]
+    strange[:] = rgb
+    strange.flags.writeable = False
+    np.testing.assert_array_equal(
+        backend.run([strange], geometry(SIZES[0]), False)[0].mask, plain(random_model, [rgb])[0][0]
+    )
+
+
+def test_logits_are_those_behind_the_mask(backend: cuda.CudaBackend) -> None:
+    from lrn_ros.inference.postprocess import upsample_argmax
+
+    (rgb,) = frames(1, SIZES[1])
+    coarse = backend.logits(rgb, geometry(SIZES[1]))
+    assert coarse.shape == (11, 8, 11) and coarse.dtype == np.float32
+    mask, _ = upsample_argmax(coarse, geometry(SIZES[1]), backend.stride, False)
+    np.testing.assert_array_equal(mask, backend.run([rgb], geometry(SIZES[1]), False)[0].mask)
+
+
+def test_a_failed_capture_is_said_once_and_frames_go_on(
+    backend: cuda.CudaBackend,
+    random_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    @contextmanager
+    def fail(*_: Any, **__: Any) -> Iterator[None]:
+        raise RuntimeError("operation not permitted\nand more")
+        yield
+
+    monkeypatch.setattr(torch.cuda, "graph", fail)
+    caplog.clear()
+    for seed in range(3):
+        check(backend, random_model, frames(1, SIZES[0], seed))
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "no CUDA graph" in record.message and "operation not permitted" in record.message
+
+
+def test_without_the_kernel_it_says_so(
+    backend: cuda.CudaBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The kernel does not run on a CPU."""
+    assert cuda._choose_classify(torch.device("cpu"), 11) is torch_classify
+    assert "without the Triton kernel" in caplog.text
+
+
+def test_the_engines_used_last_are_kept(backend: cuda.CudaBackend) -> None:
+    sizes = [(64, 64 + 8 * n) for n in range(cuda._KEPT + 1)]
+    for size in sizes[:-1]:
+        backend.prepare(geometry(size))
+    backend.run(frames(1, sizes[0]), geometry(sizes[0]), False)
+    backend.prepare(geometry(sizes[-1]))
+    kept = [backend.prepared(geometry(size)) for size in sizes]
+    assert kept == [True, False, *[True] * (cuda._KEPT - 1)]
+
+
+def test_prepare_beside_running_frames(backend: cuda.CudaBackend, random_model: Path) -> None:
+    images = frames(1, SIZES[0])
+    expected = plain(random_model, images)[0][0]
+    backend.prepare(geometry(SIZES[0]))
+    threads = [
+        threading.Thread(target=backend.prepare, args=(geometry(SIZES[1]), batch))
+        for batch in (1, 1, 2)
+    ]
+    for thread in threads:
+        thread.start()
+    count = 0
+    while any(thread.is_alive() for thread in threads) or not count:
+        result = backend.run(images, geometry(SIZES[0]), False)[0]
+        np.testing.assert_array_equal(result.mask, expected)
+        assert backend.prepared(geometry(SIZES[0]))
+        count += 1
+    assert backend.prepared(geometry(SIZES[1]), 1) and backend.prepared(geometry(SIZES[1]), 2)
+    check(backend, random_model, frames(2, SIZES[1]))
+
+
+def test_too_little_memory_names_the_batch(
+    backend: cuda.CudaBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Stages, pixels: torch.Tensor) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Stages, "coarse", fail)
+    with pytest.raises(BackendError, match="stand-in has too little memory for 3 frames of"):
+        backend.prepare(geometry(SIZES[0]), 3)
+    assert not backend.prepared(geometry(SIZES[0]), 3)
+
+
+def test_there_is_no_int8(backend: cuda.CudaBackend, random_model: Path) -> None:
+    options = BackendOptions(precision="int8")
+    with pytest.raises(BackendError, match="fp32, fp16 and bf16 work"):
+        cuda.CudaBackend(random_model, read_info(random_model), options, torch.device("cpu"))
