@@ -1,11 +1,13 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the torch and cuda backends share: the network from a model file, and device operators."""
+"""With torch on any device: the network from a model file, and all stages from pixels to masks."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +17,22 @@ from torch.nn import functional as F
 from lrn_ros.artifact import ModelInfo, read_weights
 from lrn_ros.errors import UserError
 from lrn_ros.inference.geometry import Geometry
+from lrn_ros.inference.postprocess import axes
+from lrn_ros.labels import UNLABELLED
 from lrn_ros.networks import build
+
+
+class DeviceAxis(NamedTuple):
+    """postprocess.Axis on a device: (pixels,) int32 indices and float32 weights."""
+
+    low: Tensor
+    high: Tensor
+    weight_low: Tensor
+    weight_high: Tensor
+
+
+# Coarse scores, interpolation along rows and columns, whether to compute probabilities.
+Classify = Callable[[Tensor, DeviceAxis, DeviceAxis, bool], tuple[Tensor, Tensor | None]]
 
 
 def load_network(path: Path, info: ModelInfo) -> nn.Module:
@@ -58,33 +75,121 @@ def area_matrix(source: int, target: int) -> np.ndarray:
     return matrix
 
 
-def upsample_argmax(
-    logits: Tensor, geometry: Geometry, stride: int, confidence: bool
-) -> tuple[Tensor, Tensor | None]:
-    """Class ids, and their probability, from coarse logits at the output's geometry.
+class Resizer:
+    """OpenCV's area / bilinear resize as two matrix products, for one geometry on one device."""
+
+    def __init__(self, geometry: Geometry, device: torch.device) -> None:
+        def matrix(axis: int) -> Tensor | None:
+            if geometry.frame[axis] == geometry.content[axis]:
+                return None
+            weights = area_matrix(geometry.frame[axis], geometry.content[axis])
+            return torch.from_numpy(weights).to(device)
+
+        self._rows, self._columns = matrix(0), matrix(1)
+        self._below = geometry.network[0] - geometry.content[0]
+        self._right = geometry.network[1] - geometry.content[1]
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """(N, H, W, 3) uint8 -> (N, 3, h, w) float32 of whole numbers 0-255, border repeated."""
+        planes = pixels.permute(0, 3, 1, 2)
+        x = planes.to(torch.float32, memory_format=torch.contiguous_format)
+        if self._rows is not None:
+            x = self._rows @ x
+        if self._columns is not None:
+            x = x @ self._columns.T
+        x = (x + 0.5).floor()  # OpenCV rounds halves up
+        if not self._right and not self._below:
+            return x
+        return F.pad(x, (0, self._right, 0, self._below), mode="replicate")
+
+
+class Stages:
+    """All stages for one geometry on the network's device, with what they need already there.
+
+    Nothing here waits for the device or has a size that depends on the pixels, so the stages can
+    be captured in a CUDA graph.
 
     Args:
-        logits: (1, K, h, w) at `stride` of the network's input.
-        geometry: its content and output sizes give the bilinear map.
-        stride: input pixels per logit.
+        network: with its parameters in the precision to run at.
+        info: normalisation of the network's input.
+        geometry: of the frames.
+        classify: how coarse scores become classes.
+    """
+
+    def __init__(
+        self, network: nn.Module, info: ModelInfo, geometry: Geometry, classify: Classify
+    ) -> None:
+        weight = next(network.parameters())
+        self.device, self.geometry = weight.device, geometry
+        self._network, self._dtype, self._classify = network, weight.dtype, classify
+        self._resize = Resizer(geometry, self.device)
+        mean, std = (np.array(v, np.float32).reshape(3, 1, 1) for v in (info.mean, info.std))
+        self._gain = torch.from_numpy(1 / (255 * std)).to(self.device)
+        self._offset = torch.from_numpy(-mean / std).to(self.device)
+        stride = int(network.stride)  # type: ignore[arg-type]
+        cells = [-(-side // stride) for side in geometry.network]
+        self._rows, self._columns = device_axes(cells, geometry, stride, self.device)
+
+    def coarse(self, pixels: Tensor) -> Tensor:
+        """(N, H, W, 3) uint8 -> coarse scores (N, K, h, w) float32."""
+        x = torch.addcmul(self._offset, self._resize(pixels), self._gain)
+        x = x.to(self._dtype, memory_format=torch.channels_last)
+        scores: Tensor = self._network.coarse(x).float()  # type: ignore[operator]
+        return scores
+
+    def __call__(self, pixels: Tensor, confidence: bool) -> tuple[Tensor, Tensor | None]:
+        """(N, H, W, 3) uint8 -> see torch_classify."""
+        return self._classify(self.coarse(pixels), self._rows, self._columns, confidence)
+
+
+def device_axes(
+    cells: Sequence[int], geometry: Geometry, stride: int, device: torch.device
+) -> tuple[DeviceAxis, DeviceAxis]:
+    """See postprocess.axes."""
+    rows, columns = (
+        DeviceAxis(
+            *(torch.from_numpy(i.astype(np.int32)).to(device) for i in (axis.low, axis.high)),
+            *(torch.from_numpy(w).to(device) for w in (axis.weight_low, axis.weight_high)),
+        )
+        for axis in axes(cells, geometry, stride)
+    )
+    return rows, columns
+
+
+def torch_classify(
+    coarse: Tensor, rows: DeviceAxis, columns: DeviceAxis, confidence: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Classes, and their probability, at the output's pixels: see postprocess.upsample_argmax.
+
+    Its arithmetic in its order, every product and sum rounded by itself: the mask equals that of
+    postprocess bit for bit.
+
+    Args:
+        coarse: (N, K, h, w) float32, K up to 255.
+        rows: interpolation along H output rows.
+        columns: interpolation along W output columns.
         confidence: whether to compute the probabilities.
 
     Returns:
-        mask (H, W) uint8 and confidence (H, W) uint8 (0-255) or None.
+        mask (N, H, W) uint8, 255 where scores are not numbers, and (N, H, W) uint8, softmax
+        probability of the chosen class times 255, rounded, or None.
     """
-    height, width = geometry.output
-    # One ulp up, so that rounding never makes the result a row short.
-    scale = [
-        math.nextafter(stride * out / content, math.inf)
-        for out, content in zip(geometry.output, geometry.content)
-    ]
-    if max(scale) == min(scale) == math.nextafter(1.0, math.inf):
-        full = logits[:, :, :height, :width]
-    else:
-        full = F.interpolate(logits, scale_factor=scale, mode="bilinear", align_corners=False)
-        full = full[:, :, :height, :width]
+    found = [_classify_frame(scores, rows, columns, confidence) for scores in coarse]
+    mask = torch.stack([mask for mask, _ in found])
+    return mask, torch.stack([p for _, p in found if p is not None]) if confidence else None
+
+
+def _classify_frame(
+    coarse: Tensor, rows: DeviceAxis, columns: DeviceAxis, confidence: bool
+) -> tuple[Tensor, Tensor | None]:
+    """One frame of `torch_classify`; full-size scores of one at a time are in memory."""
+    left = coarse.index_select(2, columns.low) * columns.weight_low
+    wide = left + coarse.index_select(2, columns.high) * columns.weight_high
+    top = wide.index_select(1, rows.low) * rows.weight_low[:, None]
+    scores = top + wide.index_select(1, rows.high) * rows.weight_high[:, None]
+    best, winner = scores.max(0)  # of equal ones the first; not a number where one is not
+    mask = winner.masked_fill(best.isnan(), UNLABELLED).to(torch.uint8)
     if not confidence:
-        return full.argmax(1)[0].to(torch.uint8), None
-    top, index = full.max(1)
-    probability = (top.float() - full.float().logsumexp(1)).exp()
-    return index[0].to(torch.uint8), (probability[0] * 255).round().to(torch.uint8)
+        return mask, None
+    probability = 255 / (scores - best).exp().sum(0)
+    return mask, probability.nan_to_num(0).round().to(torch.uint8)
