@@ -26,6 +26,12 @@ ROS_WHEELS = [
 BAGS = ["rosbags>=0.10"]
 TORCH = ["torch>=2.6"]
 MATPLOTLIB = "matplotlib>=3.5"
+# TensorRT for RTX: 90 MB. Where `tensorrt`, several gigabytes, is installed, that is used.
+TENSORRT = [
+    "cuda-bindings>=12.6",
+    # The first whose engines can be captured in a CUDA graph.
+    'tensorrt-rtx-cu12>=1.2; platform_machine == "x86_64"',
+]
 
 
 def share(source, suffixes=None):
@@ -69,13 +75,16 @@ setup(
         "ros": ROS_WHEELS + BAGS,
         "torch": TORCH,
         "openvino": ["openvino>=2024.4"],
+        "tensorrt": TENSORRT,
         "evaluate": [*TORCH, MATPLOTLIB],
         "train": [*TORCH, "lightning>=2.4", MATPLOTLIB],
-        # 1.16 and 1.18 are the first to read the files that torch writes (IR version 10).
-        "export": [*TORCH, "onnx>=1.16", "onnxruntime>=1.18", "onnxscript"],
+        # 1.16 is the first to read the files that torch writes (IR version 10), 1.19 the first that
+        # can leave biases in float (QuantizeBias).
+        "export": [*TORCH, "onnx>=1.16", "onnxruntime>=1.19", "onnxscript"],
         "bags": BAGS,
         "dev": [
             *BAGS,
+            *TENSORRT,  # builds engines without a GPU
             "catkin-pkg>=1.0",
             "colcon-common-extensions>=0.3",
             # Exact: a new release's new rules must not fail a commit that was clean.
@@ -84,6 +93,8 @@ setup(
             "ruff==0.17.5",
             "tensorboard>=2.12",
             "torchmetrics>=1.4",
+            # Runs the GPU kernel on the CPU in tests; 290 MB. torch for CUDA brings its own.
+            "triton>=3.2; sys_platform == 'linux' and platform_machine == 'x86_64'",
             "types-PyYAML",
         ],
     },

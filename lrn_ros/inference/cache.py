@@ -29,10 +29,13 @@ class EngineCache:
 
     Args:
         folder: made for the user alone where it does not exist; None: `default_folder`.
+
+    Attributes:
+        folder: the one in use; None where nothing is kept.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder: Path | None = None
+        self.folder: Path | None = None
         try:
             folder = default_folder() if folder is None else folder
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -43,14 +46,14 @@ class EngineCache:
         if status.st_uid != os.geteuid() or status.st_mode & 0o022:
             self._give_up(f"others can write {folder}; chmod go-w it, or choose another folder")
         else:
-            self._folder = folder
+            self.folder = folder
 
     def load(self, *key: str) -> bytes | None:
         """The bytes saved under `key`; None if there are none or they are damaged."""
-        if self._folder is None:
+        if self.folder is None:
             return None
         try:
-            data = _entry(self._folder, key).read_bytes()
+            data = _entry(self.folder, key).read_bytes()
         except OSError:
             return None
         digest, data = data[:32], data[32:]
@@ -58,16 +61,16 @@ class EngineCache:
 
     def save(self, data: bytes, *key: str) -> None:
         """Keep bytes under `key`; readers see the old ones or the new ones."""
-        if self._folder is None:
+        if self.folder is None:
             return
         try:
-            write_atomically(_entry(self._folder, key), _digest(data, key) + data)
+            write_atomically(_entry(self.folder, key), _digest(data, key) + data)
         except OSError as error:
             self._give_up(str(error))
 
     def _give_up(self, reason: str) -> None:
         _LOG.warning("compiled engines are not kept: %s", reason)
-        self._folder = None
+        self.folder = None
 
 
 def _entry(folder: Path, key: tuple[str, ...]) -> Path:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from lrn_ros.artifact import ModelInfo, read_info, resolve_model
 from lrn_ros.errors import UserError
 from lrn_ros.inference.geometry import Geometry
 from lrn_ros.inference.result import Result
+from lrn_ros.inference.smoothing import Smooth
 
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 
@@ -54,6 +56,7 @@ class Backend(Protocol):
     device_name: str
     stride: int  # pixels of the network's input per coarse logit
     batches: bool  # several frames in one inference take less time than one after the other
+    smooths: bool  # `run` takes `smooth`
 
     def prepared(self, geometry: Geometry, batch: int = 1) -> bool:
         """Whether `batch` frames of this geometry run at once, with nothing left to compile."""
@@ -67,7 +70,11 @@ class Backend(Protocol):
         """
 
     def run(
-        self, frames: Sequence[NDArray[np.uint8]], geometry: Geometry, confidence: bool
+        self,
+        frames: Sequence[NDArray[np.uint8]],
+        geometry: Geometry,
+        confidence: bool,
+        smooth: Sequence[Smooth] = (),
     ) -> list[Result]:
         """Segment frames in one inference, after `prepare` where that is needed.
 
@@ -75,6 +82,7 @@ class Backend(Protocol):
             frames: (H, W, 3) uint8 RGB each, of `geometry.frame` size.
             geometry: of all of them.
             confidence: also give the probability of the chosen class.
+            smooth: one a frame, see lrn_ros.inference.smoothing; none: frames are on their own.
 
         Returns:
             One result a frame, in order; each has the timings of the whole batch.
@@ -92,10 +100,12 @@ class _Module(NamedTuple):
     name: str
     suffix: str  # of the model files it reads
     extra: str  # of the package, installs what it imports
+    prefers: str = ""  # among a name's files, with precision "auto": the one in this precision
 
 
 # In the order that "auto" tries; modules are imported when tried.
 MODULES = {
+    "tensorrt": _Module("lrn_ros.inference.backends.tensorrt", ".onnx", "tensorrt", "fp16"),
     "cuda": _Module("lrn_ros.inference.backends.cuda", ".safetensors", "torch"),
     "openvino": _Module("lrn_ros.inference.backends.openvino", ".onnx", "openvino"),
     "torch": _Module("lrn_ros.inference.backends.torch", ".safetensors", "torch"),
@@ -120,6 +130,8 @@ def create(
     Args:
         name: "auto" or one of MODULES.
         model: a name under weights/, of which every backend takes the file it reads, or a path.
+            One that reads .onnx takes NAME_fp16.onnx for precision "fp16" where that exists, and
+            so on, else NAME.onnx.
         options: see BackendOptions.
         given_up: backends that are passed over, with the reason.
 
@@ -137,7 +149,7 @@ def create(
         if candidate in (given_up or {}):
             continue
         try:
-            path = _file_for(candidate, model)
+            path = _file_for(candidate, model, options.precision)
             info = read_info(path)
             module = importlib.import_module(MODULES[candidate].name)
             return Choice(module.create(path, info, options), info, tuple(passed_over))
@@ -152,9 +164,13 @@ def create(
     raise BackendError(f"no backend works here: {reasons}" if name == "auto" else reasons)
 
 
-def _file_for(backend: str, model: str | Path) -> Path:
+def _file_for(backend: str, model: str | Path, precision: str) -> Path:
     """The file of an existing model that a backend reads."""
-    suffix = MODULES[backend].suffix
+    _, suffix, _, prefers = MODULES[backend]
+    if suffix == ".onnx":
+        wanted = prefers if precision == "auto" else precision
+        with contextlib.suppress(UserError):  # a path, or a name without such a file
+            return resolve_model(f"{model}_{wanted}", (suffix,))
     try:
         return resolve_model(model, (suffix,))
     except UserError:

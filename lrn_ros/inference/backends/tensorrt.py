@@ -1,0 +1,123 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""TensorRT, or TensorRT for RTX, on an NVIDIA GPU: an engine per input shape; never torch."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrn_ros.artifact import ModelInfo
+from lrn_ros.inference.backends.base import BackendError, BackendOptions
+from lrn_ros.inference.backends.host import HostBackend, Shape, check_fixed_shape
+from lrn_ros.inference.cache import EngineCache
+from lrn_ros.inference.cuda_graph import CudaError, Pipeline, call, find_gpu
+from lrn_ros.inference.engine_build import LOGGER, PRODUCT, RTX, build, trt
+
+NAME = "tensorrt"
+_LOG = logging.getLogger("lrn_ros")
+
+
+def create(path: Path, info: ModelInfo, options: BackendOptions) -> TensorRtBackend:
+    """Create the backend for an .onnx model on GPU `options.device`."""
+    return TensorRtBackend(path, info, options)
+
+
+class TensorRtBackend(HostBackend[Pipeline]):
+    """See Backend. The precision is that of the model's file.
+
+    An input shape is compiled when first seen, or read from the cache.
+    """
+
+    name = NAME
+    batches = True
+
+    def __init__(self, path: Path, info: ModelInfo, options: BackendOptions) -> None:
+        super().__init__()
+        if info.export is None:
+            raise BackendError(f"{path} is not an exported model; lrn export makes one")
+        self._gpu = gpu = find_gpu(options.device)
+        self.device_name = gpu.name
+        self.precision = _precision(options.precision, info.export.precision, path)
+        self._fixed, self.stride = info.export.size, info.export.stride
+        self._path, self._cache = path, EngineCache(options.cache_dir)
+        self._runtime = trt.Runtime(LOGGER)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        hardware = gpu.name, str(gpu.capability), str(gpu.driver)
+        self._key = (NAME, PRODUCT, *hardware, self.precision, digest)
+
+    def _compile(self, shape: Shape) -> Pipeline:
+        """See HostBackend._compile; from the cache if it is there."""
+        check_fixed_shape(self._path, self._fixed, shape)
+        key = (*self._key, "x".join(map(str, shape)))
+        try:
+            call("cudaSetDevice", self._gpu.index)
+            return self._start(self._load(shape, key), key)
+        except CudaError as error:
+            raise BackendError(
+                f"{self._path} does not run at {list(shape)} on {self.device_name}: {error}"
+            ) from error
+
+    def _load(self, shape: Shape, key: tuple[str, ...]) -> Any:
+        """The engine for a shape, built unless the cache has one that this GPU takes."""
+        kept = self._cache.load(*key)
+        engine = None if kept is None else self._runtime.deserialize_cuda_engine(kept)
+        if engine is not None:
+            return engine
+        if kept is not None:
+            _LOG.info("the kept engine was refused, built anew: %s", LOGGER.take_error())
+        built = build(self._path, shape, self._gpu.capability)
+        engine = self._runtime.deserialize_cuda_engine(built)
+        if engine is None:
+            raise BackendError(f"{PRODUCT} cannot load what it built: {LOGGER.take_error()}")
+        self._cache.save(built, *key)
+        return engine
+
+    def _start(self, engine: Any, key: tuple[str, ...]) -> Pipeline:
+        """Give the engine its buffers and run it once.
+
+        TensorRT for RTX compiles the engine's kernels now: they are kept beside the engine.
+        """
+        kernels = None
+        if RTX:
+            config = engine.create_runtime_config()
+            kernels = config.create_runtime_cache()
+            kept = self._cache.load(*key, "kernels")
+            fresh = kept is None or not kernels.deserialize(kept)
+            config.set_runtime_cache(kernels)
+            context = engine.create_execution_context(config)
+        else:
+            context = engine.create_execution_context()
+        if context is None:
+            raise CudaError(LOGGER.take_error())
+        pipeline = Pipeline(
+            tuple(engine.get_tensor_shape("image")), tuple(engine.get_tensor_shape("logits"))
+        )
+        context.set_tensor_address("image", pipeline.device_images)
+        context.set_tensor_address("logits", pipeline.device_scores)
+        pipeline.start(context.execute_async_v3)
+        if kernels is not None and fresh:
+            self._cache.save(bytes(kernels.serialize()), *key, "kernels")
+        return pipeline
+
+    def _infer(self, engine: Pipeline, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See HostBackend._infer."""
+        call("cudaSetDevice", self._gpu.index)
+        return engine.run(images)
+
+
+def _precision(asked: str, has: str, path: Path) -> str:
+    """The precision of a model's file, if it is the one asked for."""
+    if asked in ("auto", has):
+        return has
+    if asked == "bf16":
+        raise BackendError("backend tensorrt has no bf16; fp32, fp16 and int8 work")
+    raise BackendError(
+        f"{path} is {has}: precision auto or {has} works, and lrn export MODEL --format onnx"
+        f" --precision {asked} makes a model for {asked}"
+    )
