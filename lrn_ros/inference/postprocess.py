@@ -8,7 +8,7 @@ A score at a pixel is, in float32 and in this order, for the two rows of scores 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ _CHUNK = 1 << 17  # scores interpolated at a time: 0.5 MB stays in the processor
 _MARGIN = 1e-5  # of the largest score; rounding amounts to less than a tenth of it
 
 
-class _Axis(NamedTuple):
+class Axis(NamedTuple):
     """Linear interpolation along one axis: (pixels,) indices of scores and float32 weights."""
 
     low: NDArray[np.intp]
@@ -41,7 +41,7 @@ def upsample(coarse: NDArray[np.float32], geometry: Geometry, stride: int) -> ND
     Returns:
         (K, H, W) float32, H and W as `geometry.output`.
     """
-    rows, columns = _axes(coarse, geometry, stride)
+    rows, columns = axes(coarse.shape[1:], geometry, stride)
     scores = np.empty((len(coarse), *geometry.output), np.float32)
     everywhere = np.arange(geometry.output[1])
     for start, stop in _runs(rows.low, len(coarse) * len(everywhere)):
@@ -72,7 +72,7 @@ def upsample_argmax(
         mask (H, W) uint8, 255 where scores are not numbers, and (H, W) uint8, softmax probability
         of the chosen class times 255, rounded, or None.
     """
-    rows, columns = _axes(coarse, geometry, stride)
+    rows, columns = axes(coarse.shape[1:], geometry, stride)
     mask = np.empty(geometry.output, np.uint8)
     probability = np.empty(geometry.output, np.uint8) if confidence else None
     settled = _settled(coarse)
@@ -89,19 +89,19 @@ def upsample_argmax(
     return mask, probability
 
 
-def _axes(coarse: NDArray[np.float32], geometry: Geometry, stride: int) -> tuple[_Axis, _Axis]:
-    """Interpolation along rows and columns."""
+def axes(cells: Sequence[int], geometry: Geometry, stride: int) -> tuple[Axis, Axis]:
+    """Interpolation along rows and columns of coarse scores, `cells` = (h, w) of them."""
 
-    def axis(n: int) -> _Axis:
-        cells, content, pixels = coarse.shape[n + 1], geometry.content[n], geometry.output[n]
+    def along(n: int) -> Axis:
+        content, pixels = geometry.content[n], geometry.output[n]
         position = (np.arange(pixels) + 0.5) * (content / stride / pixels) - 0.5
-        position = position.clip(0, cells - 1)
-        low = np.minimum(position.astype(np.intp), max(cells - 2, 0))
-        high = np.minimum(low + 1, cells - 1)
+        position = position.clip(0, cells[n] - 1)
+        low = np.minimum(position.astype(np.intp), max(cells[n] - 2, 0))
+        high = np.minimum(low + 1, cells[n] - 1)
         weight = (position - low).astype(np.float32)
-        return _Axis(low, high, 1 - weight, weight)
+        return Axis(low, high, 1 - weight, weight)
 
-    return axis(0), axis(1)
+    return along(0), along(1)
 
 
 def _runs(low: NDArray[np.intp], scores_per_row: int) -> Iterator[tuple[int, int]]:
@@ -115,8 +115,8 @@ def _runs(low: NDArray[np.intp], scores_per_row: int) -> Iterator[tuple[int, int
 
 def _interpolate(
     coarse: NDArray[np.float32],
-    rows: _Axis,
-    columns: _Axis,
+    rows: Axis,
+    columns: Axis,
     start: int,
     stop: int,
     where: NDArray[np.intp],

@@ -15,6 +15,7 @@ from lrn_ros.inference.backends import base
 from lrn_ros.inference.geometry import Geometry, check_network_size, fit
 from lrn_ros.inference.postprocess import upsample
 from lrn_ros.inference.result import Result
+from lrn_ros.inference.smoothing import Smooth
 from lrn_ros.labels import LabelSet
 
 
@@ -83,8 +84,24 @@ class Segmenter:
         """How a frame of this size is scaled; see lrn_ros.inference.geometry."""
         return fit((height, width), self.info.size, self._network_size, output)
 
+    def check_smooths(self) -> None:
+        """Refuse a backend that does not smooth.
+
+        Raises:
+            UserError: the message says which do.
+        """
+        if not self.backend.smooths:
+            raise UserError(
+                f"temporal smoothing: backend {self.backend.name} cannot; tensorrt, openvino and"
+                " torch can"
+            )
+
     def __call__(
-        self, rgb: NDArray[np.uint8], confidence: bool = False, output: str = "input"
+        self,
+        rgb: NDArray[np.uint8],
+        confidence: bool = False,
+        output: str = "input",
+        smooth: Smooth | None = None,
     ) -> Result:
         """Segment a frame.
 
@@ -93,13 +110,18 @@ class Segmenter:
             confidence: also return the probability of the chosen class.
             output: "input" for a mask of the frame's size, "network" for the size at which the
                 network saw it.
+            smooth: for a frame of a video: `at(seconds)` of its lrn_ros.inference.smoothing
+                Smoother.
 
         Raises:
-            UserError: `rgb` has another shape or dtype.
+            UserError: `rgb` has another shape or dtype, or the backend does not smooth.
         """
         _check_frame(rgb)
         geometry = self.geometry(rgb.shape[0], rgb.shape[1], output)
-        return self.backend.run([rgb], geometry, confidence)[0]
+        if smooth is None:
+            return self.backend.run([rgb], geometry, confidence)[0]
+        self.check_smooths()
+        return self.backend.run([rgb], geometry, confidence, [smooth])[0]
 
     def scores(self, rgb: NDArray[np.uint8], scale: float = 1.0) -> NDArray[np.float32]:
         """Class scores of a frame, before softmax; slower than a mask.

@@ -18,6 +18,7 @@ from lrn_ros.inference.backends.base import BackendError
 from lrn_ros.inference.geometry import Geometry
 from lrn_ros.inference.result import Result
 from lrn_ros.inference.segmenter import Segmenter
+from lrn_ros.inference.smoothing import Smooth
 
 _FAILURES = 3  # frames in a row after which a backend is restarted
 _RESTARTS = 2  # of one backend within _RESTART_S; after that it is given up
@@ -104,7 +105,11 @@ class Supervisor:
         return Status(", ".join(compiling), self._restarting, self._failure)
 
     def run(
-        self, frames: Sequence[NDArray[np.uint8]], geometry: Geometry, confidence: bool
+        self,
+        frames: Sequence[NDArray[np.uint8]],
+        geometry: Geometry,
+        confidence: bool,
+        smooth: Sequence[Smooth] = (),
     ) -> list[Result]:
         """Segment frames of one geometry, in one inference if that is compiled.
 
@@ -112,6 +117,7 @@ class Supervisor:
             frames: (H, W, 3) uint8 RGB each.
             geometry: of all of them.
             confidence: also give the probability of the chosen class.
+            smooth: one a frame, or none; unused where the backend does not smooth.
 
         Raises:
             NotReady: it is being compiled, or the backend is being restarted.
@@ -125,10 +131,12 @@ class Supervisor:
                 raise UserError(refusal)
             raise NotReady(f"{_name(geometry, 1)} is being compiled")
         together = len(frames) if self._prepared(segmenter, geometry, len(frames)) else 1
-        results: list[Result] = []
+        backend, results = segmenter.backend, list[Result]()
+        smooth = smooth if backend.smooths else ()
         try:
             for i in range(0, len(frames), together):
-                results += segmenter.backend.run(frames[i : i + together], geometry, confidence)
+                part = slice(i, i + together)
+                results += backend.run(frames[part], geometry, confidence, smooth[part])
         except Exception as error:
             self._failures += 1
             if self._failures == _FAILURES:

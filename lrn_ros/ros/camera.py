@@ -23,6 +23,7 @@ from lrn_ros.cdr import (
 )
 from lrn_ros.images import ImageError
 from lrn_ros.inference.geometry import Geometry
+from lrn_ros.inference.smoothing import Smoother
 from lrn_ros.ros.outputs import Outputs
 from lrn_ros.ros.qos import (
     SubscriptionEventCallbacks,
@@ -120,6 +121,7 @@ class Camera:
         self.waiting: Frame | None = None
         self.served_at = 0.0  # monotonic, when the worker last took a frame
         self.geometry: Geometry | None = None  # of the frame served last
+        self.smoother = Smoother()
         self.info: CameraInfo | None = None
         self._newest_ns = 0
         self._sequence = Sequence()

@@ -88,12 +88,6 @@ def _cameras(value: Any) -> tuple[str, ...]:
     return names or ("",)
 
 
-def _no_smoothing(value: Any) -> bool:
-    if _flag(value):
-        raise ValueError("false: temporal smoothing is not in this version")
-    return False
-
-
 @dataclass(frozen=True)
 class Spec:
     """One parameter: its default, whether it can be set in any state, meaning, and check."""
@@ -125,7 +119,7 @@ SPECS = {
         Spec("legend", False, True, "class names on the overlay", _flag),
         Spec("lazy", True, True, "no inference when nobody listens", _flag),
         Spec("stale_after_ms", 1000.0, True, "no image for this long is STALE", _number(1)),
-        Spec("temporal_smoothing", False, True, "smoothing between frames", _no_smoothing),
+        Spec("temporal_smoothing", False, True, "smoothing between frames", _flag),
         Spec("engine_cache_dir", "", False, "compiled engines; empty: user's cache", _text),
     )
 }

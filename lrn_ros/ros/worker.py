@@ -22,6 +22,7 @@ from lrn_ros.inference.frame_sizes import FrameSizes
 from lrn_ros.inference.geometry import Geometry
 from lrn_ros.inference.result import Result
 from lrn_ros.inference.segmenter import Segmenter
+from lrn_ros.inference.smoothing import Smooth
 from lrn_ros.inference.supervisor import NotReady, Supervisor
 from lrn_ros.labels import UNLABELLED
 from lrn_ros.ros.camera import Camera, Frame
@@ -39,6 +40,10 @@ class _Job:
     rgb: NDArray[np.uint8]
     taken: float
     decoded: float
+
+    def smooth(self) -> Smooth:
+        """What smooths it, by its stamp; by its receipt where that is zero: unknown."""
+        return self.camera.smoother.at((self.frame.stamp_ns or self.frame.received_ns) / 1e9)
 
 
 class Worker:
@@ -95,6 +100,8 @@ class Worker:
                     camera.statistics.dropped("inactive")
                     camera.waiting = None
             self._condition.wait_for(lambda: not self._busy)
+            for camera in self._cameras:
+                camera.smoother.reset()
 
     def stop(self, timeout: float = 1.5) -> None:
         """End the thread, waiting at most `timeout` seconds for the frames in work."""
@@ -166,7 +173,11 @@ class Worker:
         confidence = settings.confidence_threshold > 0 or any(
             job.camera.outputs.wants_confidence() for job in jobs
         )
-        results = self._supervisor.run([job.rgb for job in jobs], geometry, confidence)
+        smooth = [job.smooth() for job in jobs] if settings.temporal_smoothing else []
+        if smooth and not segmenter.backend.smooths:  # one that took over from another
+            text = f"backend {segmenter.backend.name} cannot smooth: masks are of single frames"
+            self._node.get_logger().warning(text, once=True)
+        results = self._supervisor.run([job.rgb for job in jobs], geometry, confidence, smooth)
         for job, result in zip(jobs, results):
             with self._reporting([job.camera]):
                 self._publish(job, result, segmenter, settings)

@@ -19,6 +19,7 @@ from lrn_ros.inference.geometry import Geometry
 from lrn_ros.inference.postprocess import upsample_argmax
 from lrn_ros.inference.preprocess import resize
 from lrn_ros.inference.result import Result, Timings
+from lrn_ros.inference.smoothing import Smooth
 
 _KEPT = 8  # engines in memory
 
@@ -36,6 +37,7 @@ class HostBackend(ABC, Generic[Engine]):
 
     stride: int
     batches = False
+    smooths = True
 
     def __init__(self) -> None:
         self._engines: dict[Shape, Engine] = {}  # the one used last is last
@@ -67,24 +69,31 @@ class HostBackend(ABC, Generic[Engine]):
                 self._engines[shape] = engine
                 return engine
         with self._compiling:
-            engine = self._compile(shape)
+            engine = self._engines.get(shape)  # another thread may have made it meanwhile
+            if engine is None:
+                engine = self._compile(shape)
         with self._lock:
-            if len(self._engines) >= _KEPT:
+            if shape not in self._engines and len(self._engines) >= _KEPT:
                 del self._engines[next(iter(self._engines))]
             self._engines[shape] = engine
         return engine
 
     def run(
-        self, frames: Sequence[NDArray[np.uint8]], geometry: Geometry, confidence: bool
+        self,
+        frames: Sequence[NDArray[np.uint8]],
+        geometry: Geometry,
+        confidence: bool,
+        smooth: Sequence[Smooth] = (),
     ) -> list[Result]:
-        """See Backend.run."""
+        """See Backend.run; smoothing counts as postprocessing."""
         engine = self._engine((len(frames), *geometry.network))
         start = time.perf_counter()
         images = _stack([resize(rgb, geometry) for rgb in frames])
         prepared = time.perf_counter()
         logits = self._infer(engine, images)
         inferred = time.perf_counter()
-        masks = [upsample_argmax(scores, geometry, self.stride, confidence) for scores in logits]
+        coarse = [f(x, image) for f, x, image in zip(smooth, logits, images)] if smooth else logits
+        masks = [upsample_argmax(scores, geometry, self.stride, confidence) for scores in coarse]
         done = time.perf_counter()
         timings = Timings(
             (prepared - start) * 1e3,
