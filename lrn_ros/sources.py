@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +17,9 @@ from numpy.typing import NDArray
 
 from lrn_ros.dataset import IMAGE_SUFFIXES, image_files, read_image, read_label
 from lrn_ros.errors import UserError
-from lrn_ros.images import compressed_to_rgb, message_to_rgb
 from lrn_ros.labels import LabelSet
 
+_LOG = logging.getLogger("lrn_ros")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 
 
@@ -149,34 +151,28 @@ class VideoSource:
 
 
 class BagSource:
-    """One image topic of a rosbag2."""
+    """One image topic of a rosbag2; a damaged bag ends at the damage, with a warning."""
 
     label_set: str | None = None
 
     def __init__(self, path: Path, topic: str | None = None) -> None:
         try:
-            from lrn_ros.bags.reader import ImageBag
+            from lrn_ros.bags.reader import BagReader
         except ImportError as error:
             raise UserError(f"{path}: reading bags needs: pip install rosbags ({error})") from error
-        self._bag = ImageBag(path, topic)
-        found = self._bag.topic
-        self.title = f"{path} {found.name}"
-        self.count: int | None = found.count
-        self.rate: float | None = found.rate or None
+        self._bag = BagReader(path)
+        self._topic = self._bag.image_topic(topic)
+        self.title = f"{path} {self._topic}"
+        self.count: int | None = self._bag.topics[self._topic].count
+        self.rate: float | None = self._bag.rate(self._topic) or None
 
     def frames(self, wanted: Collection[int] | None = None) -> Iterator[Frame]:
         """See Source.frames."""
-        for index, image in enumerate(self._bag):
-            if wanted is not None and index > max(wanted, default=-1):
-                return
-            if wanted is None or index in wanted:
-                message = image.message
-                rgb = (
-                    compressed_to_rgb(message.data, message.format)
-                    if image.compressed
-                    else message_to_rgb(message)
-                )
-                yield Frame(index, f"{index:06d}", rgb)
+        indices = itertools.count() if wanted is None else sorted(set(wanted))
+        for index, frame in zip(indices, self._bag.frames(self._topic, wanted)):
+            yield Frame(index, f"{index:06d}", frame.rgb)
+        if self._bag.damage:
+            _LOG.warning("%s: damaged, read in part: %s", self._bag.path, self._bag.damage)
 
 
 def open_source(path: Path, labels: LabelSet | None = None, topic: str | None = None) -> Source:
@@ -185,7 +181,7 @@ def open_source(path: Path, labels: LabelSet | None = None, topic: str | None = 
     Args:
         path: file or folder.
         labels: classes of labels that may lie beside a folder of images.
-        topic: image topic of a bag; None: its first.
+        topic: image topic of a bag; None: its only one.
 
     Raises:
         UserError: no such path, or nothing that can be read.

@@ -1,98 +1,266 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Image messages of a rosbag2 folder, with the rosbags library."""
+"""Images and labels of a rosbag2, streamed: memory does not grow with the bag's length."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from rosbags.highlevel import AnyReader, AnyReaderError
-from rosbags.typesys import Stores, get_typestore
+import numpy as np
+from numpy.typing import NDArray
 
+from lrn_ros.bags.decode import label_of
+from lrn_ros.bags.index import BagTopic, read_index
+from lrn_ros.bags.storage import Damaged, read_storage
+from lrn_ros.cdr import CompressedImageMessage, ImageMessage, parse_compressed_image, parse_image
 from lrn_ros.errors import UserError
+from lrn_ros.images import ImageError, compressed_to_rgb, message_to_rgb
+from lrn_ros.labels import LabelSet
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
+STRING = "std_msgs/msg/String"
 
 
 @dataclass(frozen=True)
-class BagImage:
-    """One recorded image message.
+class BagMessage:
+    """A recorded message.
 
     Attributes:
-        time_ns: when it was recorded, nanoseconds.
-        message: its fields, as sensor_msgs has them.
-        compressed: whether it is a CompressedImage.
+        type: such as sensor_msgs/msg/Image.
+        data: serialized (CDR).
+        recorded_ns: when it was recorded, nanoseconds.
     """
 
-    time_ns: int
-    message: Any
-    compressed: bool
+    type: str
+    data: bytes
+    recorded_ns: int
 
 
 @dataclass(frozen=True)
-class ImageTopic:
-    """An image topic of a bag: name, number of messages, messages per second (0: unknown)."""
+class BagFrame:
+    """A recorded image.
 
-    name: str
-    count: int
-    rate: float
+    Attributes:
+        rgb: (H, W, 3) uint8; a read-only view of the message where that is rgb8.
+        stamp_ns: its header's stamp, nanoseconds.
+        recorded_ns: when it was recorded, nanoseconds.
+        frame_id: its header's.
+    """
+
+    rgb: NDArray[np.uint8]
+    stamp_ns: int
+    recorded_ns: int
+    frame_id: str
 
 
-class ImageBag:
-    """Reads one image topic of a bag.
+@dataclass(frozen=True)
+class BagLabel:
+    """A recorded label image.
+
+    Attributes:
+        label: (H, W) uint8 class ids, 255 unlabelled.
+        stamp_ns, recorded_ns, frame_id: see BagFrame.
+    """
+
+    label: NDArray[np.uint8]
+    stamp_ns: int
+    recorded_ns: int
+    frame_id: str
+
+
+class BagReader:
+    """Reads a bag: sqlite3 or mcap, compressed or not, in one file or several.
+
+    A damaged bag is read up to the damage: the iterators end there, and `damage` says why. Every
+    iterator opens the files for itself, so several can be walked side by side.
 
     Args:
         path: the bag's folder, or its storage file.
-        topic: an Image or CompressedImage topic; None: the first one by name.
+
+    Attributes:
+        path: as given.
+        topics: type and number of messages (BagTopic) by name, in the order of the names.
 
     Raises:
-        UserError: not a readable bag, or no such image topic; the message lists those there are.
+        UserError: not a bag, or nothing of it can be read.
     """
 
-    def __init__(self, path: Path, topic: str | None = None) -> None:
-        self.path = path.parent if path.is_file() else path
-        if not (self.path / "metadata.yaml").is_file():
-            raise UserError(
-                f"{self.path}: a bag without metadata.yaml; make one with: ros2 bag reindex"
-            )
-        self._topics = self._find_topics()
-        names = [t.name for t in self._topics]
-        if not names:
-            raise UserError(f"{path}: no topic of type {IMAGE} or {COMPRESSED}")
-        if topic is not None and topic not in names:
-            raise UserError(f"{path}: no image topic {topic!r}; there are {', '.join(names)}")
-        self.topic = self._topics[names.index(topic) if topic else 0]
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        index = read_index(path)
+        self.topics: dict[str, BagTopic] = index.topics
+        self._files, self._seconds = index.files, index.seconds
+        self._damages = list(index.damage)
+        if not self.topics:
+            raise UserError(f"{path}: nothing in this bag can be read ({self.damage or 'empty'})")
 
-    def __iter__(self) -> Iterator[BagImage]:
-        """The topic's messages in recorded order."""
-        with self._open() as reader:
-            chosen = [c for c in reader.connections if c.topic == self.topic.name]
-            for connection, time_ns, data in reader.messages(chosen):
-                message = reader.deserialize(data, connection.msgtype)
-                yield BagImage(time_ns, message, connection.msgtype == COMPRESSED)
+    @property
+    def damage(self) -> str | None:
+        """What of the bag cannot be read and why, as far as known by now; None: nothing."""
+        return "; ".join(self._damages) or None
 
-    def _open(self) -> AnyReader:
-        store = get_typestore(Stores.ROS2_JAZZY)
-        return AnyReader([self.path], default_typestore=store)
-
-    def _find_topics(self) -> list[ImageTopic]:
-        try:
-            with self._open() as reader:
-                seconds = reader.duration / 1e9
-                kinds = {c.topic: c.msgtype for c in reader.connections}
-                counts = {name: info.msgcount for name, info in reader.topics.items()}
-        except (AnyReaderError, OSError, ValueError) as error:
-            raise UserError(f"{self.path}: cannot be read as a rosbag2: {error}") from error
+    def image_topics(self) -> list[str]:
+        """Topics with images, raw or compressed, by name; without those of labels."""
+        labels = self.label_topics()
+        kinds = (IMAGE, COMPRESSED)
         return [
-            ImageTopic(name, counts[name], _rate(counts[name], seconds))
-            for name, kind in sorted(kinds.items())
-            if kind in (IMAGE, COMPRESSED) and counts[name]
+            n for n, t in self.topics.items() if t.type in kinds and t.count and n not in labels
         ]
 
+    def label_topics(self) -> list[str]:
+        """Topics with images beside whose name NAME there is a std_msgs/String NAME/classes."""
+        named = {n.removesuffix("/classes") for n, t in self.topics.items() if t.type == STRING}
+        return [n for n, t in self.topics.items() if t.type == IMAGE and t.count and n in named]
 
-def _rate(count: int, seconds: float) -> float:
-    return round((count - 1) / seconds, 3) if count > 1 and seconds > 0 else 0.0
+    def image_topic(self, topic: str | None = None) -> str:
+        """The topic, if it has images; None: the only one of `image_topics`.
+
+        Raises:
+            UserError: no such topic, or not one alone; the message names those there are.
+        """
+        known = self.image_topics()
+        if topic is not None:
+            return self._checked(topic, (IMAGE, COMPRESSED), known)
+        if not known:
+            raise UserError(f"{self.path}: no topic of type {IMAGE} or {COMPRESSED}")
+        if len(known) > 1:
+            raise UserError(f"{self.path}: several image topics, name one of {', '.join(known)}")
+        return known[0]
+
+    def rate(self, topic: str) -> float:
+        """Messages of a topic per second of the bag, in Hz; 0: unknown."""
+        count = self.topics[topic].count
+        return round((count - 1) / self._seconds, 3) if count > 1 and self._seconds > 0 else 0.0
+
+    def frames(
+        self, topic: str | None = None, wanted: Collection[int] | None = None
+    ) -> Iterator[BagFrame]:
+        """The images of a topic in recorded order, all or those with an index in `wanted`.
+
+        Args:
+            topic: see `image_topic`.
+            wanted: indices from 0; the others are not decoded.
+
+        Raises:
+            UserError: see `image_topic`; while iterating, if not one image can be read.
+        """
+        return self._frames(self.image_topic(topic), wanted)
+
+    def labels(self, topic: str, label_set: LabelSet | None = None) -> Iterator[BagLabel]:
+        """The labels of a topic in recorded order.
+
+        Args:
+            topic: of type sensor_msgs/Image; mono8 (8UC1) holds class ids, 255 and the set's
+                `ignore` unlabelled; a colour image holds the set's colours, black unlabelled.
+            label_set: its classes; None: those of the bag, see `label_set`.
+
+        Raises:
+            UserError: no such topic or no classes; while iterating, an id or a colour that the set
+                does not have, another encoding, or not one label can be read.
+        """
+        self._checked(topic, (IMAGE,), self.label_topics() or self.image_topics())
+        known = label_set or self.label_set(topic)
+        if known is None:
+            raise UserError(f"{self.path}: {topic} has no {topic}/classes; name a label set")
+        return self._labels(topic, known)
+
+    def label_set(self, topic: str) -> LabelSet | None:
+        """The classes that the bag names in `topic`/classes; None: it does not."""
+        name = f"{topic}/classes"
+        found = self.topics.get(name)
+        if found is None or found.type != STRING or not found.count:
+            return None
+        data = next(self.messages(name)).data
+        text = bytes(data[8:-1])  # after the encapsulation and the length, before the NUL
+        try:
+            classes = [{"name": c["name"], "rgb": c["rgb"]} for c in json.loads(text)]
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{self.path}: {name} is not a list of classes: {error!r}") from error
+        return LabelSet.from_dict({"name": name, "classes": classes}, f"{self.path} {name}")
+
+    def messages(self, topic: str) -> Iterator[BagMessage]:
+        """The messages of a topic in recorded order, serialized as they were published.
+
+        Raises:
+            UserError: no such topic; while iterating, if not one can be read.
+        """
+        if topic not in self.topics:
+            raise UserError(f"{self.path}: no topic {topic!r}; there are {', '.join(self.topics)}")
+        return self._messages(topic)
+
+    def _messages(self, topic: str) -> Iterator[BagMessage]:
+        count = 0
+        try:
+            for file in self._files:
+                for record in read_storage(file, topic):
+                    yield BagMessage(record.type, record.data, record.recorded_ns)
+                    count += 1
+        except Damaged as error:
+            self._note(f"{file.name}: {error}")
+        promised = self.topics[topic].count
+        if count < promised:
+            self._note(f"{topic} has {promised} messages, {count} can be read")
+        if not count and self.damage:
+            raise UserError(f"{self.path}: no message of {topic} can be read ({self.damage})")
+
+    def _frames(self, topic: str, wanted: Collection[int] | None) -> Iterator[BagFrame]:
+        last = None if wanted is None else max(wanted, default=-1)
+        for index, message in enumerate(self.messages(topic)):
+            if last is not None and index > last:
+                return
+            if wanted is None or index in wanted:
+                try:
+                    image, rgb = _decoded(message)
+                except ImageError as error:
+                    self._stop(f"{topic}, message {index}: {error}", index)
+                    return
+                yield BagFrame(rgb, _stamp_ns(image), message.recorded_ns, image.header.frame_id)
+
+    def _labels(self, topic: str, label_set: LabelSet) -> Iterator[BagLabel]:
+        for index, message in enumerate(self.messages(topic)):
+            where = f"{topic}, message {index}"
+            try:
+                image = parse_image(message.data)
+                rgb = message_to_rgb(image)
+            except ImageError as error:
+                self._stop(f"{where}: {error}", index)
+                return
+            label = label_of(image.encoding, rgb, label_set, f"{self.path}: {where}")
+            yield BagLabel(label, _stamp_ns(image), message.recorded_ns, image.header.frame_id)
+
+    def _stop(self, why: str, index: int) -> None:
+        if index == 0:
+            raise UserError(f"{self.path}: {why}")
+        self._note(why)
+
+    def _note(self, damage: str) -> None:
+        if damage not in self._damages:
+            self._damages.append(damage)
+
+    def _checked(self, topic: str, kinds: tuple[str, ...], known: list[str]) -> str:
+        found = self.topics.get(topic)
+        if found is None or not found.count:
+            there = ", ".join(known) or "none"
+            raise UserError(f"{self.path}: no image topic {topic!r}; there are {there}")
+        if found.type not in kinds:
+            raise UserError(f"{self.path}: {topic} is {found.type}, not {' or '.join(kinds)}")
+        return topic
+
+
+def _decoded(
+    message: BagMessage,
+) -> tuple[ImageMessage | CompressedImageMessage, NDArray[np.uint8]]:
+    if message.type == COMPRESSED:
+        compressed = parse_compressed_image(message.data)
+        return compressed, compressed_to_rgb(compressed.data, compressed.format)
+    image = parse_image(message.data)
+    return image, message_to_rgb(image)
+
+
+def _stamp_ns(image: ImageMessage | CompressedImageMessage) -> int:
+    stamp = image.header.stamp
+    return stamp.sec * 1_000_000_000 + stamp.nanosec

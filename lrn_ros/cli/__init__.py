@@ -14,7 +14,17 @@ from typing import NoReturn
 from lrn_ros import __version__
 from lrn_ros.errors import RunError, UserError
 
-SUBCOMMANDS = ("demo", "segment", "models", "train", "evaluate", "export", "benchmark")
+SUBCOMMANDS = (
+    "demo",
+    "segment",
+    "models",
+    "train",
+    "evaluate",
+    "export",
+    "benchmark",
+    "bag",
+    "replay",
+)
 
 
 class _Parser(argparse.ArgumentParser):
