@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from lrn_ros.sources import Source
 
 _RATE = 5.0  # Hz
-
-_LAST_DOMAIN = 232  # the ports of a higher one would exceed 65535
 _WRITTEN = ("overlay.mp4", "contact_sheet.png", "latency.json", "summary.json")
 
 
@@ -54,11 +52,10 @@ def run(args: argparse.Namespace) -> int:
     """Run the demo and print its report."""
     from lrn_ros.artifact import read_info, resolve_model
     from lrn_ros.inference.backends.base import SUFFIXES
-    from lrn_ros.ros.demo import DemoFiles, DemoOptions, check_ros, run_demo
+    from lrn_ros.ros.demo import DemoFiles, DemoOptions, run_demo
+    from lrn_ros.ros.processes import check_ros
 
-    check_ros()
-    if (args.domain_id or 0) > _LAST_DOMAIN:
-        raise UserError(f"--domain-id {args.domain_id}: 0 to {_LAST_DOMAIN} work")
+    check_ros(args.domain_id)
     info = read_info(resolve_model(args.model, SUFFIXES))
     source, rate = _source(args, info)
     claim_output(args.output, "demo")

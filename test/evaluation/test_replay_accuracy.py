@@ -19,7 +19,8 @@ from lrn_ros.cli.common import plain
 from lrn_ros.errors import UserError
 from lrn_ros.evaluation.confusion import confusion_matrix
 from lrn_ros.evaluation.replay import Extent, replay
-from lrn_ros.evaluation.results import merge, read_frames, read_part
+from lrn_ros.evaluation.part import read_frames, read_part
+from lrn_ros.evaluation.results import merge
 from lrn_ros.evaluation.scoring import TruthOptions
 from lrn_ros.labels import LabelSet
 
@@ -58,7 +59,7 @@ def test_counts_are_those_of_the_frames(segmenter, frames, write_bag, timed, tmp
     lines = list(read_frames(part))
     assert [line["index"] for line in lines] == list(range(16))
     assert [line["stamp_ns"] for line in lines] == [START_NS + i * STEP_NS for i in range(16)]
-    assert [line["hits"] for line in lines] == [m.diagonal().tolist() for m in expected]
+    assert [line["pixels"][0] for line in lines] == [m.diagonal().tolist() for m in expected]
     results = merge([part])
     assert results["complete"] and results["frames"] == 16
     assert sum(point["frames"] for point in results["curve"][0]["points"]) == 16

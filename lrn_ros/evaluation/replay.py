@@ -1,0 +1,259 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Accuracy replay: every frame of a bag's topic straight through a Segmenter, none missed.
+
+One thread reads, the caller's segments, one scores; each is at most a few frames ahead, so memory
+does not grow with the bag's length. What is found lies in one folder a topic, see PartFiles.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrn_ros.errors import UserError
+from lrn_ros.evaluation.calibration import grouped
+from lrn_ros.evaluation.findings import Alignment, of_labels
+from lrn_ros.evaluation.frame_counts import marginals
+from lrn_ros.evaluation.gallery import Gallery
+from lrn_ros.evaluation.ground_truth import Truth
+from lrn_ros.evaluation.prefetch import prefetch
+from lrn_ros.evaluation.scoring import Scoring, TruthOptions, open_truth
+from lrn_ros.evaluation.tally import Tally, stage_times
+from lrn_ros.inference.segmenter import Segmenter
+
+if TYPE_CHECKING:  # needs rosbags
+    from lrn_ros.bags.reader import BagFrame, BagReader
+
+_AHEAD = 4  # frames read before they are segmented, and segmented before they are scored
+_SAMPLE_NS = 1_000_000_000  # of the bag's time between two frames whose costly figures are taken
+_CONSECUTIVE_NS = 500_000_000  # frames further apart are no pair
+_FLUSH = 100  # frames
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Which part of a bag is replayed, in seconds of its recording; duration None: to its end."""
+
+    start_s: float = 0.0
+    duration_s: float | None = None
+
+
+@dataclass(frozen=True)
+class PartFiles:
+    """The files of one replayed topic: figures, a line a frame, pictures."""
+
+    folder: Path
+
+    @property
+    def summary(self) -> Path:
+        """Counts and findings; written last."""
+        return self.folder / "part.json"
+
+    @property
+    def frames(self) -> Path:
+        """One JSON line a frame."""
+        return self.folder / "frames.jsonl"
+
+    @property
+    def pictures(self) -> Path:
+        """See Gallery.write."""
+        return self.folder / "pictures"
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A frame with its label and the time that reading both took, ms."""
+
+    index: int
+    frame: BagFrame
+    label: NDArray[np.uint8] | None
+    read_ms: float
+
+
+def _read(bag: BagReader, topic: str, truth: Truth | None, extent: Extent) -> Iterator[_Read]:
+    first: int | None = None
+    start = time.perf_counter()
+    for index, frame in enumerate(bag.frames(topic)):
+        first = frame.recorded_ns if first is None else first
+        at = (frame.recorded_ns - first) / 1e9
+        if extent.duration_s is not None and at >= extent.start_s + extent.duration_s:
+            return
+        if at < extent.start_s:
+            continue
+        label = None if truth is None else truth.find(index, frame.stamp_ns, frame.recorded_ns)
+        if label is not None and label.shape != frame.rgb.shape[:2]:
+            (h, w), (height, width) = label.shape, frame.rgb.shape[:2]
+            raise UserError(
+                f"{truth.title if truth else ''}: a label of {w}x{h} pixels for an image of"
+                f" {width}x{height}; labels must have the image's size"
+            )
+        yield _Read(index, frame, label, 1000 * (time.perf_counter() - start))
+        start = time.perf_counter()
+
+
+class _Scorer:
+    """Scores segmented frames in order, on one thread."""
+
+    def __init__(self, compare: Scoring, thorough: bool, lines: TextIO) -> None:
+        self._map, self._thorough, self._lines = compare.of_prediction, thorough, lines
+        self.tally = Tally.empty(len(compare.labels))
+        self.gallery, self.alignment = Gallery(compare.labels), Alignment(len(compare.labels))
+        self._previous: tuple[int, NDArray[np.uint8], NDArray[np.uint8]] | None = None
+        self._paired_ns: int | None = None
+
+    def score(
+        self,
+        read: _Read,
+        mask: NDArray[np.uint8],
+        confidence: NDArray[np.uint8] | None,
+        stages: dict[str, float],
+    ) -> None:
+        """Count a frame and write its line; its confidence where it is to be sampled."""
+        frame, tally = read.frame, self.tally
+        mask = mask if self._map is None else self._map(mask)
+        line: dict[str, Any] = {
+            "index": read.index, "stamp_ns": frame.stamp_ns, "recorded_ns": frame.recorded_ns,
+            "read_ms": round(read.read_ms, 3), **stages,
+        }  # fmt: skip
+        self.alignment.add(mask, read.label)
+        if read.label is not None:
+            matrix = tally.compare(read.label, mask)
+            pictures = frame.rgb, read.label, mask
+            self.gallery.judge(read.index, frame.stamp_ns, matrix, pictures)
+            line["pixels"] = marginals(matrix).tolist()
+            if confidence is not None:
+                edges, levels = tally.sample(read.label, mask, confidence)
+                line |= {"boundary": edges.tolist(), "calibration": grouped(levels).tolist()}
+        line |= self._follow(frame, mask)
+        self.gallery.add(read.index, frame.stamp_ns, frame.rgb, mask)
+        tally.frames += 1
+        self._lines.write(json.dumps(line) + "\n")
+        if tally.frames % _FLUSH == 0:
+            self._lines.flush()
+
+    def _follow(self, frame: BagFrame, mask: NDArray[np.uint8]) -> dict[str, Any]:
+        """Compare with the frame before, if it is time to and it was the one before."""
+        previous, self._previous = self._previous, (frame.stamp_ns, frame.rgb, mask)
+        if previous is None or previous[1].shape != frame.rgb.shape:
+            return {}
+        if not 0 < frame.stamp_ns - previous[0] <= _CONSECUTIVE_NS:
+            return {}
+        if not self._thorough and not _due(frame.stamp_ns, self._paired_ns):
+            return {}
+        self._paired_ns = frame.stamp_ns
+        found = self.tally.follow(previous[1:], (frame.rgb, mask))
+        before = marginals(found.matrix).tolist()
+        return {"before": before, "still": found.still, "flickered": found.flickered}
+
+
+def _due(stamp_ns: int, last_ns: int | None) -> bool:
+    return last_ns is None or abs(stamp_ns - last_ns) >= _SAMPLE_NS
+
+
+def replay(
+    segmenter: Segmenter,
+    bag: BagReader,
+    topic: str,
+    folder: Path,
+    truth_options: TruthOptions,
+    extent: Extent = Extent(),  # noqa: B008 (frozen)
+    thorough: bool = False,
+    progress: Callable[[int], None] = lambda count: None,
+) -> bool:
+    """Replay an image topic into `folder`.
+
+    Args:
+        segmenter: what to replay through.
+        bag: what to replay.
+        topic: its image topic.
+        folder: for PartFiles; it is made.
+        truth_options: the ground truth.
+        extent: the part of the bag.
+        thorough: take boundary, calibration and temporal figures of every frame, not once a second.
+        progress: called with 1 for every frame.
+
+    Returns:
+        True when it is complete, False when it was interrupted (Ctrl-C); what was done until then
+        is written.
+
+    Raises:
+        UserError: no ground truth as asked for, labels that fit no image, or of another size.
+    """
+    files = PartFiles(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    files.summary.unlink(missing_ok=True)
+    truth, compare = open_truth(bag, topic, truth_options, segmenter.labels)
+    complete, start = True, time.perf_counter()
+    with files.frames.open("w", encoding="utf-8") as lines:
+        scorer = _Scorer(compare, thorough, lines)
+        frames = prefetch(_read(bag, topic, truth, extent), _AHEAD)
+        try:
+            _segment_all(segmenter, frames, scorer, thorough, progress)
+        except KeyboardInterrupt:
+            complete = False
+        finally:
+            frames.close()
+    seconds = time.perf_counter() - start
+    if truth is not None:
+        _finish(truth, scorer.tally, complete, whole=extent == Extent())
+    scorer.gallery.write(files.pictures)
+    summary = {
+        "bag": str(bag.path),
+        "topic": topic,
+        "complete": complete,
+        "damage": bag.damage,
+        "seconds": seconds,
+        "tally": scorer.tally.to_dict(),
+        "labels": compare.labels.to_dict(),
+        "ground_truth": None if truth is None else {"from": truth.title, **asdict(truth.matching)},
+        "findings": [] if truth is None else of_labels(truth.matching, scorer.alignment),
+    }
+    files.summary.write_text(json.dumps(summary) + "\n", encoding="utf-8")
+    return complete
+
+
+def _segment_all(
+    segmenter: Segmenter,
+    frames: Iterator[_Read],
+    scorer: _Scorer,
+    thorough: bool,
+    progress: Callable[[int], None],
+) -> None:
+    waiting: deque[Future[None]] = deque()
+    sampled_ns: int | None = None
+    with ThreadPoolExecutor(1, "scoring") as pool:
+        for read in frames:
+            stamp = read.frame.stamp_ns
+            sample = read.label is not None and (thorough or _due(stamp, sampled_ns))
+            sampled_ns = stamp if sample else sampled_ns
+            result = segmenter(read.frame.rgb, confidence=sample)
+            stages = stage_times(result)
+            waiting.append(pool.submit(scorer.score, read, result.mask, result.confidence, stages))
+            if len(waiting) > _AHEAD:
+                waiting.popleft().result()
+            progress(1)
+        while waiting:
+            waiting.popleft().result()
+
+
+def _finish(truth: Truth, tally: Tally, complete: bool, whole: bool) -> None:
+    """Count the labels without an image, unless images are missing because they were not read."""
+    matching = truth.matching
+    if complete and matching.labels and not tally.labelled:
+        near = matching.nearest_ns
+        works = "" if near is None else f"; --tolerance {abs(near) / 1e9 * 1.01:.4g} would fit some"
+        raise UserError(f"{truth.title}: no label has the stamp or the number of an image{works}")
+    if complete and whole:
+        truth.finish()
+    else:
+        matching.labels = matching.matched

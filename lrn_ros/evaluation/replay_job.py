@@ -1,0 +1,127 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""One bag of a replay as a job that any process can run: plain data in, a folder out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lrn_ros.errors import UserError
+from lrn_ros.evaluation.replay import Extent, PartFiles, replay
+from lrn_ros.evaluation.scoring import TruthOptions
+from lrn_ros.inference.segmenter import Segmenter
+
+if TYPE_CHECKING:  # needs rosbags
+    from lrn_ros.bags.reader import BagReader
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What a Segmenter is loaded with; see Segmenter.load."""
+
+    model: str
+    backend: str = "auto"
+    precision: str = "auto"
+    network_size: tuple[int, int] | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is replayed, with what, and where to.
+
+    Attributes:
+        name: what the bag is called in the results.
+        bag: its folder or storage file.
+        folder: for what is found, see PartFiles.
+        topic: image topic; None: the only one.
+        model: the model.
+        truth: the ground truth.
+        extent: the part of the bag.
+        thorough: see replay.
+    """
+
+    name: str
+    bag: Path
+    folder: Path
+    topic: str | None
+    model: ModelOptions
+    truth: TruthOptions
+    extent: Extent
+    thorough: bool
+
+    def settings(self) -> dict[str, Any]:
+        """What the result depends on, as plain data; `name` and `folder` do not count."""
+        data = asdict(self)
+        del data["name"], data["folder"]
+        data["bag"] = [[str(p), p.stat().st_size, p.stat().st_mtime] for p in _files(self.bag)]
+        return dict(json.loads(json.dumps(data)))
+
+
+def _files(bag: Path) -> Sequence[Path]:
+    return [bag] if bag.is_file() else sorted(p for p in bag.iterdir() if p.is_file())
+
+
+def open_bag(path: Path) -> BagReader:
+    """Open a rosbag2.
+
+    Raises:
+        UserError: not a bag, or rosbags is not installed.
+    """
+    try:
+        from lrn_ros.bags.reader import BagReader
+    except ImportError as error:
+        raise UserError(
+            f"{path}: bags are read with rosbags ({error}); pip install 'lrn_ros[bags]'"
+        ) from error
+    return BagReader(path)
+
+
+@lru_cache(maxsize=1)
+def load(options: ModelOptions) -> Segmenter:
+    """The Segmenter, loaded once a process."""
+    return Segmenter.load(**vars(options))
+
+
+def run_job(job: Job, progress: Callable[[int], None] = lambda count: None) -> bool:
+    """Replay one bag.
+
+    Returns:
+        see replay.
+
+    Raises:
+        UserError: see open_bag, Segmenter.load and replay.
+    """
+    bag = open_bag(job.bag)
+    topic = bag.image_topic(job.topic)
+    segmenter = load(job.model)
+    complete = replay(
+        segmenter, bag, topic, job.folder, job.truth, job.extent, job.thorough, progress
+    )
+    files = PartFiles(job.folder)
+    summary = json.loads(files.summary.read_text(encoding="utf-8"))
+    summary["settings"] = job.settings()
+    summary["model"] = {
+        "name": segmenter.info.name,
+        "architecture": segmenter.info.architecture,
+        "license": segmenter.info.license,
+        "backend": segmenter.backend.name,
+        "precision": segmenter.backend.precision,
+        "device": segmenter.backend.device_name,
+    }
+    files.summary.write_text(json.dumps(summary) + "\n", encoding="utf-8")
+    return complete
+
+
+def is_done(job: Job) -> bool:
+    """Whether an earlier run has completed the same job with the same settings."""
+    try:
+        summary = json.loads(PartFiles(job.folder).summary.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(summary.get("complete")) and summary.get("settings") == job.settings()
