@@ -28,7 +28,7 @@ from rclpy.node import Node
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
-from lrn_ros.ros.demo import NODE, environment
+from lrn_ros.ros.processes import NODE, environment
 from lrn_ros.ros.qos import profile
 
 _SIZE = (64, 96)

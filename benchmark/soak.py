@@ -31,7 +31,7 @@ from std_msgs.msg import Header
 
 from lrn_ros.evaluation.machine import describe
 from lrn_ros.images import fill_image
-from lrn_ros.ros.demo import NODE, environment
+from lrn_ros.ros.processes import NODE, environment
 from lrn_ros.ros.qos import profile
 from lrn_ros.scene import StreetScene
 

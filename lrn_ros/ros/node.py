@@ -150,6 +150,8 @@ class SegmentationNode(LifecycleNode):
             self.get_fully_qualified_name(),
         )
         self._supervisor = Supervisor(load, lambda text: log.warning(text))
+        if settings.temporal_smoothing:
+            self._supervisor.segmenter.check_smooths()
         info = self._supervisor.segmenter.info
         log.info(f"model {info.name} ({info.architecture}), licence {info.license}")
         self._cameras = [
@@ -232,6 +234,8 @@ class SegmentationNode(LifecycleNode):
 
     def _refusal(self, name: str, live: bool, value: Any) -> str:
         """Why a valid value cannot be set now; empty when it can."""
+        if name == "temporal_smoothing" and value:
+            return self._smoothing_refusal()
         if live:
             return ""
         if name == "autostart":
@@ -249,6 +253,17 @@ class SegmentationNode(LifecycleNode):
             return "parameter 'model': a path is taken at process start only, later a name works"
         if name == "engine_cache_dir" and value:
             return "parameter 'engine_cache_dir': a path is taken at process start only"
+        return ""
+
+    def _smoothing_refusal(self) -> str:
+        """Why masks cannot be smoothed; empty where they can, or no backend runs at present."""
+        try:
+            if self._supervisor is not None:
+                self._supervisor.segmenter.check_smooths()
+        except UserError as error:
+            return f"parameter 'temporal_smoothing': {error}"
+        except (NotReady, RunError):
+            pass
         return ""
 
     # Timers and reports --------------------------------------------------------------------

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Records what the node publishes, until it is interrupted: overlay video, masks, latency."""
+"""Records what the node publishes, until it is interrupted: latency, and pictures if wanted."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,6 +24,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import Image
 
+from lrn_ros.cdr import parse_image, read_stamp
 from lrn_ros.images import message_to_rgb
 from lrn_ros.ros.qos import profile
 
@@ -69,43 +71,30 @@ class OverlayVideo:
 
 
 class Recorder(Node):
-    """Subscribes the node's outputs and writes what comes; one JSON line per message.
+    """Subscribes the node's outputs and writes a JSON line per message; masks are not kept.
 
     Args:
         segmentation: full name of the node to record.
-        output: folder for overlay.mp4 and masks/STAMP.png.
         lines: open file for the JSON lines.
-        rate: frames per second of the video.
     """
 
-    def __init__(self, segmentation: str, output: Path, lines: TextIO, rate: float) -> None:
+    def __init__(self, segmentation: str, lines: TextIO) -> None:
         super().__init__("recorder")
         self._name, self._lines = segmentation.rsplit("/", 1)[-1], lines
-        self._masks = output / "masks"
-        self._masks.mkdir(parents=True, exist_ok=True)
-        self._video = OverlayVideo(output / "overlay.mp4", rate)
-        qos = profile(10)
-        for kind, topic, callback in (
-            (Image, f"{segmentation}/mask", self._on_mask),
-            (Image, f"{segmentation}/overlay", self._on_overlay),
-            (DiagnosticArray, f"{segmentation}/latency", self._on_latency),
-            (DiagnosticArray, "/diagnostics", self._on_diagnostics),
+        few, many = profile(10), profile(1000)  # one line lost would be a frame unaccounted for
+        for kind, topic, callback, qos in (
+            (Image, f"{segmentation}/mask", self._on_mask, few),
+            (DiagnosticArray, f"{segmentation}/latency", self._on_latency, many),
+            (DiagnosticArray, "/diagnostics", self._on_diagnostics, many),
         ):
-            self.create_subscription(kind, topic, callback, qos)
+            self.create_subscription(kind, topic, callback, qos, raw=callback == self._on_mask)
 
     def close(self) -> None:
-        """Finish the video."""
-        self._video.close()
+        """Finish what is written."""
 
-    def _on_mask(self, message: Image) -> None:
-        stamp = _stamp_ns(message)
-        rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
-        cv2.imwrite(str(self._masks / f"{stamp}.png"), rows[:, : message.width])
-        self._note("mask", stamp)
-
-    def _on_overlay(self, message: Image) -> None:
-        stamp = _stamp_ns(message)
-        self._note("overlay", stamp, position=self._video.add(message_to_rgb(message), stamp))
+    def _on_mask(self, data: bytes) -> None:
+        arrived = time.monotonic_ns()
+        self._note("mask", read_stamp(data), at_ns=arrived)
 
     def _on_latency(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -124,6 +113,38 @@ class Recorder(Node):
         self._lines.flush()
 
 
+class PictureRecorder(Recorder):
+    """Also writes the masks and a video of the overlays.
+
+    Args:
+        segmentation, lines: see Recorder.
+        output: folder for overlay.mp4 and masks/STAMP.png.
+        rate: frames per second of the video.
+    """
+
+    def __init__(self, segmentation: str, lines: TextIO, output: Path, rate: float) -> None:
+        super().__init__(segmentation, lines)
+        self._masks = output / "masks"
+        self._masks.mkdir(parents=True, exist_ok=True)
+        self._video = OverlayVideo(output / "overlay.mp4", rate)
+        overlay = f"{segmentation}/overlay"
+        self.create_subscription(Image, overlay, self._on_overlay, profile(10))
+
+    def close(self) -> None:
+        """Finish the video."""
+        self._video.close()
+
+    def _on_mask(self, data: bytes) -> None:
+        super()._on_mask(data)
+        mask = parse_image(data)
+        rows = np.frombuffer(mask.data, np.uint8).reshape(mask.height, mask.step)
+        cv2.imwrite(str(self._masks / f"{read_stamp(data)}.png"), rows[:, : mask.width])
+
+    def _on_overlay(self, message: Image) -> None:
+        stamp = _stamp_ns(message)
+        self._note("overlay", stamp, position=self._video.add(message_to_rgb(message), stamp))
+
+
 def _stamp_ns(message: Any) -> int:
     stamp = message.header.stamp
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
@@ -133,7 +154,7 @@ def main(argv: list[str] | None = None) -> int:
     """Record until SIGINT or SIGTERM, or until the process that started this one is gone."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--segmentation", default="/segmentation", help="the node to record")
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--output", type=Path, help="folder for pictures; default: none are kept")
     parser.add_argument("--log", type=Path, required=True, help="what came, JSON lines")
     parser.add_argument("--rate", type=float, default=10.0, help="frames per second of the video")
     args = parser.parse_args(remove_ros_args(sys.argv if argv is None else argv)[1:])
@@ -144,7 +165,9 @@ def main(argv: list[str] | None = None) -> int:
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     executor = SingleThreadedExecutor()
     with args.log.open("w", encoding="utf-8") as lines:
-        recorder = Recorder(args.segmentation, args.output, lines, args.rate)
+        recorder = Recorder(args.segmentation, lines)
+        if args.output is not None:
+            recorder = PictureRecorder(args.segmentation, lines, args.output, args.rate)
         executor.add_node(recorder)
         while not stopped and os.getppid() == parent:
             executor.spin_once(timeout_sec=0.2)

@@ -1,0 +1,91 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Follows a run through the JSON lines that its player and its recorder write."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lrn_ros.ros.processes import Family
+
+_LOOK_S = 0.2
+_QUIET_S = 2.5  # nothing answered for this long after the last frame: the run is over
+_DRAIN_S = 30.0  # never wait longer than this for it
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: frames sent and answered; both 0 while the processes start."""
+
+    sent: int
+    answered: int
+
+
+class NewLines:
+    """Reads the JSON lines that another process appends to a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._at = path, 0
+
+    def read(self) -> list[dict[str, Any]]:
+        """The complete lines since the last call; none while there is no file."""
+        if not self._path.is_file():
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._at)
+            text = file.read()
+        text = text[: text.rfind(b"\n") + 1]
+        self._at += len(text)
+        return [json.loads(line) for line in text.splitlines()]
+
+
+class Watch:
+    """Waits for the end of a run.
+
+    Args:
+        family: its processes.
+        sent: lines of the player, one a frame.
+        received: lines of the recorder.
+        report: called a few times a second.
+    """
+
+    def __init__(
+        self, family: Family, sent: Path, received: Path, report: Callable[[Progress], None]
+    ) -> None:
+        self._family, self._report = family, report
+        self._sent_lines, self._received_lines = NewLines(sent), NewLines(received)
+        self._sent = self._answered = self._ended = 0
+
+    def play(self) -> None:
+        """Until the player has ended; raises RunError as Family.check."""
+        while self._family.check():
+            self._look()
+            time.sleep(_LOOK_S)
+
+    def drain(self, accounted: bool = False) -> None:
+        """Until answers have ceased; `accounted`: or the node has told every frame's fate."""
+        start = changed = time.monotonic()
+        answered = -1
+        while time.monotonic() < min(changed + _QUIET_S, start + _DRAIN_S):
+            self._family.check()
+            self._look()
+            if accounted and self._answered + self._ended >= self._sent:
+                return
+            if self._answered != answered:
+                answered, changed = self._answered, time.monotonic()
+            time.sleep(_LOOK_S)
+
+    def _look(self) -> None:
+        self._sent += len(self._sent_lines.read())
+        for line in self._received_lines.read():
+            values = line.get("values", {})
+            self._answered += line["kind"] == "latency"
+            if line["kind"] == "diagnostics" and "received" in values:
+                ends = (k for k in values if k == "idle" or k.startswith("dropped_"))
+                self._ended = sum(int(values[k]) for k in ends)
+        self._report(Progress(self._sent, self._answered))
