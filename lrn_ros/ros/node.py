@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
 import sys
 from collections.abc import Mapping
@@ -28,12 +29,15 @@ from lrn_ros.inference.supervisor import NotReady, Supervisor
 from lrn_ros.ros import diagnostics
 from lrn_ros.ros.camera import Camera, Frame
 from lrn_ros.ros.parameters import SPECS, Settings, check, check_all
+from lrn_ros.ros.shared_memory import shared_memory_fault
 from lrn_ros.ros.statistics import Snapshot
 from lrn_ros.ros.worker import Worker
 
 _FOLLOW_S = 0.5  # how often the publishers' offers are looked at
 _HINT_S = 5.0  # an unconfigured node says how to go on after this long
 _STOP_S = 0.2  # a signal is noticed within this long
+# glibc's mallopt: blocks up to 32 MB come from the heap, of which up to 128 MB are kept when freed.
+_MALLOPT = {-3: 32 << 20, -1: 128 << 20}
 
 
 class SegmentationNode(LifecycleNode):
@@ -61,6 +65,9 @@ class SegmentationNode(LifecycleNode):
             )
             self.declare_parameter(spec.name, spec.default, descriptor)
         self.add_on_set_parameters_callback(self._on_parameters)
+        self._transport_fault = _shared_memory_fault()
+        if self._transport_fault:
+            self.get_logger().warning(self._transport_fault)
         self._heartbeat = diagnostics.Heartbeat(self, self._report)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._follow_timer = self.create_timer(_FOLLOW_S, self._follow, clock=steady)
@@ -150,8 +157,6 @@ class SegmentationNode(LifecycleNode):
             self.get_fully_qualified_name(),
         )
         self._supervisor = Supervisor(load, lambda text: log.warning(text))
-        if settings.temporal_smoothing:
-            self._supervisor.segmenter.check_smooths()
         info = self._supervisor.segmenter.info
         log.info(f"model {info.name} ({info.architecture}), licence {info.license}")
         self._cameras = [
@@ -234,8 +239,6 @@ class SegmentationNode(LifecycleNode):
 
     def _refusal(self, name: str, live: bool, value: Any) -> str:
         """Why a valid value cannot be set now; empty when it can."""
-        if name == "temporal_smoothing" and value:
-            return self._smoothing_refusal()
         if live:
             return ""
         if name == "autostart":
@@ -253,17 +256,6 @@ class SegmentationNode(LifecycleNode):
             return "parameter 'model': a path is taken at process start only, later a name works"
         if name == "engine_cache_dir" and value:
             return "parameter 'engine_cache_dir': a path is taken at process start only"
-        return ""
-
-    def _smoothing_refusal(self) -> str:
-        """Why masks cannot be smoothed; empty where they can, or no backend runs at present."""
-        try:
-            if self._supervisor is not None:
-                self._supervisor.segmenter.check_smooths()
-        except UserError as error:
-            return f"parameter 'temporal_smoothing': {error}"
-        except (NotReady, RunError):
-            pass
         return ""
 
     # Timers and reports --------------------------------------------------------------------
@@ -297,6 +289,8 @@ class SegmentationNode(LifecycleNode):
             level = DiagnosticStatus.WARN
             full = self.get_fully_qualified_name()
             message = f"unconfigured; next: ros2 lifecycle set {full} configure"
+        if self._transport_fault:
+            values["shared_memory"] = self._transport_fault
         if supervisor is not None:
             values |= _backend_values(supervisor)
             verdict, text = diagnostics.supervisor_verdict(supervisor.status())
@@ -318,6 +312,11 @@ class SegmentationNode(LifecycleNode):
         return diagnostics.status(f"{self.get_name()}: {camera.name}", level, message, values)
 
 
+def _shared_memory_fault() -> str:
+    """See shared_memory_fault; other middlewares have transports of their own."""
+    return shared_memory_fault() if "fast" in rclpy.get_rmw_implementation_identifier() else ""
+
+
 def _backend_values(supervisor: Supervisor) -> dict[str, str]:
     """Model and backend as key-value strings; empty while there is none."""
     try:
@@ -335,12 +334,26 @@ def _backend_values(supervisor: Supervisor) -> dict[str, str]:
     return values | {f"passed over {n}": reason for n, reason in segmenter.passed_over}
 
 
+def keep_freed_memory() -> None:
+    """Let the C library keep an image's memory for the next one.
+
+    By default glibc gives blocks of megabytes back to the system when they are freed, and every
+    image costs a page fault for each of its 4 KB anew; benchmark/transport.py measures it. Other C
+    libraries are left as they are.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for option, value in _MALLOPT.items():
+            mallopt(option, value)
+
+
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; a second signal changes nothing.
 
     `ros2 launch` sends SIGINT and the terminal sends it once more: the handlers are ours, since
     rclpy's would interrupt the clean-up.
     """
+    keep_freed_memory()
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     node = SegmentationNode()
     executor = SingleThreadedExecutor()

@@ -18,11 +18,11 @@ from pathlib import Path
 import lrn_ros
 from lrn_ros.errors import RunError, UserError
 from lrn_ros.paths import share_folder
+from lrn_ros.ros.shared_memory import PROFILE_VARIABLES
 
 NODE = "/segmentation"
 _LAST_DOMAIN = 232  # the ports of a higher one would exceed 65535
 _PROFILE = "fastdds_shared_memory.xml"
-_PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 _SEGMENTS = 256 << 20  # bytes of /dev/shm that the profile's segments of all processes may take
 
 
@@ -52,10 +52,10 @@ def environment(domain_id: int | None, base: Mapping[str, str] = os.environ) -> 
     env.setdefault("ROS_DOMAIN_ID", str(random.randint(1, 101)))
     env.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     xml = share_folder() / "config" / _PROFILE
-    given = any(v in env for v in _PROFILE_VARIABLES)
+    given = any(v in env for v in PROFILE_VARIABLES)
     if xml.is_file() and _shared_memory_suffices() and not given:
         # Jazzy reads the first, later releases the second.
-        env |= dict.fromkeys(_PROFILE_VARIABLES, str(xml))
+        env |= dict.fromkeys(PROFILE_VARIABLES, str(xml))
     env |= {"RCUTILS_COLORIZED_OUTPUT": "0", "PYTHONUNBUFFERED": "1"}
     # The processes import the same package as this one, also from a source checkout.
     home = str(Path(lrn_ros.__file__).resolve().parent.parent)
@@ -118,11 +118,13 @@ class Family:
             status = process.poll()
             if status is not None and (name != self._player or status != 0):
                 raise RunError(f"{name} ended with status {status}{self._tail()}")
-        return self._members[self._player].poll() is None
+        player = self._members.get(self._player)
+        return player is not None and player.poll() is None
 
     def stop_player(self) -> None:
         """End the player alone, before it has ended by itself."""
-        _end(self._members[self._player])
+        if player := self._members.pop(self._player, None):
+            _end(player)
 
     def stop(self) -> None:
         """End all in the order they were started, politely first."""

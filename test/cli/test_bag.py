@@ -130,7 +130,7 @@ def test_a_video(tmp_path):
         ("images", ["--size", "64", "96"], "--size and --seed are for the scene"),
         ("images", ["--labels", "nowhere"], "nowhere: no such folder"),
         ("images", ["--label-set", "camvid11"], "has no labels beside it"),
-        ("images", ["--label-set", "none", "--labels", "images"], "no label set 'none'"),
+        ("images", ["--label-set", "none", "--labels", "images"], "unknown label set 'none'"),
         ("made", [], "is a rosbag2 already"),
     ],
 )

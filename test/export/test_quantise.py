@@ -92,7 +92,7 @@ def test_any_size_and_number_of_images(graphs: tuple) -> None:
         sides = (math.ceil(n / network.stride) for n in shape[1:])
         assert found.shape == (shape[0], 11, *sides) and found.dtype == np.float32
         error = np.linalg.norm(found - expected) / np.linalg.norm(expected)
-        assert 1e-4 < error < 0.1
+        assert 1e-4 < error < 0.3  # a wrong scale anywhere makes it about 1
 
 
 def test_needs_images(random_model: Path, tmp_path: Path) -> None:

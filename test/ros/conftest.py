@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""DDS tests: every module gets a domain of its own, on this machine only."""
+"""DDS tests: every module gets a domain of its own, on this machine only, over shared memory."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ import pytest
 
 pytest.importorskip("rclpy")
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+# As launch and demo do: images larger than Fast DDS's own 512 KB segment are lost otherwise.
+os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(
+    Path(__file__).parents[2] / "config" / "fastdds_shared_memory.xml"
+)
 
 
 @pytest.fixture(scope="module")

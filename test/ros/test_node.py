@@ -246,7 +246,6 @@ def test_live_parameters(client: Client, camera: Any, reference: Segmenter) -> N
         ("max_age_ms", -1.0, "a number from 0 up"),
         ("legend", "yes", "true or false"),
         ("backend", "tpu", "one of auto"),
-        ("temporal_smoothing", True, "not in this version"),
         ("model", "lrnnet_c_camvid", "ros2 lifecycle set /segmentation deactivate"),
         ("cameras", ["front", "left"], "cleanup"),
         ("autostart", False, "process start only"),
@@ -370,7 +369,7 @@ class TestLifecycle:
         ("override", "says"),
         [
             ("model:=nonesuch", "unknown model 'nonesuch'"),
-            ("backend:=cuda", "CPU-only build|no usable|active"),
+            ("backend:=cuda", "no NVIDIA driver|CPU-only build|no usable|active"),
             ("overlay_alpha:=high", "'overlay_alpha': 'high' is not allowed"),
             ("network_size:=[100, 100]", "would work"),
             ("cameras:=[a, a]", "distinct"),
