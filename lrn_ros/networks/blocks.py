@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -165,6 +166,13 @@ def resize_to(x: Tensor, partner: Tensor) -> Tensor:
 def at_least_float(x: Tensor) -> Tensor:
     """Half precision as float32, anything wider as it is."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def exactly(x: Tensor) -> AbstractContextManager[None]:
+    """A context without automatic mixed precision on the device of `x`."""
+    if x.is_meta:  # shapes alone; there is no mixed precision to switch off
+        return nullcontext()
+    return torch.autocast(x.device.type, enabled=False)
 
 
 def upsample(logits: Tensor, stride: int, image: Tensor) -> Tensor:

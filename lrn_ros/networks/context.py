@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lrn_ros.networks.blocks import at_least_float, resize_to
+from lrn_ros.networks.blocks import at_least_float, exactly, resize_to
 
 
 def _conv_norm(in_channels: int, out_channels: int) -> list[nn.Module]:
@@ -113,7 +113,7 @@ class DisentangledNonLocal(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, C, h, w)."""
         maps = [conv(x).flatten(2) for conv in (self.query, self.key, self.value, self.mask)]
-        with torch.autocast(x.device.type, enabled=False):
+        with exactly(x):
             q, k, g, m = map(at_least_float, maps)
             q, k = q - q.mean(2, keepdim=True), k - k.mean(2, keepdim=True)
             pairs = torch.softmax(q.transpose(1, 2) @ k, dim=2)

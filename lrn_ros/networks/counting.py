@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lrn_ros.networks.registry import build
@@ -85,7 +84,7 @@ def count(name: str, *, num_classes: int = 19, size: tuple[int, int] = (512, 102
     def add_core(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         cores.append(module.literal_macs(*output.shape[2:]))  # type: ignore[operator]
 
-    with FakeTensorMode(), torch.no_grad():
+    with torch.device("meta"), torch.no_grad():
         network = build(name, num_classes=num_classes).eval()
         for module in network.modules():
             if hasattr(module, "literal_macs"):

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from lrn_ros.networks.blocks import exactly
+
 KEYS = ("singular", "average", "max", "nonlocal", "nonlocal_assoc", "nonlocal_softmax")
 _TILT = 0.1  # start vector: region mean plus this much of the constant vector, never orthogonal
 
@@ -165,7 +167,7 @@ class SVN(nn.Module):
         """Attend from every pixel of f (B, C', h, w) to the keys; same shape and dtype."""
         b, c, h, w = f.shape
         q = f.flatten(2)
-        with torch.autocast(f.device.type, enabled=False):
+        with exactly(f):
             if self.keys == "nonlocal_softmax":
                 q32 = q.float()
                 out = q32 @ torch.softmax(q32.transpose(1, 2) @ q32, dim=-1).transpose(1, 2)
