@@ -32,12 +32,14 @@ class Frame:
         name: file stem, or the index as six digits.
         rgb: (H, W, 3) uint8.
         label: (H, W) uint8 class ids where the truth is known, else None.
+        seconds: its time on the source's clock; None where that is not known.
     """
 
     index: int
     name: str
     rgb: NDArray[np.uint8]
     label: NDArray[np.uint8] | None = None
+    seconds: float | None = None
 
 
 class Source(Protocol):
@@ -78,11 +80,11 @@ class SceneSource:
             scene = StreetScene(*self._arguments)
         except ValueError as error:
             raise UserError(f"street scene: {error}") from error
-        index = 0
+        index, fps = 0, self._arguments[3]
         while wanted is None or index <= max(wanted, default=-1):
             if wanted is None or index in wanted:
                 rgb, label = scene.frame(index)
-                yield Frame(index, f"{index:06d}", rgb, label)
+                yield Frame(index, f"{index:06d}", rgb, label, index / fps)
             index += 1
 
 
@@ -138,7 +140,8 @@ class VideoSource:
                     if not ok:
                         raise UserError(f"{self._path}: frame {index} cannot be decoded")
                     rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
-                    yield Frame(index, f"{index:06d}", rgb)
+                    seconds = index / self.rate if self.rate else None
+                    yield Frame(index, f"{index:06d}", rgb, seconds=seconds)
                 index += 1
         finally:
             capture.release()
@@ -170,7 +173,8 @@ class BagSource:
         """See Source.frames."""
         indices = itertools.count() if wanted is None else sorted(set(wanted))
         for index, frame in zip(indices, self._bag.frames(self._topic, wanted)):
-            yield Frame(index, f"{index:06d}", frame.rgb)
+            seconds = (frame.stamp_ns or frame.recorded_ns) / 1e9
+            yield Frame(index, f"{index:06d}", frame.rgb, seconds=seconds)
         if self._bag.damage:
             _LOG.warning("%s: damaged, read in part: %s", self._bag.path, self._bag.damage)
 

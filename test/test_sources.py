@@ -71,6 +71,7 @@ def test_bag(bag):
     some = list(source.frames({3, 1}))
     _same(some, [FRAMES[1], FRAMES[3]])
     assert [f.index for f in some] == [1, 3]
+    assert [f.seconds for f in some] == [1, 3]  # by the stamps, not by when they were recorded
     rear = open_source(bag, topic="/rear/compressed")
     _same(list(rear.frames()), FRAMES[1::2])
     storage = next(p for p in bag.iterdir() if p.suffix in (".db3", ".mcap"))
@@ -98,6 +99,7 @@ def test_folder_with_labels(tmp_path):
     source = open_source(folder, labels)
     frames = list(source.frames())
     assert [f.name for f in frames] == ["a", "b", "c"] and source.count == 3
+    assert frames[0].seconds is None
     assert source.label_set == "camvid11"
     _same(frames, [FRAMES[1], FRAMES[0], FRAMES[2]])
     assert frames[0].label is not None and (frames[0].label == UNLABELLED).all()
@@ -116,12 +118,12 @@ def test_video(tmp_path):
     assert (source.rate, source.count) == (12.0, 5)
     means = [f.rgb.mean((0, 1)) for f in source.frames()]
     np.testing.assert_allclose(means, [(200 - 40 * i, 0, 40 * i) for i in range(5)], atol=4)
-    assert [f.index for f in source.frames({0, 4})] == [0, 4]
+    assert [(f.index, f.seconds) for f in source.frames({0, 4})] == [(0, 0), (4, 4 / 12)]
 
 
 def test_scene():
     frames = list(SceneSource(2, (64, 96), 10.0).frames({1, 3}))
-    assert [f.index for f in frames] == [1, 3]
+    assert [(f.index, f.seconds) for f in frames] == [(1, 0.1), (3, 0.3)]
     rgb, label = StreetScene(2, 64, 96, 10.0).frame(3)
     np.testing.assert_array_equal(frames[1].rgb, rgb)
     np.testing.assert_array_equal(frames[1].label, label)

@@ -62,9 +62,19 @@ def share(text: str) -> float:
     return _number(text, 0.0, 1.0)
 
 
+def points(text: str) -> float:
+    """A number of percentage points, or percent, from 0 to 100."""
+    return _number(text, 0.0, 100.0)
+
+
 def scale(text: str) -> float:
     """A factor from 0.1 to 4."""
     return _number(text, 0.1, 4.0)
+
+
+def speed(text: str) -> float:
+    """A factor from 0.1 to 10."""
+    return _number(text, 0.1, 10.0)
 
 
 def _number(text: str, low: float, high: float) -> float:

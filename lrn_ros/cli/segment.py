@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from lrn_ros.inference.result import Timings
     from lrn_ros.inference.segmenter import Segmenter
+    from lrn_ros.inference.smoothing import Smoother
     from lrn_ros.sources import Frame, Source
 
 
@@ -49,6 +50,7 @@ def add_parser(subparsers: Any) -> None:
     add("--masks", action="store_true", help="for a video or bag: also write every mask")
     add("--limit", type=positive, help="only the first so many frames")
     add("--topic", help="image topic of a bag; default: its first")
+    add("--temporal-smoothing", action="store_true", help="of a video or bag: average over frames")
     add("--json", action="store_true", help="print the figures as JSON")
     parser.set_defaults(run=run)
 
@@ -64,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
     source = open_source(args.input, None, args.topic)
     if args.input.resolve() == args.output.resolve():
         raise UserError(f"--output {args.output}: is the input; name another folder")
+    smoother = _smoother(source) if args.temporal_smoothing else None
     segmenter = load_segmenter(args)
     claim_output(args.output, "segment")
     single = isinstance(source, FolderSource)
@@ -72,7 +75,8 @@ def run(args: argparse.Namespace) -> int:
     timings, start = [], time.perf_counter()
     with tqdm(total=count, unit="frame", disable=not sys.stderr.isatty()) as bar:
         for frame in islice(source.frames(), args.limit):
-            result = segmenter(frame.rgb)
+            smooth = smoother.at(frame.seconds or 0.0) if smoother else None
+            result = segmenter(frame.rgb, smooth=smooth)
             timings.append(result.timings)
             writer.write(frame, result.mask)
             bar.update()
@@ -81,6 +85,17 @@ def run(args: argparse.Namespace) -> int:
         raise RunError(f"{args.input}: not one frame could be read")
     _print(args, segmenter, timings, time.perf_counter() - start)
     return 0
+
+
+def _smoother(source: Source) -> Smoother:
+    """What smooths the frames of a source that has a rate."""
+    from lrn_ros.inference.smoothing import Smoother
+
+    if source.rate is None:
+        raise UserError(
+            f"--temporal-smoothing: {source.title} has no frame rate; videos and bags have one"
+        )
+    return Smoother()
 
 
 class _Pictures:

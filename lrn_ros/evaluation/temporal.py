@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrn_ros.evaluation.confusion import confusion_matrix, scores
+from lrn_ros.inference.flow import find_flow
 from lrn_ros.labels import UNLABELLED
 
 _STILL = 0.5  # pixels of flow below which nothing moved
@@ -53,14 +54,17 @@ def find_motion(previous: NDArray[np.uint8], present: NDArray[np.uint8]) -> Moti
     """
     if previous.shape != present.shape:
         raise ValueError(f"frames of shapes {previous.shape} and {present.shape}")
-    before, now = (cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) for rgb in (previous, present))
-    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    back = search.calc(now, before, None)  # type: ignore[call-overload]
-    forth = search.calc(before, now, None)  # type: ignore[call-overload]
+    before, now = (
+        np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8) for rgb in (previous, present)
+    )
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    back, forth = find_flow(search, now, before), find_flow(search, before, now)
     height, width = now.shape
     x = np.arange(width, dtype=np.float32) + back[..., 0]
     y = np.arange(height, dtype=np.float32)[:, None] + back[..., 1]
-    forth = cv2.remap(forth, x, y, cv2.INTER_LINEAR)  # at the positions that `back` points to
+    forth = np.asarray(
+        cv2.remap(forth, x, y, cv2.INTER_LINEAR), np.float32
+    )  # at the positions that `back` points to
     inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
     length, mismatch = _squared(back), _squared(back + forth)
     return Motion(
@@ -137,5 +141,4 @@ def steadiness(
 
 
 def _squared(flow: NDArray[np.float32]) -> NDArray[np.float32]:
-    squared: NDArray[np.float32] = np.square(flow).sum(axis=2)
-    return squared
+    return np.asarray(flow[..., 0] ** 2 + flow[..., 1] ** 2, np.float32)

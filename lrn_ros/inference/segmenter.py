@@ -84,18 +84,6 @@ class Segmenter:
         """How a frame of this size is scaled; see lrn_ros.inference.geometry."""
         return fit((height, width), self.info.size, self._network_size, output)
 
-    def check_smooths(self) -> None:
-        """Refuse a backend that does not smooth.
-
-        Raises:
-            UserError: the message says which do.
-        """
-        if not self.backend.smooths:
-            raise UserError(
-                f"temporal smoothing: backend {self.backend.name} cannot; tensorrt, openvino and"
-                " torch can"
-            )
-
     def __call__(
         self,
         rgb: NDArray[np.uint8],
@@ -114,14 +102,11 @@ class Segmenter:
                 Smoother.
 
         Raises:
-            UserError: `rgb` has another shape or dtype, or the backend does not smooth.
+            UserError: `rgb` has another shape or dtype.
         """
         _check_frame(rgb)
         geometry = self.geometry(rgb.shape[0], rgb.shape[1], output)
-        if smooth is None:
-            return self.backend.run([rgb], geometry, confidence)[0]
-        self.check_smooths()
-        return self.backend.run([rgb], geometry, confidence, [smooth])[0]
+        return self.backend.run([rgb], geometry, confidence, [smooth] if smooth else [])[0]
 
     def scores(self, rgb: NDArray[np.uint8], scale: float = 1.0) -> NDArray[np.float32]:
         """Class scores of a frame, before softmax; slower than a mask.

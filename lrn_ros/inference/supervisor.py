@@ -117,7 +117,7 @@ class Supervisor:
             frames: (H, W, 3) uint8 RGB each.
             geometry: of all of them.
             confidence: also give the probability of the chosen class.
-            smooth: one a frame, or none; unused where the backend does not smooth.
+            smooth: one a frame, or none.
 
         Raises:
             NotReady: it is being compiled, or the backend is being restarted.
@@ -131,12 +131,11 @@ class Supervisor:
                 raise UserError(refusal)
             raise NotReady(f"{_name(geometry, 1)} is being compiled")
         together = len(frames) if self._prepared(segmenter, geometry, len(frames)) else 1
-        backend, results = segmenter.backend, list[Result]()
-        smooth = smooth if backend.smooths else ()
+        results: list[Result] = []
         try:
             for i in range(0, len(frames), together):
                 part = slice(i, i + together)
-                results += backend.run(frames[part], geometry, confidence, smooth[part])
+                results += segmenter.backend.run(frames[part], geometry, confidence, smooth[part])
         except Exception as error:
             self._failures += 1
             if self._failures == _FAILURES:

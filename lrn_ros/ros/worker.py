@@ -174,9 +174,6 @@ class Worker:
             job.camera.outputs.wants_confidence() for job in jobs
         )
         smooth = [job.smooth() for job in jobs] if settings.temporal_smoothing else []
-        if smooth and not segmenter.backend.smooths:  # one that took over from another
-            text = f"backend {segmenter.backend.name} cannot smooth: masks are of single frames"
-            self._node.get_logger().warning(text, once=True)
         results = self._supervisor.run([job.rgb for job in jobs], geometry, confidence, smooth)
         for job, result in zip(jobs, results):
             with self._reporting([job.camera]):

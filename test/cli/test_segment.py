@@ -75,6 +75,28 @@ def test_a_video(random_model, segmenter, dataset, tmp_path):
         np.testing.assert_array_equal(mask, segmenter(rgb).mask)
 
 
+def test_a_smoothed_video(random_model, segmenter, dataset, tmp_path, capsys):
+    from lrn_ros.inference.smoothing import Smoother
+    from lrn_ros.scene import StreetScene
+
+    video, out = tmp_path / "drive.avi", tmp_path / "out"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 12.0, (96, 64))
+    scene = StreetScene(seed=3, height=64, width=96, fps=12.0)
+    for i in range(3):
+        writer.write(cv2.cvtColor(scene.frame(i)[0], cv2.COLOR_RGB2BGR))
+    writer.release()
+    options = ["--output", str(out), "--model", str(random_model), "--temporal-smoothing"]
+    assert main(["segment", str(video), *options, "--masks"]) == 0
+    capture, smoother = cv2.VideoCapture(str(video)), Smoother()
+    for i in range(3):
+        rgb = cv2.cvtColor(capture.read()[1], cv2.COLOR_BGR2RGB)
+        mask = cv2.imread(str(out / f"{i:06d}_mask.png"), cv2.IMREAD_UNCHANGED)
+        np.testing.assert_array_equal(mask, segmenter(rgb, smooth=smoother.at(i / 12)).mask)
+    assert (mask != segmenter(rgb).mask).any()
+    assert main(["segment", str(dataset / "val"), *options]) == 2
+    assert "val has no frame rate; videos and bags have one" in capsys.readouterr().err
+
+
 def test_unreadable_input_and_foreign_output(random_model, dataset, tmp_path, capsys):
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video")

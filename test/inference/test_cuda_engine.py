@@ -28,6 +28,8 @@ from lrn_ros.inference.backends import cuda  # noqa: E402
 from lrn_ros.inference.backends.base import BackendError, BackendOptions  # noqa: E402
 from lrn_ros.inference.backends.torch_ops import Stages, load_network, torch_classify  # noqa: E402
 from lrn_ros.inference.geometry import Geometry, fit  # noqa: E402
+from lrn_ros.inference.postprocess import upsample_argmax  # noqa: E402
+from lrn_ros.inference.preprocess import resize  # noqa: E402
 from lrn_ros.networks.deploy import fold_normalisation  # noqa: E402
 
 SIZES = [(64, 96), (45, 60), (30, 100)]
@@ -168,13 +170,33 @@ def test_frames_need_not_be_contiguous_or_writable(
 
 
 def test_logits_are_those_behind_the_mask(backend: cuda.CudaBackend) -> None:
-    from lrn_ros.inference.postprocess import upsample_argmax
-
     (rgb,) = frames(1, SIZES[1])
     coarse = backend.logits(rgb, geometry(SIZES[1]))
     assert coarse.shape == (11, 8, 11) and coarse.dtype == np.float32
     mask, _ = upsample_argmax(coarse, geometry(SIZES[1]), backend.stride, False)
     np.testing.assert_array_equal(mask, backend.run([rgb], geometry(SIZES[1]), False)[0].mask)
+
+
+@pytest.mark.parametrize("confidence", [False, True])
+def test_smoothing_follows_the_network(backend: cuda.CudaBackend, confidence: bool) -> None:
+    """Every frame's scores and resized picture are given out; the mask is of what comes back."""
+    size = SIZES[1]
+    images, seen = frames(2, size), []
+
+    def double(scores: np.ndarray, image: np.ndarray) -> np.ndarray:
+        seen.append((scores, image))
+        return scores * np.float32(-2)
+
+    results = backend.run(images, geometry(size), confidence, [double, double])
+    assert [r.timings.batch for r in results] == [2, 2]
+    for rgb, result, (scores, image) in zip(images, results, seen):
+        np.testing.assert_allclose(scores, backend.logits(rgb, geometry(size)), rtol=0, atol=0.01)
+        np.testing.assert_array_equal(image, resize(rgb, geometry(size)))
+        mask, probability = upsample_argmax(
+            scores * np.float32(-2), geometry(size), backend.stride, confidence
+        )
+        np.testing.assert_array_equal(result.mask, mask)
+        np.testing.assert_array_equal(result.confidence, probability)
 
 
 def test_a_failed_capture_is_said_once_and_frames_go_on(

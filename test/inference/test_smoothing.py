@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-import time
 from pathlib import Path
 
 import cv2
@@ -14,11 +12,10 @@ import numpy as np
 import pytest
 
 from lrn_ros import Segmenter
-from lrn_ros.errors import UserError
 from lrn_ros.inference.postprocess import upsample_argmax
 from lrn_ros.inference.preprocess import resize
 from lrn_ros.inference.smoothing import GAP_S, Smoother
-from lrn_ros.inference.supervisor import NotReady, Supervisor
+from lrn_ros.inference.supervisor import Supervisor
 from lrn_ros.scene import StreetScene
 
 SCENE = StreetScene(seed=7, height=192, width=256)
@@ -39,9 +36,9 @@ def weights(interval: float) -> float:
 
 
 def test_a_still_picture_is_averaged_with_a_memory_of_a_tenth_of_a_second() -> None:
-    for interval in (0.04, 0.1, 0.3, 0.5):
+    for interval in (0.07, 0.1, 0.3, 0.5):
         assert weights(interval) == pytest.approx(math.exp(-interval / 0.1), rel=1e-4)
-    assert weights(0.0) == weights(0.01) == 0.75  # a stamp that stands still freezes nothing
+    assert weights(0.0) == weights(0.06) == 0.5  # a stamp that stands still freezes nothing
 
 
 def test_noise_on_a_still_picture_shrinks_as_an_average_does() -> None:
@@ -63,26 +60,51 @@ def test_the_first_frame_and_a_steady_one_are_as_they_are() -> None:
     assert np.abs(smoother.at(4 / 15)(scores, IMAGE)).max() > 0.5
 
 
-def test_the_past_is_moved_along() -> None:
-    """A class that belongs to the picture stays with it, at sharp cells, while the camera pans."""
+@pytest.mark.parametrize(("step", "most"), [(4, 0.25), (16, 0.05)])
+def test_the_past_is_moved_along(step: int, most: float) -> None:
+    """A class stays with its part of the picture, and sharp, while the camera pans `step` pixels.
+
+    Half a cell is the hardest: there bilinear interpolation leaves 0.32 of the error, cubic 0.18.
+    """
     wide = StreetScene(seed=7, height=192, width=256).frame(0)[0]
     picture = cv2.resize(wide, (512, 192), interpolation=cv2.INTER_CUBIC)
-    truth = random_scores(1, (24, 64))
-    smoother = Smoother()
-    for i in range(6):  # two cells a frame
-        image, scores = picture[:, i * 16 : i * 16 + 256], truth[:, :, i * 2 : i * 2 + 32]
-        out = smoother.at(i / 15)(np.ascontiguousarray(scores), np.ascontiguousarray(image))
-    error = np.abs(out - scores)[:, 4:-4, 4:-4].mean()
-    unmoved = np.abs(truth[:, 4:-4, 10:34] - truth[:, 4:-4, 12:36]).mean() * math.exp(-1 / 1.5)
-    assert error < 0.4 * unmoved
+    cells = random_scores(1, (24, 64)).transpose(1, 2, 0)
+    truth = cv2.resize(cells, (512, 192), interpolation=cv2.INTER_CUBIC)[4::8].transpose(2, 0, 1)
+    smoother, views = Smoother(), []
+    for i in range(6):
+        columns = np.s_[i * step : i * step + 256]
+        scores = np.ascontiguousarray(truth[:, :, columns][:, :, 4::8])
+        views.append(scores[:, 4:-4, 4:-4])
+        out = smoother.at(i / 15)(scores, np.ascontiguousarray(picture[:, columns]))
+    unmoved = 0.5 * np.abs(views[-1] - views[-2]).mean()
+    assert np.abs(out[:, 4:-4, 4:-4] - views[-1]).mean() < most * unmoved
 
 
-@pytest.mark.parametrize("case", ["cut", "gap", "back", "size", "reset", "not a number"])
+def test_the_past_fades_however_the_picture_moves() -> None:
+    """Cubic interpolation may overshoot, most at half a cell, where signs alternate."""
+    signs = np.where(np.indices((24, 32)).sum(0) % 4 < 2, 1, -1).astype(np.float32)[None]
+    smoother, largest = Smoother(), 1.0
+    smoother.at(0)(signs, IMAGE)
+    for i in range(1, 8):
+        image = np.roll(IMAGE, (4 * i, 4 * i), (0, 1))  # eight pixels a cell
+        now = float(np.abs(smoother.at(0)(np.zeros_like(signs), image)).max())
+        assert 0 < now < 0.95 * largest
+        largest = now
+
+
+ENDS = ["cut", "gap", "back", "size", "reset", "nan", "inf"]
+
+
+@pytest.mark.parametrize("case", ENDS)
 def test_what_ends_the_memory(case: str) -> None:
     smoother, fresh = Smoother(), random_scores(1)
-    before = np.full_like(fresh, np.nan) if case == "not a number" else random_scores(0)
     image, seconds = IMAGE, 10.0
-    smoother.at(seconds)(before, image)
+    smoother.at(seconds)(random_scores(0), image)
+    if case in ("nan", "inf"):
+        broken = random_scores(3)
+        broken[2, 5, 7] = float(case)
+        seconds += 0.05
+        np.testing.assert_array_equal(smoother.at(seconds)(broken, image), broken)
     if case == "cut":
         image = OTHER
     elif case == "gap":
@@ -148,11 +170,6 @@ def test_every_stream_has_its_own_past_in_a_batch(segmenter: Segmenter) -> None:
     geometry = segmenter.geometry(*SCENE.frame(0)[0].shape[:2])
     other = [StreetScene(seed=8, height=192, width=256).frame(i)[0] for i in range(3)]
     try:
-        segmenter.backend.prepare(geometry, 2)
-        with pytest.raises(NotReady):  # until a single frame's engine is compiled as well
-            supervisor.run(FRAMES[:1], geometry, False)
-        while not segmenter.backend.prepared(geometry):
-            time.sleep(0.01)
         got = []
         for i, frames in enumerate(zip(FRAMES, other)):
             smooth = [s.at(i / 15) for s in smoothers]
@@ -163,19 +180,3 @@ def test_every_stream_has_its_own_past_in_a_batch(segmenter: Segmenter) -> None:
         expected = by_hand(segmenter, frames)
         agreement = np.mean([(a == b).mean() for a, b in zip(masks, expected)])
         assert agreement > 0.999  # a batch's sums are rounded otherwise
-
-
-def test_a_backend_that_cannot_says_so(random_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    segmenter = Segmenter.load(random_model, backend="torch")
-    monkeypatch.setattr(segmenter.backend, "smooths", False)
-    with pytest.raises(UserError, match="backend torch cannot"):
-        segmenter(IMAGE, smooth=Smoother().at(0))
-    assert segmenter(IMAGE).mask.shape == IMAGE.shape[:2]
-
-
-def test_the_gpus_backend_has_the_same_interface() -> None:
-    from lrn_ros.inference.backends.base import Backend
-    from lrn_ros.inference.backends.cuda import CudaBackend
-
-    assert CudaBackend.smooths is False
-    assert inspect.signature(CudaBackend.run) == inspect.signature(Backend.run)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from lrn_ros.inference.result import Result
 from lrn_ros.inference.smoothing import Smooth
 
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
+LESS_MEMORY = "a smaller network_size or max_batch needs less"  # where GPU memory is short
 
 
 class BackendError(UserError):
@@ -56,7 +58,6 @@ class Backend(Protocol):
     device_name: str
     stride: int  # pixels of the network's input per coarse logit
     batches: bool  # several frames in one inference take less time than one after the other
-    smooths: bool  # `run` takes `smooth`
 
     def prepared(self, geometry: Geometry, batch: int = 1) -> bool:
         """Whether `batch` frames of this geometry run at once, with nothing left to compile."""
@@ -101,16 +102,18 @@ class _Module(NamedTuple):
     suffix: str  # of the model files it reads
     extra: str  # of the package, installs what it imports
     prefers: str = ""  # among a name's files, with precision "auto": the one in this precision
+    needs_driver: bool = False  # of NVIDIA
 
 
 # In the order that "auto" tries; modules are imported when tried.
 MODULES = {
-    "tensorrt": _Module("lrn_ros.inference.backends.tensorrt", ".onnx", "tensorrt", "fp16"),
-    "cuda": _Module("lrn_ros.inference.backends.cuda", ".safetensors", "torch"),
+    "tensorrt": _Module("lrn_ros.inference.backends.tensorrt", ".onnx", "tensorrt", "fp16", True),
+    "cuda": _Module("lrn_ros.inference.backends.cuda", ".safetensors", "torch", "", True),
     "openvino": _Module("lrn_ros.inference.backends.openvino", ".onnx", "openvino"),
     "torch": _Module("lrn_ros.inference.backends.torch", ".safetensors", "torch"),
 }
 SUFFIXES = (".safetensors", ".onnx")
+_DRIVER = "libcuda.so.1"
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,8 @@ def create(
         try:
             path = _file_for(candidate, model, options.precision)
             info = read_info(path)
+            if MODULES[candidate].needs_driver:
+                _check_driver()
             module = importlib.import_module(MODULES[candidate].name)
             return Choice(module.create(path, info, options), info, tuple(passed_over))
         except BackendError as error:
@@ -164,9 +169,20 @@ def create(
     raise BackendError(f"no backend works here: {reasons}" if name == "auto" else reasons)
 
 
+def _check_driver() -> None:
+    """Refuse a machine without a GPU before seconds and 250 MB go into importing torch."""
+    try:
+        ctypes.CDLL(_DRIVER)
+    except OSError as error:
+        raise BackendError(
+            f"no NVIDIA driver ({error}); nvidia-smi shows whether one works, and a container needs"
+            " docker run --gpus all"
+        ) from error
+
+
 def _file_for(backend: str, model: str | Path, precision: str) -> Path:
     """The file of an existing model that a backend reads."""
-    _, suffix, _, prefers = MODULES[backend]
+    _, suffix, _, prefers, _ = MODULES[backend]
     if suffix == ".onnx":
         wanted = prefers if precision == "auto" else precision
         with contextlib.suppress(UserError):  # a path, or a name without such a file

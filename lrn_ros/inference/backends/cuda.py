@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from lrn_ros.artifact import ModelInfo
-from lrn_ros.inference.backends.base import BackendError, BackendOptions
+from lrn_ros.inference.backends.base import LESS_MEMORY, BackendError, BackendOptions
 from lrn_ros.inference.backends.torch_ops import (
     Classify,
     DeviceAxis,
@@ -25,6 +25,8 @@ from lrn_ros.inference.backends.torch_ops import (
     torch_classify,
 )
 from lrn_ros.inference.geometry import Geometry
+from lrn_ros.inference.postprocess import upsample_argmax
+from lrn_ros.inference.preprocess import resize
 from lrn_ros.inference.result import Result, Timings
 from lrn_ros.inference.smoothing import Smooth
 from lrn_ros.networks.deploy import fold_normalisation
@@ -116,7 +118,6 @@ class CudaBackend:
 
     name = NAME
     batches = True
-    smooths = False  # the scores do not leave the device
 
     def __init__(
         self, path: Path, info: ModelInfo, options: BackendOptions, device: torch.device
@@ -156,8 +157,8 @@ class CudaBackend:
             try:
                 engine = self._compile(geometry, batch)
             except torch.OutOfMemoryError as error:
-                text = f"{self.device_name} has too little memory for {batch} frames of {geometry}"
-                raise BackendError(text) from error
+                what = f"too little memory for {batch} frames of {geometry}"
+                raise BackendError(f"{self.device_name} has {what}; {LESS_MEMORY}") from error
             with self._lock:
                 if len(self._engines) >= _KEPT:
                     self._engines.popitem(last=False)
@@ -188,8 +189,10 @@ class CudaBackend:
         confidence: bool,
         smooth: Sequence[Smooth] = (),
     ) -> list[Result]:
-        """See Backend.run; all stages are fused."""
+        """See Backend.run; all stages are fused, without smoothing."""
         engine = self._engine(geometry, len(frames))
+        if smooth:
+            return self._run_smooth(engine, frames, geometry, confidence, smooth)
         with self._lock, torch.cuda.stream(self._stream):
             start = time.perf_counter()
             for place, rgb in zip(engine.frames, frames):
@@ -203,6 +206,31 @@ class CudaBackend:
             Result(planes[0, n], planes[1, n] if confidence else None, timings)
             for n in range(len(frames))
         ]
+
+    def _run_smooth(
+        self,
+        engine: Engine,
+        frames: Sequence[NDArray[np.uint8]],
+        geometry: Geometry,
+        confidence: bool,
+        smooth: Sequence[Smooth],
+    ) -> list[Result]:
+        """`run`, with what follows the network on the CPU."""
+        start = time.perf_counter()
+        with self._lock, torch.cuda.stream(self._stream):
+            for place, rgb in zip(engine.frames, frames):
+                np.copyto(place, rgb)
+            coarse = engine.coarse()
+        inferred = time.perf_counter()
+        masks = [
+            upsample_argmax(f(x, resize(rgb, geometry)), geometry, self.stride, confidence)
+            for f, x, rgb in zip(smooth, coarse, frames)
+        ]
+        done = time.perf_counter()
+        timings = Timings(
+            0, (inferred - start) * 1e3, (done - inferred) * 1e3, ("preprocess",), len(frames)
+        )
+        return [Result(mask, probability, timings) for mask, probability in masks]
 
     @torch.inference_mode()
     def logits(self, rgb: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.float32]:

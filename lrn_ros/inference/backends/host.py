@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -37,10 +38,9 @@ class HostBackend(ABC, Generic[Engine]):
 
     stride: int
     batches = False
-    smooths = True
 
     def __init__(self) -> None:
-        self._engines: dict[Shape, Engine] = {}  # the one used last is last
+        self._engines: OrderedDict[Shape, Engine] = OrderedDict()  # by last use
         self._lock, self._compiling = threading.Lock(), threading.Lock()
 
     @abstractmethod
@@ -64,18 +64,17 @@ class HostBackend(ABC, Generic[Engine]):
 
     def _engine(self, shape: Shape) -> Engine:
         with self._lock:
-            engine = self._engines.pop(shape, None)
-            if engine is not None:
-                self._engines[shape] = engine
-                return engine
+            if shape in self._engines:
+                self._engines.move_to_end(shape)
+                return self._engines[shape]
         with self._compiling:
-            engine = self._engines.get(shape)  # another thread may have made it meanwhile
-            if engine is None:
-                engine = self._compile(shape)
-        with self._lock:
-            if shape not in self._engines and len(self._engines) >= _KEPT:
-                del self._engines[next(iter(self._engines))]
-            self._engines[shape] = engine
+            if shape in self._engines:  # another thread has made it meanwhile
+                return self._engines[shape]
+            engine = self._compile(shape)
+            with self._lock:
+                if len(self._engines) >= _KEPT:
+                    self._engines.popitem(last=False)
+                self._engines[shape] = engine
         return engine
 
     def run(
