@@ -38,7 +38,7 @@ _JPEG_QUALITY = 80
 
 
 class Outputs:
-    """Publishers of one camera under `~/` or `~/PREFIX/`.
+    """Publishers of one camera under `~/` or `~/PREFIX/`; all cameras share `~/latency`.
 
     Args:
         node: publishes.
@@ -56,9 +56,11 @@ class Outputs:
         on_incompatible: Callable[[str, str], None],
     ) -> None:
         self._node = node
-        base = f"~/{prefix}/" if prefix else "~/"
+        own = f"~/{prefix}/" if prefix else "~/"
 
-        def advertise(kind: Any, name: str, depth: int = 1, latched: bool = False) -> Any:
+        def advertise(
+            kind: Any, name: str, depth: int = 1, latched: bool = False, base: str = own
+        ) -> Any:
             topic = node.resolve_topic_name(base + name)
 
             def incompatible(event: Any) -> None:
@@ -80,7 +82,7 @@ class Outputs:
         self.overlay = advertise(Image, "overlay")
         self.overlay_compressed = advertise(CompressedImage, "overlay/compressed")
         self.confidence = advertise(Image, "confidence")
-        self.latency = advertise(DiagnosticArray, "latency", 10)
+        self.latency = advertise(DiagnosticArray, "latency", 10, base="~/")
         self.classes = advertise(String, "classes", latched=True)
         self.camera_info = advertise(CameraInfo, "camera_info") if with_info else None
         self.label_info = advertise(LabelInfo, "label_info", latched=True) if LabelInfo else None

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
 from harness import (
     Client,
     NodeProcess,
@@ -70,6 +72,65 @@ def test_two_cameras(random_model: Path, tmp_path: Path) -> None:
             assert received == int(counts["published"]) + int(counts["idle"]) + dropped
             assert received <= len(sent[name])
             assert int(counts["published"]) == len(masks[name])
+    finally:
+        node.stop()
+        client.close()
+
+
+BATCHING = """
+import sys
+from lrn_ros.inference.backends.openvino import OpenVinoBackend
+from lrn_ros.ros.node import main
+OpenVinoBackend.batches = True  # as a GPU's; on a CPU it gains nothing
+sys.exit(main())
+"""
+
+
+def test_cameras_of_one_size_share_an_inference(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    domain, names = new_domain(), [f"c{i}" for i in range(4)]
+    client = Client(domain)
+    parameters = {
+        "autostart": True, "backend": "openvino", "precision": "fp32", "max_batch": 3,
+        "network_size": "[256, 320]", "cameras": f"[{', '.join(names)}]",
+        "engine_cache_dir": tmp_path / "cache",
+    }  # fmt: skip
+    arguments = [a for n, v in parameters.items() for a in ("-p", f"{n}:={v}")]
+    prefix = [sys.executable, "-c", BATCHING]
+    node = NodeProcess(tmp_path / "node.log", domain, *arguments, prefix=prefix)
+    try:
+        client.wait_active()
+        size = (256, 320)
+        scenes = [StreetScene(seed=i, height=size[0], width=size[1]).frame(0)[0] for i in range(4)]
+        publishers = [
+            client.node.create_publisher(Image, f"/{n}/image", reliable(1)) for n in names
+        ]
+        masks = {n: client.collect(Image, f"/segmentation/{n}/mask") for n in names}
+        latencies = client.collect(DiagnosticArray, "/segmentation/latency", reliable(1000))
+        wait(lambda: all(p.get_subscription_count() for p in publishers), 10, "subscribed")
+        messages = [image_message(rgb, "rgb8", 0, n) for n, rgb in zip(names, scenes)]
+
+        def batches() -> list[int]:
+            return [int(v.value) for m in latencies for v in m.status[0].values if v.key == "batch"]
+
+        def publish() -> bool:
+            for publisher, message in zip(publishers, messages):
+                now = message.header.stamp
+                now.sec, now.nanosec = divmod(time.time_ns(), 10**9)
+                publisher.publish(message)
+            time.sleep(0.05)
+            return batches().count(3) >= 9
+
+        wait(publish, 60, "three frames run together")
+        assert max(batches()) == 3, "max_batch"
+        wait(lambda: all(masks.values()), 5, "every camera is answered")
+        reference = Segmenter.load(
+            "lrnnet_c_camvid", backend="openvino", precision="fp32", network_size=size
+        )
+        for name, rgb in zip(names, scenes):
+            shown = np.frombuffer(masks[name][-1].data, np.uint8).reshape(size)
+            assert (shown == reference(rgb).mask).mean() > 0.999, "the masks are its own"
+        assert node.text().count("256x320 for 3 frames ready after") == 1, "compiled once"
     finally:
         node.stop()
         client.close()
