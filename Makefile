@@ -23,6 +23,7 @@ PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.lrn_ros_setup
+TEST_STAMP := $(VENV)/.lrn_ros_test_setup
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 VERSION := -c 'import sys; print(*sys.version_info[:2])'
 PIP := $(BIN)/python -m pip install --quiet --quiet
@@ -67,6 +68,11 @@ $(STAMP): setup.py
 	@touch $@
 	@echo "==> $(VENV) is ready"
 
+$(TEST_STAMP): $(STAMP)
+	@echo "==> installing lrn_ros[gpu-tests]: tests of the GPU backends need it, 400 MB, and no GPU"
+	@$(PIP) --editable '.[$(EXTRAS),gpu-tests]' '$(TORCH)' $(PINS)
+	@touch $@
+
 demo: $(STAMP)
 	@echo "==> lrn demo: a camera, the node and a recorder as three processes"
 	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(BIN)/python -m lrn_ros demo $(DEMO_ARGS)
@@ -78,7 +84,7 @@ lint: $(STAMP)
 	@echo "==> mypy"
 	@$(BIN)/mypy
 
-test: lint
+test: lint $(TEST_STAMP)
 	@echo "==> pytest"
 	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(BIN)/python -m pytest $(PYTEST_ARGS)
 

@@ -24,14 +24,12 @@ ROS_WHEELS = [
     "ros-jazzy-std-srvs==5.3.6",
 ]
 BAGS = ["rosbags>=0.10"]
+SCALE = ["distributed>=2024.1"]
 TORCH = ["torch>=2.6"]
 MATPLOTLIB = "matplotlib>=3.5"
-# TensorRT for RTX: 90 MB. Where `tensorrt`, several gigabytes, is installed, that is used.
-TENSORRT = [
-    "cuda-bindings>=12.6",
-    # The first whose engines can be captured in a CUDA graph.
-    'tensorrt-rtx-cu12>=1.2; platform_machine == "x86_64"',
-]
+LINUX_PC = "sys_platform == 'linux' and platform_machine == 'x86_64'"
+# TensorRT for RTX: 100 MB. Where `tensorrt`, several gigabytes, is installed, that is used.
+TENSORRT = ["cuda-bindings>=12.6", f"tensorrt-rtx-cu12>=1.4; {LINUX_PC}"]
 
 
 def share(source, suffixes=None):
@@ -58,7 +56,7 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/" + PACKAGE]),
         ("share/" + PACKAGE, ["package.xml", "LICENSE"]),
-        *share("config", (".yaml", ".xml", ".rviz")),
+        *share("config", (".json", ".rviz", ".xml", ".yaml")),
         *share("launch", (".py",)),
         *share("weights", (".safetensors", ".onnx", ".md", "LICENSE")),
     ],
@@ -82,21 +80,24 @@ setup(
         # can leave biases in float (QuantizeBias).
         "export": [*TORCH, "onnx>=1.16", "onnxruntime>=1.19", "onnxscript"],
         "bags": BAGS,
+        "scale": SCALE,
         "dev": [
             *BAGS,
-            *TENSORRT,  # builds engines without a GPU
+            *SCALE,
             "catkin-pkg>=1.0",
             "colcon-common-extensions>=0.3",
             # Exact: a new release's new rules must not fail a commit that was clean.
             "mypy==2.4.1",
             "pytest>=7.4",
             "ruff==0.17.5",
+            "scipy>=1.9",
             "tensorboard>=2.12",
             "torchmetrics>=1.4",
-            # Runs the GPU kernel on the CPU in tests; 290 MB. torch for CUDA brings its own.
-            "triton>=3.2; sys_platform == 'linux' and platform_machine == 'x86_64'",
             "types-PyYAML",
         ],
+        # What tests of the GPU backends need without a GPU: TensorRT for RTX builds engines there,
+        # and Triton, 290 MB, interprets its kernel (torch for CUDA brings its own Triton).
+        "gpu-tests": [*TENSORRT, f"triton>=3.2; {LINUX_PC}"],
     },
     entry_points={
         "console_scripts": [

@@ -76,6 +76,24 @@ def parse_compressed_image(data: bytes) -> CompressedImageMessage:
     return CompressedImageMessage(reader.header(), reader.text("format"), reader.sequence())
 
 
+def read_stamp(data: bytes) -> int:
+    """Nanoseconds of the stamp of a serialized message that begins with a std_msgs/Header.
+
+    Raises:
+        ImageError: of cause `malformed`.
+    """
+    sec, nanosec = _Reader(data, "message").integers("iI", "stamp")
+    return sec * 1_000_000_000 + nanosec
+
+
+def with_stamp(data: bytes, stamp_ns: int) -> bytes:
+    """The same message with another stamp; otherwise as `read_stamp`."""
+    reader = _Reader(data, "message")
+    reader.integers("iI", "stamp")
+    stamp = struct.pack(reader.order + "iI", *divmod(stamp_ns, 1_000_000_000))
+    return b"".join((data[:4], stamp, memoryview(data)[12:]))
+
+
 _ENCAPSULATIONS = {
     0x0000: "CDR_BE",
     0x0001: "CDR_LE",
@@ -92,7 +110,11 @@ _ORDERS = {"CDR_BE": ">", "CDR_LE": "<"}
 
 
 class _Reader:
-    """Takes the fields of one message in their order; never beyond its end."""
+    """Takes the fields of one message in their order; never beyond its end.
+
+    Attributes:
+        order: of its bytes, as `struct` writes it.
+    """
 
     def __init__(self, data: bytes, kind: str) -> None:
         self._view, self._what = memoryview(data), f"{kind} of {len(data)} bytes"
@@ -103,7 +125,7 @@ class _Reader:
         if name not in _ORDERS:
             works = ", ".join(_ORDERS)
             raise self._error(f"encapsulation 0x{identifier:04x} is {name}; supported: {works}")
-        self._order = _ORDERS[name]
+        self.order = _ORDERS[name]
 
     def octets(self, count: int, name: str) -> memoryview:
         """The next bytes as a view."""
@@ -117,7 +139,7 @@ class _Reader:
         """Values of four bytes each; they begin at a multiple of four."""
         padding = -self._at % 4  # from the first field; the encapsulation has four bytes itself
         octets = self.octets(padding + 4 * len(layout), name)
-        return struct.unpack_from(self._order + layout, octets, padding)
+        return struct.unpack_from(self.order + layout, octets, padding)
 
     def text(self, name: str) -> str:
         """A string; its length counts the NUL at its end, and zero stands for an empty one too."""

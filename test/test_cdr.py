@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lrn_ros.cdr import parse_compressed_image, parse_image
+from lrn_ros.cdr import parse_compressed_image, parse_image, read_stamp, with_stamp
 from lrn_ros.images import ImageError, compressed_to_rgb, message_to_rgb
 
 # A 3x2 bgr8 image as rclpy serializes it, with the padding set to 0xee; fields in the comments.
@@ -52,6 +52,17 @@ def test_fields_and_pixels_of_a_message():
     assert bytes(message.data) == bytes(range(18))
     blue_green_red = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
     assert np.array_equal(message_to_rgb(message), blue_green_red[..., ::-1])
+
+
+def test_stamp_is_read_and_replaced():
+    assert read_stamp(PLAIN) == -5 * 10**9 + 7
+    later = with_stamp(PLAIN, 3 * 10**9 + 9)
+    assert later == changed(4, bytes.fromhex("03000000 09000000"))
+    big = bytes.fromhex("00000000 00000002 00000004 00000001 00")
+    assert read_stamp(big) == 2 * 10**9 + 4
+    assert with_stamp(big, 10**9) == bytes.fromhex("00000000 00000001 00000000 00000001 00")
+    for read in (read_stamp, lambda data: with_stamp(data, 1)):
+        refused(PLAIN[:11], read)
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ PARAMETERS = {
 }
 SHARED = ("config/labels/camvid11.yaml", "config/segment.yaml", "config/segment.rviz")
 SHARED += ("config/fastdds_shared_memory.xml", "launch/segment.launch.py", "weights/LICENSE")
-SHARED += ("package.xml",)
+SHARED += ("config/foxglove.json", "package.xml")
 
 
 @pytest.fixture(scope="module")
@@ -144,14 +144,6 @@ def test_the_node_declares_exactly_these_parameters():
     assert declared == PARAMETERS | {"autostart": False}
 
 
-def test_rviz_shows_the_overlay_and_the_colour_mask():
-    config = yaml.safe_load((ROOT / "config" / "segment.rviz").read_text(encoding="utf-8"))
-    displays = config["Visualization Manager"]["Displays"]
-    assert {display["Class"] for display in displays} == {"rviz_default_plugins/Image"}
-    shown = {display["Topic"]["Value"] for display in displays if display["Enabled"]}
-    assert shown == {"/segmentation/overlay", "/segmentation/color"}
-
-
 def test_colcon_puts_executables_and_data_where_ros2_looks(installed):
     assert (installed / "share/ament_index/resource_index/packages/lrn_ros").is_file()
     for name in SHARED:
@@ -204,7 +196,7 @@ def test_the_wheel_puts_the_commands_on_the_path_and_keeps_the_core_small(wheel)
     metadata = email.message_from_bytes(wheel.read(info + "METADATA"))
     assert metadata["Requires-Python"] == ">=3.10"
     extras = {"ros", "torch", "openvino", "tensorrt", "export", "evaluate", "train", "bags", "dev"}
-    assert set(metadata.get_all("Provides-Extra")) == extras
+    assert set(metadata.get_all("Provides-Extra")) == extras | {"scale", "gpu-tests"}
     core = [r for r in metadata.get_all("Requires-Dist") if "extra ==" not in r]
     names = {re.match(r"[\w-]+", requirement).group() for requirement in core}
     assert names == {"numpy", "opencv-python-headless", "PyYAML", "safetensors", "tqdm"}

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ SUBCOMMANDS = (
     "benchmark",
     "bag",
     "replay",
+    "compare",
 )
 
 
@@ -55,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = _parser().parse_args(argv)
     except SystemExit as stop:  # argparse has printed help, version or the error
         return stop.code if isinstance(stop.code, int) else 2
+    _log_to_stderr()
     try:
         return int(args.run(args))
     except UserError as error:
@@ -72,6 +75,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"lrn {args.command}: interrupted", file=sys.stderr)
         return 130
+
+
+class _Stderr(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
+def _log_to_stderr() -> None:
+    """Show what the package logs, such as the progress of a compilation."""
+    package = logging.getLogger("lrn_ros")
+    if not package.handlers:
+        package.setLevel(logging.INFO)
+        package.addHandler(_Stderr())
 
 
 def _one_line(error: Exception) -> str:

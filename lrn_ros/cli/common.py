@@ -8,6 +8,7 @@ import argparse
 import json
 import math
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,23 @@ def claim_output(folder: Path, command: str) -> None:
             )
     folder.mkdir(parents=True, exist_ok=True)
     marker.write_text(f"{command}\n", encoding="utf-8")
+
+
+def interrupt_once() -> None:
+    """Let the first SIGINT or SIGTERM raise KeyboardInterrupt; a SIGINT after it does nothing.
+
+    What was done can be written then: `ros2 launch` sends SIGINT and the terminal sends it, too. A
+    SIGINT that is ignored stays ignored.
+    """
+
+    def interrupt(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, interrupt)
 
 
 def print_json(data: Any) -> None:

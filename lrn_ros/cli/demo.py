@@ -53,9 +53,10 @@ def run(args: argparse.Namespace) -> int:
     from lrn_ros.artifact import read_info, resolve_model
     from lrn_ros.inference.backends.base import SUFFIXES
     from lrn_ros.ros.demo import DemoFiles, DemoOptions, run_demo
-    from lrn_ros.ros.processes import check_ros
+    from lrn_ros.ros.processes import check_domain, check_ros
 
-    check_ros(args.domain_id)
+    check_ros()
+    check_domain(args.domain_id)
     info = read_info(resolve_model(args.model, SUFFIXES))
     source, rate = _source(args, info)
     claim_output(args.output, "demo")

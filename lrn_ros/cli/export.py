@@ -3,7 +3,7 @@
 """lrn export: a model as one deployable file, compared with torch, or compiled ahead for a backend.
 
 onnx writes a file. tensorrt and openvino compile the .onnx file of a model for this machine into
-the user's engine cache, where the node finds it.
+the engine cache, where the node finds it.
 """
 
 from __future__ import annotations
@@ -40,8 +40,11 @@ def add_parser(subparsers: Any) -> None:
         help="onnx: take one image of this size at a time, default any; else: the network's size to"
         " compile for, default the trained one",
     )  # fmt: skip
-    where = "onnx file; default: beside the model, NAME.onnx, with _fp16, _int8, _HxW as asked"
-    add("--output", type=Path, metavar="FILE", help=where)
+    where = (
+        "onnx: the file; default: beside the model, NAME.onnx, with _fp16, _int8, _HxW as asked;"
+        " else: the folder of the cache, engine_cache_dir of the node; default: the user's"
+    )
+    add("--output", type=Path, metavar="PATH", help=where)
     data = (
         "onnx: compare on the val split of this data set, and calibrate int8 on its train split;"
         " default: on rendered street scenes"
@@ -61,13 +64,15 @@ def _compile(args: argparse.Namespace, size: tuple[int, int] | None) -> int:
     from lrn_ros.inference.cache import EngineCache
     from lrn_ros.inference.segmenter import Segmenter
 
-    if args.output or args.data:
-        raise UserError(f"--output and --data: for --format onnx, not for {args.format}")
-    folder = EngineCache().folder
+    if args.data:
+        raise UserError(f"--data: for --format onnx, not for {args.format}")
+    folder = EngineCache(args.output).folder
     if folder is None:
-        raise RunError("there is no folder to keep what is compiled in")
+        raise RunError("there is no folder to keep what is compiled in; --output names another")
     precision = args.precision or "auto"
-    segmenter = Segmenter.load(args.model, args.format, precision, network_size=size)
+    segmenter = Segmenter.load(
+        args.model, args.format, precision, network_size=size, cache_dir=folder
+    )
     backend, geometry = segmenter.backend, segmenter.geometry(*(size or segmenter.info.size))
     start = time.perf_counter()
     backend.prepare(geometry)

@@ -7,19 +7,31 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrn_ros.cli.common import (
     add_segmenter_options,
     claim_output,
+    interrupt_once,
     plain,
+    positive,
     print_json,
     write_json,
 )
+from lrn_ros.cli.replay_realtime import (
+    STAMPS,
+    add_realtime_options,
+    check_mode,
+    play_bags,
+    print_realtime,
+)
+from lrn_ros.errors import RunError, UserError
 
 if TYPE_CHECKING:
     from lrn_ros.evaluation.replay_job import Job
+    from lrn_ros.evaluation.replay_run import Outcome
 
 _REPORT = "report.html"
 
@@ -30,6 +42,7 @@ def add_parser(subparsers: Any) -> None:
         "replay",
         help="a recorded bag through the model: accuracy, speed, steadiness, a report",
         description=__doc__,
+        epilog=STAMPS,
     )
     add = parser.add_argument
     add("bags", type=Path, nargs="+", metavar="BAG", help="rosbag2 folders or storage files")
@@ -50,7 +63,13 @@ def add_parser(subparsers: Any) -> None:
     add("--thorough", action="store_true",
         help="boundary, calibration and temporal figures of every frame, not once a second"
         )  # fmt: skip
+    add("--workers", type=positive, default=1, metavar="N", help="replay so many bags side by side"
+        " (%(default)s); latencies are then those of a busy machine")  # fmt: skip
+    add("--scheduler", metavar="ADDRESS", help="of a Dask cluster that shares this file system,"
+        " such as tcp://host:8786; instead of --workers")  # fmt: skip
+    add_realtime_options(parser)
     add_segmenter_options(parser)
+    add("--open", action="store_true", help="open the report in a browser")
     add("--json", action="store_true", help="print the results as JSON")
     parser.set_defaults(run=run)
 
@@ -68,31 +87,86 @@ def seconds(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Replay and report."""
-    from lrn_ros.evaluation.replay_job import open_bag
     from lrn_ros.evaluation.part import read_part
+    from lrn_ros.evaluation.realtime import figures
+    from lrn_ros.evaluation.replay_run import Outcome
     from lrn_ros.evaluation.report import write_report
     from lrn_ros.evaluation.results import RESULTS, merge
 
+    check_mode(args)
     jobs = _jobs(args)
-    total = 0
-    for job in jobs:  # before anything is written
-        bag = open_bag(job.bag)
-        total += bag.topics[bag.image_topic(job.topic)].count
+    total, model = _total(jobs), _model(args.model)  # before anything is written
     claim_output(args.output, "replay")
-    complete = _run(jobs, total)
-    parts = [read_part(job.name, job.folder) for job in jobs if job.folder.is_dir()]
+    interrupt_once()
+    accurate, timed = args.mode != "realtime", args.mode != "accuracy"
+    outcome = _run(args, jobs, total) if accurate else Outcome()
+    if outcome.interrupted and not outcome.done:
+        raise KeyboardInterrupt
+    failed, runs = dict(outcome.failed), []
+    if timed and not outcome.interrupted:
+        runs = play_bags(args, [j for j in jobs if j.name not in failed], failed)
+    parts = [read_part(j.name, j.folder) for j in jobs if j.name in outcome.done]
+    if not parts and not runs:
+        raise RunError(f"no bag could be replayed; {' and '.join(map(': '.join, failed.items()))}")
     results = merge(parts)
+    results["model"] = results["model"] or model
+    results["realtime"] = figures(runs) if runs else None
+    results["complete"] &= not outcome.interrupted and all(r.about["complete"] for r in runs)
+    results["failed"] = [{"bag": name, "error": error} for name, error in failed.items()]
     write_json(args.output / RESULTS, results)
     write_report(args.output / _REPORT, plain(results), parts)
+    return _tell(args, results)
+
+
+def _tell(args: argparse.Namespace, results: dict[str, Any]) -> int:
+    """Print, open the report; the exit status."""
     if args.json:
         print_json(results)
     else:
         _print(results, args.output)
-    return 0 if complete else 130
+    if args.open and not webbrowser.open((args.output / _REPORT).resolve().as_uri()):
+        print("lrn replay: no browser to open the report with", file=sys.stderr)
+    for failed in results["failed"]:
+        print(f"lrn replay: {failed['bag']} failed: {failed['error']}", file=sys.stderr)
+    return (1 if results["failed"] else 0) if results["complete"] else 130
+
+
+def _total(jobs: list[Job]) -> int:
+    """Images of all bags; where there are several, one that cannot be opened comes up later."""
+    total = 0
+    for job in jobs:
+        try:
+            total += _count(job)
+        except UserError:
+            if len(jobs) == 1:
+                raise
+    return total
+
+
+def _count(job: Job) -> int:
+    """How many images the bag has; UserError: none in the part that is to be replayed."""
+    from lrn_ros.bags.extent import part
+    from lrn_ros.evaluation.replay_job import open_bag
+
+    bag = open_bag(job.bag)
+    topic = bag.image_topic(job.topic)
+    if next(part(bag.messages(topic), job.extent), None) is None:
+        raise UserError(
+            f"--start {job.extent.start_s:g}: {job.bag} has no image of {topic} in that part"
+        )
+    return bag.topics[topic].count
+
+
+def _model(name: str) -> dict[str, Any]:
+    from lrn_ros.artifact import read_info, resolve_model
+    from lrn_ros.inference.backends.base import SUFFIXES
+
+    info = read_info(resolve_model(name, SUFFIXES))
+    return {"name": info.name, "architecture": info.architecture, "license": info.license}
 
 
 def _jobs(args: argparse.Namespace) -> list[Job]:
-    from lrn_ros.evaluation.replay import Extent
+    from lrn_ros.bags.extent import Extent
     from lrn_ros.evaluation.replay_job import Job, ModelOptions
     from lrn_ros.evaluation.scoring import TruthOptions
 
@@ -122,23 +196,25 @@ def _names(bags: list[Path]) -> list[str]:
     return [f"{n}_{i}" if n in twice else n for i, n in enumerate(names)]
 
 
-def _run(jobs: list[Job], total: int) -> bool:
-    """Run one after the other; whether all are complete."""
+def _run(args: argparse.Namespace, jobs: list[Job], total: int) -> Outcome:
+    """Straight through the model, but for what an earlier run has done."""
     from tqdm import tqdm
 
-    from lrn_ros.evaluation.replay_job import run_job
+    from lrn_ros.evaluation.replay_run import Workers, run_jobs
 
     with tqdm(total=total, unit="frame", disable=not sys.stderr.isatty()) as bar:
-        for job in jobs:
-            if not run_job(job, bar.update):
-                return False
-    return True
+        outcome = run_jobs(jobs, Workers(args.workers, args.scheduler), bar.update)
+    if outcome.reused:
+        names = ", ".join(outcome.reused)
+        print(f"lrn replay: {names}: taken from an earlier run", file=sys.stderr)
+    return outcome
 
 
 def _print(results: dict[str, Any], output: Path) -> None:
     from lrn_ros.evaluation.latency import Percentiles, table
 
-    print(f"frames    {results['frames']}, {_number(results['throughput']['fps'])} a second")
+    if results["frames"]:
+        print(f"frames    {results['frames']}, {_number(results['throughput']['fps'])} a second")
     if accuracy := results["accuracy"]:
         ece = _number(accuracy["calibration"]["ece"], 100)
         print(
@@ -152,7 +228,11 @@ def _print(results: dict[str, Any], output: Path) -> None:
             f"steady    {_number(temporal['consistency'], 100)} % consistent, flicker"
             f" {_number(temporal['flicker'], 100, 2)} % ({temporal['pairs']} pairs)"
         )
-    print("\n".join(table({k: Percentiles(**p) for k, p in results["latency_ms"].items()})))
+    if results["latency_ms"]:
+        stages = {k: Percentiles(**p) for k, p in results["latency_ms"].items()}
+        print("\n".join(table(stages)))
+    if results["realtime"]:
+        print_realtime(results["realtime"])
     for finding in results["findings"]:
         print(f"finding   {finding['bag']}: {finding['text']}")
     print(f"report    {output / _REPORT}")

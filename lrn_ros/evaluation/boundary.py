@@ -1,7 +1,8 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Boundary F-score per class, after Csurka et al., "What is a good evaluation measure for semantic
-segmentation?", BMVC 2013; but counted over all frames together, as in a confusion matrix.
+"""Boundary F-score per class, counted over all frames together, as in a confusion matrix.
+
+After Csurka et al., "What is a good evaluation measure for semantic segmentation?", BMVC 2013.
 """
 
 from __future__ import annotations
@@ -52,6 +53,9 @@ def boundary_counts(
         true, found = true_edges == k, found_edges == k
         counts[k, 0::2] = np.count_nonzero(found), np.count_nonzero(true)
         if counts[k, 0] and counts[k, 2]:
+            x, y, width, height = cv2.boundingRect((true | found).view(np.uint8))
+            inside = np.s_[y : y + height, x : x + width]
+            true, found = true[inside], found[inside]
             counts[k, 1] = np.count_nonzero(_distance(true)[found] <= reach)
             counts[k, 3] = np.count_nonzero(_distance(found)[true] <= reach)
     return counts

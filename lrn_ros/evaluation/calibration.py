@@ -1,7 +1,8 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""How far confidences are probabilities: reliability curve and expected calibration error (ECE),
-after Guo et al., "On calibration of modern neural networks", ICML 2017, section 2.
+"""How far confidences are probabilities: reliability curve and expected calibration error (ECE).
+
+After Guo et al., "On calibration of modern neural networks", ICML 2017, section 2.
 """
 
 from __future__ import annotations

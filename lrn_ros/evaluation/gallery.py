@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lrn_ros.inference.overlay import blend, colorize
 from lrn_ros.labels import LabelSet
 
-_WIDTH = 400  # pixels of a kept picture
+_WIDTH = 400  # pixels of a kept picture, about
 _WORST = 3  # frames a class
 _APART_NS = 1_000_000_000  # neighbours fail alike: only the worst of a second is kept
 _STRIP = 60  # overlays at most, half as many at least
@@ -37,6 +37,15 @@ class Bad:
     iou: float
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """A frame that is among the worst, small."""
+
+    image: NDArray[np.uint8]
+    truth: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+
+
 class Gallery:
     """Collects the pictures of one bag.
 
@@ -47,7 +56,7 @@ class Gallery:
     def __init__(self, labels: LabelSet) -> None:
         self._labels, self._lookup = labels, labels.lookup()
         self._worst: dict[int, list[Bad]] = {}
-        self._panels: dict[int, dict[str, bytes]] = {}
+        self._shown: dict[int, _Shown] = {}
         self._strip: list[tuple[int, int, bytes]] = []
         self._stride = 1
 
@@ -80,18 +89,19 @@ class Gallery:
             changed |= self._place(int(k), bad)
         if not changed:
             return
-        if index not in self._panels:
-            self._panels[index] = self._draw(*pictures)
+        if index not in self._shown:
+            rgb, truth, mask = pictures
+            self._shown[index] = _Shown(_small(rgb), _small_ids(truth), _small_ids(mask))
         used = {bad.index for bads in self._worst.values() for bad in bads}
-        self._panels = {i: p for i, p in self._panels.items() if i in used}
+        self._shown = {i: s for i, s in self._shown.items() if i in used}
 
     def write(self, folder: Path) -> None:
         """Write the pictures and pictures.json, which says what they are."""
         folder.mkdir(parents=True, exist_ok=True)
         for old in (p for p in folder.iterdir() if p.suffix in (".jpg", ".png")):
             old.unlink()
-        for index, panels in self._panels.items():
-            for name, data in panels.items():
+        for index, shown in self._shown.items():
+            for name, data in self._draw(shown).items():
                 picture_file(folder, index, name).write_bytes(data)
         for index, _, data in self._strip:
             picture_file(folder, index, "overlay").write_bytes(data)
@@ -111,10 +121,8 @@ class Gallery:
         self._worst[class_id] = kept
         return bad in kept
 
-    def _draw(
-        self, rgb: NDArray[np.uint8], truth: NDArray[np.uint8], mask: NDArray[np.uint8]
-    ) -> dict[str, bytes]:
-        image, true, found = _small(rgb), _small_ids(truth), _small_ids(mask)
+    def _draw(self, shown: _Shown) -> dict[str, bytes]:
+        image, true, found = shown.image, shown.truth, shown.mask
         labelled = true < len(self._labels)
         grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8) // 2
         difference = np.where(labelled, grey, 0)[..., None].repeat(3, 2)
@@ -156,16 +164,20 @@ def _bytes(suffix: str, rgb: NDArray[Any], options: list[int]) -> bytes:
     return data.tobytes()
 
 
-def _size(shape: tuple[int, ...]) -> tuple[int, int]:
-    """(width, height) of a kept picture."""
-    width = min(_WIDTH, shape[1])
-    return width, max(1, round(width * shape[0] / shape[1]))
+def _factor(width: int) -> int:
+    """Whole, because OpenCV's averaging is several times faster then."""
+    return max(1, round(width / _WIDTH))
 
 
 def _small(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.asarray(cv2.resize(rgb, _size(rgb.shape), interpolation=cv2.INTER_AREA), np.uint8)
+    factor = _factor(rgb.shape[1])
+    height, width = (n // factor for n in rgb.shape[:2])
+    whole = rgb[: height * factor, : width * factor]
+    return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _small_ids(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    size = _size(mask.shape)
-    return np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+    factor = _factor(mask.shape[1])
+    height, width = (n // factor for n in mask.shape)
+    middle = factor // 2
+    return mask[middle::factor, middle::factor][:height, :width].copy()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import deque
 from collections.abc import Iterator
@@ -66,7 +67,8 @@ class Truth(Protocol):
 
         Args:
             index: its position in the topic.
-            stamp_ns, recorded_ns: see BagFrame.
+            stamp_ns: its header's stamp.
+            recorded_ns: when it was recorded.
         """
 
     def finish(self) -> None:
@@ -139,7 +141,8 @@ class FolderTruth:
 
     By stamp: nanoseconds (1700000000250000000.png), or seconds and their fraction with a point or a
     dash between (1700000000.25.png), or seconds and nanoseconds with an underscore between. By
-    frame: its position in the topic (000012.png).
+    frame: its position in the topic from 0 (000012.png), after what all names begin with
+    (frame_000012.png).
 
     Args:
         folder: images of one channel with ids, or of three with colours; see read_truth.
@@ -162,17 +165,13 @@ class FolderTruth:
         files = image_files(folder)
         stamps = [_stamp_of(f.stem) for f in files]
         self._by_stamp = all(s is not None for s in stamps)
-        if not self._by_stamp and not all(f.stem.isdigit() for f in files):
-            odd = next(f for f in files if not f.stem.isdigit())
-            raise UserError(
-                f"{odd}: labels are named by stamp (1700000000250000000.png, 1700000000.25.png) or"
-                " by the frame's position in the topic (000012.png)"
-            )
-        keys = [s if self._by_stamp else int(f.stem) for s, f in zip(stamps, files)]
-        order = sorted(range(len(files)), key=lambda i: keys[i] or 0)
+        keys = [s or 0 for s in stamps] if self._by_stamp else _numbers(files)
+        order = sorted(range(len(files)), key=keys.__getitem__)
         self._files = [files[i] for i in order]
         self._keys = np.array([keys[i] for i in order], np.int64)
         self.matching.labels = len(files)
+        if not self._by_stamp:
+            self.title += f" (numbers {self._keys[0]} to {self._keys[-1]})"
 
     def find(self, index: int, stamp_ns: int, recorded_ns: int) -> NDArray[np.uint8] | None:
         """See Truth.find."""
@@ -210,6 +209,17 @@ def read_truth(path: Path, labels: LabelSet) -> NDArray[np.uint8]:
     if path.suffix.lower() in (".jpg", ".jpeg"):
         raise UserError(f"{path}: JPEG changes colours; label images are PNG")
     return label_of("rgb8", np.asarray(image[..., 2::-1], np.uint8), labels, str(path))
+
+
+def _numbers(files: list[Path]) -> list[int]:
+    """The numbers of files after what all names begin with."""
+    start = len(os.path.commonprefix([f.stem for f in files]).rstrip("0123456789"))
+    if odd := next((f for f in files if not f.stem[start:].isdecimal()), None):
+        raise UserError(
+            f"{odd}: labels are named by stamp (1700000000250000000.png, 1700000000.25.png) or by"
+            " the frame's position in the topic (000012.png)"
+        )
+    return [int(f.stem[start:]) for f in files]
 
 
 def _stamp_of(stem: str) -> int | None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from lrn_ros.bags.extent import Extent, part
 from lrn_ros.errors import UserError
 from lrn_ros.evaluation.calibration import grouped
 from lrn_ros.evaluation.findings import Alignment, of_labels
@@ -38,14 +39,6 @@ _AHEAD = 4  # frames read before they are segmented, and segmented before they a
 _SAMPLE_NS = 1_000_000_000  # of the bag's time between two frames whose costly figures are taken
 _CONSECUTIVE_NS = 500_000_000  # frames further apart are no pair
 _FLUSH = 100  # frames
-
-
-@dataclass(frozen=True)
-class Extent:
-    """Which part of a bag is replayed, in seconds of its recording; duration None: to its end."""
-
-    start_s: float = 0.0
-    duration_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -81,15 +74,8 @@ class _Read:
 
 
 def _read(bag: BagReader, topic: str, truth: Truth | None, extent: Extent) -> Iterator[_Read]:
-    first: int | None = None
     start = time.perf_counter()
-    for index, frame in enumerate(bag.frames(topic)):
-        first = frame.recorded_ns if first is None else first
-        at = (frame.recorded_ns - first) / 1e9
-        if extent.duration_s is not None and at >= extent.start_s + extent.duration_s:
-            return
-        if at < extent.start_s:
-            continue
+    for index, frame in part(bag.frames(topic), extent):
         label = None if truth is None else truth.find(index, frame.stamp_ns, frame.recorded_ns)
         if label is not None and label.shape != frame.rgb.shape[:2]:
             (h, w), (height, width) = label.shape, frame.rgb.shape[:2]
@@ -193,6 +179,10 @@ def replay(
     folder.mkdir(parents=True, exist_ok=True)
     files.summary.unlink(missing_ok=True)
     truth, compare = open_truth(bag, topic, truth_options, segmenter.labels)
+    first = next(bag.frames(topic, {0}), None)
+    if first is not None:  # compiling is not what is timed
+        height, width, _ = first.rgb.shape
+        segmenter.warm_up(height, width)
     complete, start = True, time.perf_counter()
     with files.frames.open("w", encoding="utf-8") as lines:
         scorer = _Scorer(compare, thorough, lines)
@@ -204,6 +194,10 @@ def replay(
         finally:
             frames.close()
     seconds = time.perf_counter() - start
+    if complete and not scorer.tally.frames:
+        raise UserError(
+            f"{bag.path}: {topic} has no image after {extent.start_s:g} s; a smaller --start"
+        )
     if truth is not None:
         _finish(truth, scorer.tally, complete, whole=extent == Extent())
     scorer.gallery.write(files.pictures)
@@ -251,7 +245,9 @@ def _finish(truth: Truth, tally: Tally, complete: bool, whole: bool) -> None:
     matching = truth.matching
     if complete and matching.labels and not tally.labelled:
         near = matching.nearest_ns
-        works = "" if near is None else f"; --tolerance {abs(near) / 1e9 * 1.01:.4g} would fit some"
+        works = "; frames are numbered from 0"
+        if near is not None:
+            works = f"; --tolerance {abs(near) / 1e9 * 1.01:.4g} would fit some"
         raise UserError(f"{truth.title}: no label has the stamp or the number of an image{works}")
     if complete and whole:
         truth.finish()

@@ -4,15 +4,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lrn_ros import __version__
+from lrn_ros.artifact import resolve_model
+from lrn_ros.bags.extent import Extent
 from lrn_ros.errors import UserError
-from lrn_ros.evaluation.replay import Extent, PartFiles, replay
+from lrn_ros.evaluation.replay import PartFiles, replay
 from lrn_ros.evaluation.scoring import TruthOptions
 from lrn_ros.inference.segmenter import Segmenter
 
@@ -55,16 +59,43 @@ class Job:
     extent: Extent
     thorough: bool
 
+    def absolute(self) -> Job:
+        """The same job for a process with another working directory."""
+        model = replace(self.model, model=_absolute(self.model.model))
+        truth = self.truth
+        truth = replace(truth, where=truth.where and _absolute(truth.where))
+        truth = replace(truth, labels=truth.labels and _absolute(truth.labels))
+        truth = replace(truth, mapping=truth.mapping and _absolute(truth.mapping))
+        bag, folder = self.bag.resolve(), self.folder.resolve()
+        return replace(self, bag=bag, folder=folder, model=model, truth=truth)
+
     def settings(self) -> dict[str, Any]:
-        """What the result depends on, as plain data; `name` and `folder` do not count."""
+        """What the result depends on, as plain data; `name` and `folder` do not count.
+
+        Raises:
+            UserError: no such model.
+            OSError: no such bag.
+        """
         data = asdict(self)
         del data["name"], data["folder"]
-        data["bag"] = [[str(p), p.stat().st_size, p.stat().st_mtime] for p in _files(self.bag)]
+        given = self.truth.where, self.truth.labels, self.truth.mapping
+        read = [self.bag, resolve_model(self.model.model, (".safetensors", ".onnx"))]
+        data["files"] = [_state(p) for p in (*read, *(Path(g) for g in given if g)) if p.exists()]
+        data["bag"], data["version"] = str(self.bag), __version__
         return dict(json.loads(json.dumps(data)))
 
 
-def _files(bag: Path) -> Sequence[Path]:
-    return [bag] if bag.is_file() else sorted(p for p in bag.iterdir() if p.is_file())
+def _absolute(name_or_path: str) -> str:
+    """A path as an absolute one; what is none, such as a topic or a name, as it is."""
+    path = Path(name_or_path).expanduser()
+    return str(path.resolve()) if path.exists() else name_or_path
+
+
+def _state(path: Path) -> str:
+    """Changes when a file, or one in a folder, is written or another one is put there."""
+    files = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
+    found = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+    return hashlib.sha256(repr((str(path), found)).encode()).hexdigest()
 
 
 def open_bag(path: Path) -> BagReader:
@@ -88,8 +119,17 @@ def load(options: ModelOptions) -> Segmenter:
     return Segmenter.load(**vars(options))
 
 
-def run_job(job: Job, progress: Callable[[int], None] = lambda count: None) -> bool:
+def run_job(
+    job: Job,
+    progress: Callable[[int], None] = lambda count: None,
+    threads: int | None = None,
+) -> bool:
     """Replay one bag.
+
+    Args:
+        job: what to do.
+        progress: see replay.
+        threads: of the backend, where the job does not say.
 
     Returns:
         see replay.
@@ -99,7 +139,7 @@ def run_job(job: Job, progress: Callable[[int], None] = lambda count: None) -> b
     """
     bag = open_bag(job.bag)
     topic = bag.image_topic(job.topic)
-    segmenter = load(job.model)
+    segmenter = load(replace(job.model, threads=job.model.threads or threads))
     complete = replay(
         segmenter, bag, topic, job.folder, job.truth, job.extent, job.thorough, progress
     )

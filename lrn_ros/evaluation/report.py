@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,15 @@ import numpy as np
 
 from lrn_ros.evaluation.gallery import PANELS, picture_file, read_pictures
 from lrn_ros.evaluation.part import Part
-from lrn_ros.evaluation.report_charts import Line, histogram_chart, line_chart, reliability_chart
+from lrn_ros.evaluation.report_charts import (
+    Line,
+    heat_chart,
+    histogram_chart,
+    joined,
+    line_chart,
+    reliability_chart,
+)
+from lrn_ros.evaluation.report_realtime import realtime_section, realtime_tiles
 from lrn_ros.evaluation.report_template import PAGE, SCRIPT, STYLE
 
 _STRIP = 60  # overlays in the report
@@ -32,17 +40,19 @@ def write_report(path: Path, results: dict[str, Any], parts: Sequence[Part]) -> 
         parts: where the pictures are.
     """
     model = results["model"] or {}
-    title = f"{model.get('name', 'replay')} on {', '.join(p.name for p in parts)}"
+    names = [b["name"] for b in (results["bags"] or results["realtime"]["bags"])]
+    on = ", ".join(names) if len(names) <= 3 else f"{len(names)} bags"
+    title = f"{model.get('name', 'replay')} on {on}"
     body = [
         _head(title, results, model),
         _findings(results),
         _curves(results),
         _accuracy(results["accuracy"], results["labels"]),
-        _latency(results),
+        _latency(results) if parts else "",
         _realtime(results.get("realtime")),
         _worst(results, parts),
         _strip(parts),
-        _bags(results),
+        _bags(results) if parts else "",
     ]
     page = PAGE.format(title=escape(title), style=STYLE, script=SCRIPT, body="\n".join(body))
     path.write_text(page, encoding="utf-8")
@@ -60,9 +70,13 @@ def _head(title: str, results: dict[str, Any], model: dict[str, Any]) -> str:
         (_number(results["throughput"]["fps"]), "frames a second"),
         (_number(results["latency_ms"].get("total_ms", {}).get("p50")), "ms a frame, median"),
     ]
+    realtime = results.get("realtime")
+    tiles += realtime_tiles(realtime) if realtime else []
     shown = "".join(f'<div class="tile"><b>{v}</b><span>{n}</span></div>' for v, n in tiles if v)
     of = f"{accuracy['frames']} with ground truth" if accuracy else "no ground truth"
-    parts = [f"{results['frames']} frames", of]
+    parts = [f"{results['frames']} frames", of] if results["frames"] else []
+    if realtime:
+        parts.append(f"{realtime['frames']['published']} frames played in real time")
     parts += [
         str(model[k]) for k in ("architecture", "backend", "precision", "device") if k in model
     ]
@@ -74,39 +88,37 @@ def _head(title: str, results: dict[str, Any], model: dict[str, Any]) -> str:
 
 
 def _findings(results: dict[str, Any]) -> str:
-    if not results["findings"]:
+    failed = [{"bag": f["bag"], "text": f"failed: {f['error']}"} for f in results.get("failed", [])]
+    found = failed + results["findings"]
+    if not found:
         return ""
-    items = "".join(
-        f"<li><b>{escape(f['bag'])}</b>: {escape(f['text'])}</li>" for f in results["findings"]
-    )
+    items = "".join(f"<li><b>{escape(f['bag'])}</b>: {escape(f['text'])}</li>" for f in found)
     return f'<h2>Found in the recordings</h2><ul class="bad">{items}</ul>'
 
 
 def _curves(results: dict[str, Any]) -> str:
     charts: list[tuple[str, tuple[tuple[str, str, str, float], ...], float | None]] = [
-        ("mIoU, %", (("mIoU", "a", "miou", 100.0),), 100.0),
-        ("flicker, %", (("flicker", "a", "flicker", 100.0),), None),
+        (
+            "mIoU and boundary F-score, %",
+            (("mIoU", "a", "miou", 100.0), ("boundary F", "b", "boundary_f", 100.0)),
+            100.0,
+        ),
+        ("calibration error, %", (("ECE", "a", "ece", 100.0),), None),
+        ("temporal consistency, %", (("consistency", "a", "consistency", 100.0),), 100.0),
+        ("flicker of still pixels, %", (("flicker", "a", "flicker", 100.0),), None),
         ("latency, ms", _TIMES, None),
     ]
     found = ""
     for name, lines, top in charts:
-        curves = [Line(n, style, list(_points(results["curve"], k, f))) for n, style, k, f in lines]
+        curves = [Line(n, style, list(joined(results["curve"], k, f))) for n, style, k, f in lines]
         if svg := line_chart(curves, "seconds", name, top):
             found += f"<figure><figcaption>{name}</figcaption>{svg}</figure>"
+    classes = [c["name"] for c in results["labels"]["classes"]] if results["labels"] else []
+    if svg := heat_chart(results["curve"], classes, "iou"):
+        found += (
+            f"<figure><figcaption>IoU by class: the fuller, the better</figcaption>{svg}</figure>"
+        )
     return f'<h2>Over time</h2><div class="charts">{found}</div>' if found else ""
-
-
-def _points(
-    curve: list[dict[str, Any]], key: str, factor: float
-) -> Iterator[tuple[float, float | None]]:
-    """The bags one after the other, with a gap between them."""
-    start = 0.0
-    for bag in curve:
-        for point in bag["points"]:
-            if point.get(key) is not None:
-                yield start + point["time_s"], factor * point[key]
-        yield start, None
-        start += max((p["time_s"] for p in bag["points"]), default=0.0)
 
 
 def _accuracy(accuracy: dict[str, Any] | None, labels: dict[str, Any]) -> str:
@@ -190,7 +202,9 @@ def stage_table(stages: dict[str, Any]) -> str:
 
 
 def _realtime(realtime: dict[str, Any] | None) -> str:
-    return ""
+    if realtime is None:
+        return ""
+    return realtime_section(realtime, stage_table(realtime["latency_ms"]))
 
 
 def _worst(results: dict[str, Any], parts: Sequence[Part]) -> str:

@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 _WIDTH, _HEIGHT = 440, 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 10, 10, 30
@@ -45,7 +46,7 @@ def line_chart(lines: Sequence[Line], x_name: str, y_name: str, y_max: float | N
     if not points:
         return ""
     top = y_max if y_max is not None else nice(max(y for _, y in points))
-    axes = Axes((min(x for x, _ in points), max(x for x, _ in points)), (0, top), x_name, y_name)
+    axes = Axes((0, max(x for x, _ in points)), (0, top), x_name, y_name)
     body = [_grid(axes)]
     for line in lines:
         body += [f'<polyline class="{line.style}" points="{p}"/>' for p in _runs(line, axes)]
@@ -55,6 +56,41 @@ def line_chart(lines: Sequence[Line], x_name: str, y_name: str, y_max: float | N
     )
     legend = f'<p class="keys">{key}</p>' if len(names) > 1 else ""
     return _svg(body, f"{y_name} over {x_name}") + legend
+
+
+def joined(
+    curve: list[dict[str, Any]], key: str, factor: float = 1.0
+) -> Iterator[tuple[float, float | None]]:
+    """Points of a figure over time: the bags one after the other, with a gap between them."""
+    start = 0.0
+    for bag in curve:
+        for point in bag["points"]:
+            if point.get(key) is not None:
+                yield start + point["time_s"], factor * point[key]
+        yield start, None
+        start += max((p["time_s"] for p in bag["points"]), default=0.0)
+
+
+def heat_chart(curve: list[dict[str, Any]], names: Sequence[str], key: str) -> str:
+    """A row a name and a column a point of time, the bags one after the other; 0 to 1."""
+    points = [point.get(key, {}) for bag in curve for point in bag["points"]]
+    names = [n for n in names if any(n in p for p in points)]
+    if not names:
+        return ""
+    left, height = 96, 17
+    step = (_WIDTH - left) / len(points)
+    cells = ""
+    for row, name in enumerate(names):
+        y = row * height
+        cells += f'<text x="{left - 5}" y="{y + 12}" text-anchor="end">{escape(name)}</text>'
+        for column, point in enumerate(points):
+            if name in point:
+                cells += (
+                    f'<rect class="bar" x="{left + column * step:.2f}" y="{y}" width="{step:.2f}"'
+                    f' height="{height - 1}" fill-opacity="{point[name]:.2f}"/>'
+                )
+    size = f"0 0 {_WIDTH} {height * len(names)}"
+    return f'<svg viewBox="{size}" role="img"><title>{key} over time</title>{cells}</svg>'
 
 
 def histogram_chart(edges: Sequence[float], counts: Sequence[float], x_name: str) -> str:

@@ -6,6 +6,8 @@ PAGE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>{style}</style>
@@ -31,6 +33,7 @@ main { max-width: 1160px; margin: 0 auto; padding: 16px; }
 h1 { font-size: 1.35rem; margin: 0 0 4px; overflow-wrap: anywhere; }
 h2 { font-size: 1.05rem; margin: 28px 0 8px; border-bottom: 1px solid var(--line); }
 p { margin: 4px 0; }
+p, li, figcaption { overflow-wrap: anywhere; }
 .soft, figcaption { color: var(--soft); font-size: .86rem; }
 .bad { color: var(--bad); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(138px, 1fr)); gap: 8px;
@@ -44,6 +47,7 @@ p { margin: 4px 0; }
 svg { width: 100%; height: auto; display: block; }
 svg line { stroke: var(--line); }
 svg text { fill: var(--soft); font-size: 11px; }
+@media (max-width: 760px) { svg text { font-size: 14px; } }
 svg polyline { fill: none; stroke-width: 1.8; }
 svg .a { stroke: var(--a); } svg .b { stroke: var(--b); } svg circle.a { fill: var(--a); }
 svg .ideal { stroke: var(--soft); stroke-dasharray: 4 4; }
@@ -60,7 +64,7 @@ th, td { padding: 3px 8px; text-align: right; white-space: nowrap;
 th:first-child, td:first-child { text-align: left; }
 th { font-weight: 600; }
 table.classes { width: 100%; }
-table.classes td.wide { width: 45%; min-width: 110px; }
+table.classes td.wide { width: 45%; min-width: 90px; }
 .rod { height: 10px; border-radius: 3px; background: var(--a); min-width: 1px; }
 .rod.thin { height: 4px; margin-top: 2px; background: var(--b); }
 .swatch { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 6px;

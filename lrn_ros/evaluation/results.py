@@ -27,11 +27,17 @@ def merge(parts: Sequence[Part]) -> dict[str, Any]:
     """Figures of all parts together and of each, as plain data.
 
     Args:
-        parts: at least one; all with the same classes.
+        parts: all with the same classes; none: everything is empty.
 
     Raises:
         UserError: the parts have other classes than each other.
     """
+    if not parts:
+        return {
+            "frames": 0, "complete": True, "model": None, "labels": None, "accuracy": None,
+            "temporal": None, "latency_ms": {}, "jitter_ms": None, "histogram": None,
+            "throughput": {"seconds": 0.0, "fps": None}, "bags": [], "findings": [], "curve": [],
+        }  # fmt: skip
     labels = parts[0].labels
     if other := next((p for p in parts if p.labels.names != labels.names), None):
         raise UserError(f"{other.name}: its labels have other classes than {parts[0].name}")

@@ -44,7 +44,7 @@ class EngineCache:
             self._give_up(str(error))
             return
         if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-            self._give_up(f"others can write {folder}; chmod go-w it, or choose another folder")
+            self._give_up(f"others can write {folder}; chmod go-w it")
         else:
             self.folder = folder
 
@@ -69,7 +69,11 @@ class EngineCache:
             self._give_up(str(error))
 
     def _give_up(self, reason: str) -> None:
-        _LOG.warning("compiled engines are not kept: %s", reason)
+        _LOG.warning(
+            "compiled engines are not kept, the next start compiles again: %s; engine_cache_dir"
+            " (cache_dir in Python) names another folder",
+            reason,
+        )
         self.folder = None
 
 

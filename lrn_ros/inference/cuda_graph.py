@@ -9,8 +9,9 @@ import logging
 import math
 import weakref
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,10 @@ from cuda.bindings import runtime as cudart
 from numpy.typing import NDArray
 
 from lrn_ros.errors import RunError
-from lrn_ros.inference.backends.base import BackendError
+from lrn_ros.inference.backends.base import LESS_MEMORY, BackendError
 
 _LOG = logging.getLogger("lrn_ros")
+_MODULE = Path("/proc/driver/nvidia/version")
 
 
 class CudaError(RunError):
@@ -36,7 +38,8 @@ def call(name: str, *arguments: Any) -> Any:
     error, *values = getattr(cudart, name)(*arguments)
     if error != cudart.cudaError_t.cudaSuccess:
         text = cudart.cudaGetErrorString(error)[1].decode()
-        raise CudaError(f"CUDA: {text} ({name})")
+        hint = f"; {LESS_MEMORY}" if error == cudart.cudaError_t.cudaErrorMemoryAllocation else ""
+        raise CudaError(f"CUDA: {text} ({name}){hint}")
     return values[0] if values else None
 
 
@@ -48,13 +51,14 @@ class Gpu:
         index: of the device.
         name: "NVIDIA GeForce RTX 4090", say.
         capability: compute capability, (8, 9) say.
-        driver: the newest CUDA version that the driver has, 12080 for 12.8.
+        driver: the newest CUDA version that it has, 12080 for 12.8, and where the kernel says it
+            the driver's own.
     """
 
     index: int
     name: str
     capability: tuple[int, int]
-    driver: int
+    driver: str
 
 
 def find_gpu(index: int) -> Gpu:
@@ -73,9 +77,18 @@ def find_gpu(index: int) -> Gpu:
     except CudaError as error:
         version = call("cudaRuntimeGetVersion") // 1000
         raise BackendError(
-            f"no NVIDIA GPU with a driver for CUDA {version} ({error}); nvidia-smi shows both"
+            f"no NVIDIA GPU with a driver for CUDA {version} ({error}): nvidia-smi shows both; with"
+            f" an older driver: pip install 'cuda-bindings<{version}'"
         ) from error
-    return Gpu(index, found.name.decode(), (found.major, found.minor), driver)
+    name, capability = found.name.decode(), (found.major, found.minor)
+    return Gpu(index, name, capability, f"{driver} {_kernel_module()}")
+
+
+def _kernel_module() -> str:
+    """NVIDIA's kernel module with its version; empty where the kernel does not say it."""
+    with suppress(OSError):
+        return _MODULE.read_text().partition("\n")[0]
+    return ""
 
 
 class Pipeline:

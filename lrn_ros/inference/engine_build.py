@@ -7,30 +7,49 @@ Networks are strongly typed: the types of the ONNX graph are those of the engine
 
 from __future__ import annotations
 
+import importlib
 import logging
 import time
 from pathlib import Path
 from typing import Any
 
-from lrn_ros.inference.backends.base import BackendError
+from lrn_ros.inference.backends.base import LESS_MEMORY, BackendError
 from lrn_ros.inference.backends.host import Shape
 
-try:
-    import tensorrt as trt
-except ImportError as _missing:
-    try:
-        import tensorrt_rtx as trt
-    except ImportError:
-        raise _missing from None
+_OTHER = (
+    "for other GPUs: pip install tensorrt; on a Jetson: sudo apt install python3-libnvinfer, and a"
+    " virtual environment with --system-site-packages"
+)
 
+
+def _import() -> Any:
+    """The module tensorrt, or tensorrt_rtx where that is missing or of no use.
+
+    Raises:
+        BackendError: neither can be imported.
+    """
+    reasons = []
+    for name in ("tensorrt", "tensorrt_rtx"):
+        try:
+            module = importlib.import_module(name)
+        except (ImportError, OSError) as error:  # OSError: of a library that it loads
+            reasons.append(f"{name}: {error}")
+            continue
+        if name == "tensorrt_rtx" or int(module.__version__.split(".")[0]) >= 10:
+            return module
+        reasons.append(f"{name}: {module.__version__} is too old, 10 or newer is needed")
+    install = "for GeForce RTX and RTX PRO: pip install 'lrn_ros[tensorrt]'"
+    raise BackendError(f"no TensorRT ({'; '.join(reasons)}); {install}; {_OTHER}")
+
+
+trt = _import()
 RTX = trt.__name__ == "tensorrt_rtx"
 PRODUCT = f"TensorRT for RTX {trt.__version__}" if RTX else f"TensorRT {trt.__version__}"
 _LOG = logging.getLogger("lrn_ros")
 _REPORT_S = 10.0  # between lines of progress
-_OTHER = "for other GPUs: pip install tensorrt, on a Jetson the TensorRT of JetPack"
 
 
-class _Logger(trt.ILogger):
+class _Logger(trt.ILogger):  # type: ignore[name-defined]
     """TensorRT's messages at level DEBUG; the first error waits to be put in an exception."""
 
     def __init__(self) -> None:
@@ -46,11 +65,10 @@ class _Logger(trt.ILogger):
     def take_error(self) -> str:
         """The first error since the last call, with what helps against it."""
         error, self._error = self._error[:500] or "no reason given", ""
-        small = "; a smaller network_size, or fewer frames at a time, needs less"
-        return error + small if "memory" in error.lower() else error
+        return f"{error}; {LESS_MEMORY}" if "memory" in error.lower() else error
 
 
-class _Progress(trt.IProgressMonitor):
+class _Progress(trt.IProgressMonitor):  # type: ignore[name-defined]
     """Says in the log how far a build is, every _REPORT_S seconds."""
 
     def __init__(self, what: str) -> None:
@@ -92,10 +110,8 @@ def parse(model: Path, shape: Shape) -> tuple[Any, Any]:
         TensorRT's builder and network definition.
 
     Raises:
-        BackendError: TensorRT is too old or cannot read the file.
+        BackendError: TensorRT cannot read the file.
     """
-    if not RTX and int(trt.__version__.split(".")[0]) < 10:
-        raise BackendError(f"{PRODUCT} is too old, 10 or newer is needed")
     LOGGER.take_error()
     builder = trt.Builder(LOGGER)
     typed = trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED
@@ -133,7 +149,9 @@ def build(model: Path, shape: Shape, capability: tuple[int, int]) -> bytes:
     progress = _Progress(what)  # has to outlive the build
     config.progress_monitor = progress
     if RTX:
-        _target(config, capability)
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(_target(capability), 0)
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)  # a CUDA graph needs that
     engine = builder.build_serialized_network(network, config)
     if engine is None:
         hint = f"; {_OTHER}" if RTX else ""
@@ -142,12 +160,22 @@ def build(model: Path, shape: Shape, capability: tuple[int, int]) -> bytes:
     return bytes(engine)
 
 
-def _target(config: Any, capability: tuple[int, int]) -> None:
-    """Have TensorRT for RTX build for this GPU, with memory that a CUDA graph can use."""
+def check_gpu(capability: tuple[int, int]) -> None:
+    """Refuse a GPU that TensorRT for RTX does not build for; TensorRT says so when it builds.
+
+    Args:
+        capability: compute capability, (8, 9) say.
+
+    Raises:
+        BackendError: the message says which ones it knows and what else to install.
+    """
+    if RTX:
+        _target(capability)
+
+
+def _target(capability: tuple[int, int]) -> Any:
     name = "SM{}{}".format(*capability)
-    known = [n for n in trt.ComputeCapability.__members__ if n.startswith("SM")]
+    known = {n: c for n, c in trt.ComputeCapability.__members__.items() if n.startswith("SM")}
     if name not in known:
         raise BackendError(f"{PRODUCT} has no {name}, only {', '.join(known)}; {_OTHER}")
-    config.num_compute_capabilities = 1
-    config.set_compute_capability(trt.ComputeCapability.__members__[name], 0)
-    config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
+    return known[name]

@@ -14,25 +14,20 @@ from pathlib import Path
 
 import cv2
 import rclpy
-from lifecycle_msgs.msg import State
-from lifecycle_msgs.srv import GetState
-from rclpy.duration import Duration
-from rclpy.node import Node
-from rclpy.qos import ReliabilityPolicy
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from lrn_ros.errors import RunError, UserError
 from lrn_ros.images import fill_image
-from lrn_ros.ros.qos import profile
+from lrn_ros.ros.player import Player
 from lrn_ros.sources import Frame, SceneSource, Source, open_source
 
 _HELD_BYTES = 512 << 20  # frames prepared ahead, so that making them does not slow the node
 _OUTPUTS = ("mask", "overlay", "latency")
 
 
-class CameraPlayer(Node):
+class CameraPlayer(Player):
     """Publishes Image messages stamped with the present time.
 
     Args:
@@ -41,32 +36,8 @@ class CameraPlayer(Node):
     """
 
     def __init__(self, topic: str, segmentation: str, frame_id: str) -> None:
-        super().__init__("camera_player")
-        self._topic, self._segmentation, self._frame_id = topic, segmentation, frame_id
-        self._publisher = self.create_publisher(Image, topic, profile(5))
-        self._get_state = self.create_client(GetState, f"{segmentation}/get_state")
-
-    def wait_until_ready(self, timeout: float) -> None:
-        """Wait until the node is active, subscribed and recorded, and that for a second.
-
-        Raises:
-            RunError: it does not get there within `timeout` seconds, or fails to configure.
-        """
-        deadline, since, idle_since = time.monotonic() + timeout, None, None
-        missing = "nothing was seen of it"
-        while time.monotonic() < deadline:
-            state = self._state()
-            missing = self._missing(state)
-            now = time.monotonic()
-            since = (since or now) if not missing else None
-            unconfigured = state == State.PRIMARY_STATE_UNCONFIGURED
-            idle_since = (idle_since or now) if unconfigured else None
-            if since and now - since > 1.0:
-                return
-            if idle_since and now - idle_since > 6.0:
-                raise RunError(f"{self._segmentation} stays unconfigured; its log says why")
-            time.sleep(0.1)
-        raise RunError(f"{self._segmentation} not ready within {timeout:.0f} s: {missing}")
+        super().__init__("camera_player", Image, topic, segmentation, _OUTPUTS)
+        self._frame_id = frame_id
 
     def publish(self, frame: Frame) -> int:
         """Publish a frame; returns its stamp in nanoseconds."""
@@ -74,36 +45,8 @@ class CameraPlayer(Node):
         now = self.get_clock().now()
         header.stamp = now.to_msg()
         fill_image(message, frame.rgb, "rgb8", header)
-        self._publisher.publish(message)
+        self.publisher.publish(message)
         return int(now.nanoseconds)
-
-    def finish(self) -> None:
-        """Wait until the last frames were taken, at most two seconds."""
-        self._publisher.wait_for_all_acked(Duration(seconds=2))
-
-    def _state(self) -> int | None:
-        if not self._get_state.service_is_ready():
-            return None
-        future = self._get_state.call_async(GetState.Request())
-        rclpy.spin_until_future_complete(self, future, timeout_sec=2.0)
-        if not future.done():
-            self._get_state.remove_pending_request(future)
-            return None
-        answer = future.result()
-        return int(answer.current_state.id) if answer is not None else None
-
-    def _missing(self, state: int | None) -> str:
-        """What is not ready yet; empty when all is."""
-        if state != State.PRIMARY_STATE_ACTIVE:
-            return "it is not active"
-        readers = self.get_subscriptions_info_by_topic(self._topic)
-        reliable = [r.qos_profile.reliability == ReliabilityPolicy.RELIABLE for r in readers]
-        if not any(reliable) or not self._publisher.get_subscription_count():
-            return f"it has not subscribed {self._topic} as reliable"
-        for name in _OUTPUTS:
-            if not self.count_subscribers(f"{self._segmentation}/{name}"):
-                return f"nobody records {self._segmentation}/{name}"
-        return ""
 
 
 def prepare(frames: Iterator[Frame], labels: Path | None) -> Iterator[Frame]:

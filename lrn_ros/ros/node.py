@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import signal
 import sys
 from collections.abc import Mapping
@@ -22,22 +21,22 @@ from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from lrn_ros.errors import RunError, UserError
+from lrn_ros.inference.backends.base import BackendError
 from lrn_ros.inference.cache import EngineCache
 from lrn_ros.inference.frame_sizes import FrameSizes
 from lrn_ros.inference.segmenter import Segmenter
 from lrn_ros.inference.supervisor import NotReady, Supervisor
 from lrn_ros.ros import diagnostics
 from lrn_ros.ros.camera import Camera, Frame
+from lrn_ros.ros.log import log_to
+from lrn_ros.ros.memory import keep_freed_memory, shared_memory_fault
 from lrn_ros.ros.parameters import SPECS, Settings, check, check_all
-from lrn_ros.ros.shared_memory import shared_memory_fault
 from lrn_ros.ros.statistics import Snapshot
 from lrn_ros.ros.worker import Worker
 
 _FOLLOW_S = 0.5  # how often the publishers' offers are looked at
 _HINT_S = 5.0  # an unconfigured node says how to go on after this long
 _STOP_S = 0.2  # a signal is noticed within this long
-# glibc's mallopt: blocks up to 32 MB come from the heap, of which up to 128 MB are kept when freed.
-_MALLOPT = {-3: 32 << 20, -1: 128 << 20}
 
 
 class SegmentationNode(LifecycleNode):
@@ -65,7 +64,7 @@ class SegmentationNode(LifecycleNode):
             )
             self.declare_parameter(spec.name, spec.default, descriptor)
         self.add_on_set_parameters_callback(self._on_parameters)
-        self._transport_fault = _shared_memory_fault()
+        self._transport_fault = shared_memory_fault()
         if self._transport_fault:
             self.get_logger().warning(self._transport_fault)
         self._heartbeat = diagnostics.Heartbeat(self, self._report)
@@ -132,31 +131,14 @@ class SegmentationNode(LifecycleNode):
         settings = self._settings = check_all(self._values())
         log = self.get_logger()
 
-        def load(given_up: Mapping[str, str]) -> Segmenter:
-            segmenter = Segmenter.load(
-                settings.model,
-                backend=settings.backend,
-                precision=settings.precision,
-                network_size=settings.network_size,
-                threads=settings.threads,
-                device=settings.device,
-                cache_dir=settings.engine_cache_dir or None,
-                given_up=given_up,
-            )
-            for size in sizes.remembered() or [segmenter.info.size]:
-                segmenter.warm_up(*size, settings.output_size)
-            for name, reason in segmenter.passed_over:
-                log.info(f"backend {name} passed over: {reason}")
-            backend = segmenter.backend
-            log.info(f"backend {backend.name} {backend.precision} on {backend.device_name}")
-            return segmenter
-
         cache = settings.engine_cache_dir or None
         sizes = FrameSizes(
             EngineCache(None if cache is None else Path(cache).expanduser()),
             self.get_fully_qualified_name(),
         )
-        self._supervisor = Supervisor(load, lambda text: log.warning(text))
+        self._supervisor = Supervisor(
+            lambda given_up: self._load(settings, sizes, given_up), lambda text: log.warning(text)
+        )
         info = self._supervisor.segmenter.info
         log.info(f"model {info.name} ({info.architecture}), licence {info.license}")
         self._cameras = [
@@ -172,6 +154,34 @@ class SegmentationNode(LifecycleNode):
         self._worker = Worker(self, self._supervisor, self._cameras, self.settings, sizes)
         for camera in self._cameras:
             log.info(f"subscribed {camera.topic} as {camera.reliability}")
+
+    def _load(
+        self, settings: Settings, sizes: FrameSizes, given_up: Mapping[str, str]
+    ) -> Segmenter:
+        """Load the model and compile the sizes remembered; with `auto` by the first that can."""
+        log = self.get_logger()
+        segmenter = Segmenter.load(
+            settings.model,
+            backend=settings.backend,
+            precision=settings.precision,
+            network_size=settings.network_size,
+            threads=settings.threads,
+            device=settings.device,
+            cache_dir=settings.engine_cache_dir or None,
+            given_up=given_up,
+        )
+        backend = segmenter.backend
+        try:
+            for size in sizes.remembered() or [segmenter.info.size]:
+                segmenter.warm_up(*size, settings.output_size)
+        except BackendError as error:
+            if settings.backend != "auto":
+                raise
+            return self._load(settings, sizes, {**given_up, backend.name: str(error)})
+        for name, reason in segmenter.passed_over:
+            log.info(f"backend {name} passed over: {reason}")
+        log.info(f"backend {backend.name} {backend.precision} on {backend.device_name}")
+        return segmenter
 
     def _publish_labels(self) -> None:
         assert self._supervisor is not None
@@ -312,11 +322,6 @@ class SegmentationNode(LifecycleNode):
         return diagnostics.status(f"{self.get_name()}: {camera.name}", level, message, values)
 
 
-def _shared_memory_fault() -> str:
-    """See shared_memory_fault; other middlewares have transports of their own."""
-    return shared_memory_fault() if "fast" in rclpy.get_rmw_implementation_identifier() else ""
-
-
 def _backend_values(supervisor: Supervisor) -> dict[str, str]:
     """Model and backend as key-value strings; empty while there is none."""
     try:
@@ -334,19 +339,6 @@ def _backend_values(supervisor: Supervisor) -> dict[str, str]:
     return values | {f"passed over {n}": reason for n, reason in segmenter.passed_over}
 
 
-def keep_freed_memory() -> None:
-    """Let the C library keep an image's memory for the next one.
-
-    By default glibc gives blocks of megabytes back to the system when they are freed, and every
-    image costs a page fault for each of its 4 KB anew; benchmark/transport.py measures it. Other C
-    libraries are left as they are.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        for option, value in _MALLOPT.items():
-            mallopt(option, value)
-
-
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; a second signal changes nothing.
 
@@ -356,6 +348,7 @@ def main(args: list[str] | None = None) -> int:
     keep_freed_memory()
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     node = SegmentationNode()
+    log_to(node.get_logger())
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     stopped: list[int] = []

@@ -18,16 +18,16 @@ from pathlib import Path
 import lrn_ros
 from lrn_ros.errors import RunError, UserError
 from lrn_ros.paths import share_folder
-from lrn_ros.ros.shared_memory import PROFILE_VARIABLES
 
 NODE = "/segmentation"
 _LAST_DOMAIN = 232  # the ports of a higher one would exceed 65535
 _PROFILE = "fastdds_shared_memory.xml"
+PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 _SEGMENTS = 256 << 20  # bytes of /dev/shm that the profile's segments of all processes may take
 
 
-def check_ros(domain_id: int | None = None) -> None:
-    """Refuse to start where rclpy is missing, or in a ROS domain that cannot be.
+def check_ros() -> None:
+    """Refuse to start where rclpy is missing.
 
     Raises:
         UserError: the message says how to get it.
@@ -37,6 +37,10 @@ def check_ros(domain_id: int | None = None) -> None:
             "rclpy is not installed: source a ROS 2 installation"
             " (source /opt/ros/jazzy/setup.bash), or: pip install 'lrn_ros[ros]'"
         )
+
+
+def check_domain(domain_id: int | None) -> None:
+    """Refuse a --domain-id that cannot be, with a UserError."""
     if (domain_id or 0) > _LAST_DOMAIN:
         raise UserError(f"--domain-id {domain_id}: 0 to {_LAST_DOMAIN} work")
 

@@ -82,19 +82,16 @@ class Recorder(Node):
         super().__init__("recorder")
         self._name, self._lines = segmentation.rsplit("/", 1)[-1], lines
         few, many = profile(10), profile(1000)  # one line lost would be a frame unaccounted for
-        for kind, topic, callback, qos in (
-            (Image, f"{segmentation}/mask", self._on_mask, few),
-            (DiagnosticArray, f"{segmentation}/latency", self._on_latency, many),
-            (DiagnosticArray, "/diagnostics", self._on_diagnostics, many),
-        ):
-            self.create_subscription(kind, topic, callback, qos, raw=callback == self._on_mask)
+        self.create_subscription(Image, f"{segmentation}/mask", self._on_mask, few, raw=True)
+        latency = f"{segmentation}/latency"
+        self.create_subscription(DiagnosticArray, latency, self._on_latency, many)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, many)
 
     def close(self) -> None:
         """Finish what is written."""
 
     def _on_mask(self, data: bytes) -> None:
-        arrived = time.monotonic_ns()
-        self._note("mask", read_stamp(data), at_ns=arrived)
+        self._note("mask", read_stamp(data))
 
     def _on_latency(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -109,7 +106,8 @@ class Recorder(Node):
                 self._note("diagnostics", _stamp_ns(message), values=values, **text)
 
     def _note(self, kind: str, stamp_ns: int, **more: Any) -> None:
-        self._lines.write(json.dumps({"kind": kind, "stamp_ns": stamp_ns, **more}) + "\n")
+        line = {"kind": kind, "stamp_ns": stamp_ns, "at_ns": time.monotonic_ns(), **more}
+        self._lines.write(json.dumps(line) + "\n")
         self._lines.flush()
 
 
@@ -165,8 +163,9 @@ def main(argv: list[str] | None = None) -> int:
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     executor = SingleThreadedExecutor()
     with args.log.open("w", encoding="utf-8") as lines:
-        recorder = Recorder(args.segmentation, lines)
-        if args.output is not None:
+        if args.output is None:
+            recorder = Recorder(args.segmentation, lines)
+        else:
             recorder = PictureRecorder(args.segmentation, lines, args.output, args.rate)
         executor.add_node(recorder)
         while not stopped and os.getppid() == parent:

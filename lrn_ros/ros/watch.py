@@ -59,7 +59,7 @@ class Watch:
     ) -> None:
         self._family, self._report = family, report
         self._sent_lines, self._received_lines = NewLines(sent), NewLines(received)
-        self._sent = self._answered = self._ended = 0
+        self._sent = self._answered = 0
 
     def play(self) -> None:
         """Until the player has ended; raises RunError as Family.check."""
@@ -67,25 +67,20 @@ class Watch:
             self._look()
             time.sleep(_LOOK_S)
 
-    def drain(self, accounted: bool = False) -> None:
-        """Until answers have ceased; `accounted`: or the node has told every frame's fate."""
+    def drain(self) -> None:
+        """Until answers have ceased."""
         start = changed = time.monotonic()
         answered = -1
         while time.monotonic() < min(changed + _QUIET_S, start + _DRAIN_S):
             self._family.check()
             self._look()
-            if accounted and self._answered + self._ended >= self._sent:
-                return
             if self._answered != answered:
                 answered, changed = self._answered, time.monotonic()
             time.sleep(_LOOK_S)
 
     def _look(self) -> None:
         self._sent += len(self._sent_lines.read())
-        for line in self._received_lines.read():
-            values = line.get("values", {})
-            self._answered += line["kind"] == "latency"
-            if line["kind"] == "diagnostics" and "received" in values:
-                ends = (k for k in values if k == "idle" or k.startswith("dropped_"))
-                self._ended = sum(int(values[k]) for k in ends)
+        new = self._received_lines.read()
+        if self._sent:  # what was answered before was no frame
+            self._answered += sum(line["kind"] == "latency" for line in new)
         self._report(Progress(self._sent, self._answered))

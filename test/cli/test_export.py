@@ -136,7 +136,7 @@ def test_disagreement_writes_nothing(model, precision, figures, says, monkeypatc
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--format", "openvino", "--output", "x"], "--output and --data: for --format onnx, not"),
+        (["--format", "openvino", "--data", "x"], "--data: for --format onnx, not for openvino"),
         (["--format", "onnx", "--output", "tiny.bin"], "tiny.bin: the name of an ONNX file ends"),
         (["--format", "onnx", "--size", "100", "100"], "multiples of 8"),
         (["--format", "onnx", "--data", "nowhere"], "nowhere: no such folder"),
@@ -196,7 +196,7 @@ def test_compiled_ahead_at_the_trained_size(cache, capsys):
 def test_tensorrt_without_a_gpu_says_so(cache, capsys):
     pytest.importorskip("tensorrt_rtx")
     assert export("lrnnet_c_camvid", "--format", "tensorrt", "--precision", "fp32") == 2
-    assert "no NVIDIA GPU with a driver" in capsys.readouterr().err
+    assert "no NVIDIA driver" in capsys.readouterr().err
     assert not any(cache.iterdir())
 
 

@@ -10,10 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-STEP_NS = 100_000_000
-START_NS = 1_700_000_000_000_000_000
-IMAGES, LABELS = "/camera/image_raw", "/camera/labels"
+from scene_bags import LABELS, START_NS, STEP_NS
 
 
 @pytest.fixture

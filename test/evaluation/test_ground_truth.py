@@ -26,12 +26,16 @@ MS = 1_000_000
 
 
 def labels_at(*stamps: int) -> list[BagLabel]:
-    return [BagLabel(np.full((2, 2), i, np.uint8), s, s, "camera") for i, s in enumerate(stamps)]
+    return [
+        BagLabel(np.full((2, 2), i % 256, np.uint8), s, s, "camera") for i, s in enumerate(stamps)
+    ]
 
 
 def test_topic_matches_by_stamp_whatever_lies_between():
     truth = TopicTruth(iter(labels_at(100 * MS, 300 * MS, 350 * MS)), "/labels", MS)
-    found = [truth.find(i, stamp * MS) for i, stamp in enumerate((0, 100, 200, 301, 400))]
+    found = [
+        truth.find(i, stamp * MS, stamp * MS) for i, stamp in enumerate((0, 100, 200, 301, 400))
+    ]
     assert [None if f is None else int(f[0, 0]) for f in found] == [None, 0, None, 1, None]
     truth.finish()
     matching = truth.matching
@@ -47,9 +51,20 @@ def test_sparse_labels_and_memory(monkeypatch):
             yield label
 
     truth = TopicTruth(read(), "/labels", MS)
-    matched = sum(truth.find(i, i * 100 * MS) is not None for i in range(500))
+    matched = sum(truth.find(i, i * 100 * MS, i * 100 * MS) is not None for i in range(500))
     assert matched == 50
     assert len(alive) <= 52  # no more is read than has been asked for
+
+
+def test_a_stamp_far_ahead_does_not_cost_the_next_labels():
+    times = [i * 100 * MS for i in range(600)]
+    truth = TopicTruth(iter(labels_at(*times[:250])), "/labels", MS)
+    wrong = {5: 40_000 * MS}  # added to the stamp of one image
+    found = [truth.find(i, t + wrong.get(i, 0), t) for i, t in enumerate(times[:250])]
+    assert [i for i, f in enumerate(found) if f is None] == [5]
+    late = TopicTruth(iter(labels_at(*times)), "/labels", MS)  # a clock that is set once
+    found = [late.find(i, t + 40_000 * MS * (i > 9), t) for i, t in enumerate(times[:200])]
+    assert [i for i, f in enumerate(found) if f is None] == [10]
 
 
 def save(path: Path, image: np.ndarray) -> None:
@@ -62,17 +77,18 @@ def save(path: Path, image: np.ndarray) -> None:
 def test_folder_by_stamp(tmp_path, name):
     save(tmp_path / f"{name}.png", np.full((2, 2), 3, np.uint8))
     truth = FolderTruth(tmp_path, CAMVID, MS)
-    assert truth.find(0, 1_700_000_000_200_000_000) is None
-    assert truth.find(1, 1_700_000_000_250_900_000)[0, 0] == 3
+    assert truth.find(0, 1_700_000_000_200_000_000, 0) is None
+    assert truth.find(1, 1_700_000_000_250_900_000, 0)[0, 0] == 3
     assert (truth.matching.labels, truth.matching.matched) == (1, 1)
     assert truth.matching.nearest_ns == 50 * MS
 
 
-def test_folder_by_number_and_by_neither(tmp_path):
+@pytest.mark.parametrize("prefix", ["", "frame_", "front2_"])
+def test_folder_by_number_and_by_neither(tmp_path, prefix):
     for i in (2, 7):
-        save(tmp_path / f"{i:06d}.png", np.full((2, 2), i, np.uint8))
+        save(tmp_path / f"{prefix}{i:06d}.png", np.full((2, 2), i, np.uint8))
     truth = FolderTruth(tmp_path, CAMVID, MS)
-    found = {i: truth.find(i, i) for i in range(9)}
+    found = {i: truth.find(i, i, i) for i in range(9)}
     assert {i for i, f in found.items() if f is not None} == {2, 7}
     assert found[7][0, 0] == 7
     save(tmp_path / "first.png", np.zeros((2, 2), np.uint8))

@@ -73,7 +73,7 @@ def test_pixels_that_moved_or_changed_do_not_flicker() -> None:
     unlike = cv2.absdiff(
         cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.cvtColor(changed, cv2.COLOR_RGB2GRAY)
     )
-    assert not still[unlike > 8].any() and still[80:].all()
+    assert not still[unlike > 8].any() and still[90:].all()
     wide = texture(SIZE[0], SIZE[1] + 6)
     assert find_motion(wide[:, :-6].copy(), wide[:, 6:].copy()).still.mean() < 0.05
 

@@ -9,6 +9,7 @@ enqueued during a capture does not happen, but every time the graph is launched.
 from __future__ import annotations
 
 import ctypes
+import inspect
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -38,7 +39,7 @@ def at(address: int, shape: tuple[int, ...], dtype: type) -> np.ndarray:
 
 
 class StandInGpu:
-    """In place of the module cuda.bindings.runtime; errors and constants are that module's.
+    """In place of the module cuda.bindings.runtime; errors, constants and signatures are its own.
 
     Attributes:
         calls: names of the functions called.
@@ -52,7 +53,7 @@ class StandInGpu:
         self.calls: list[str] = []
         self.live: dict[int, str] = {}
         self.memory, self.can_capture, self.device_count = 1000, True, 2
-        self.name, self.driver = b"Stand-in 4090", 13000
+        self.name, self.capability, self.driver = b"Stand-in 4090", (8, 9), 13000
         self.modes: list[Any] = []
         self._buffers: dict[int, Any] = {}
         self._graphs: dict[int, list[Callable[[], None]]] = {}
@@ -66,6 +67,7 @@ class StandInGpu:
             return getattr(runtime, name)  # constants and texts
 
         def called(*arguments: Any) -> Any:
+            inspect.signature(getattr(runtime, name)).bind(*arguments)
             self.calls.append(name)
             result = function(self, *arguments)
             return result if isinstance(result, tuple) else (result,)
@@ -91,7 +93,8 @@ class StandInGpu:
         return (self.device_count, None) if failed else (OK, self.device_count)
 
     def _cudaGetDeviceProperties(self, index: int) -> Any:
-        return OK, SimpleNamespace(name=self.name, major=8, minor=9)
+        major, minor = self.capability
+        return OK, SimpleNamespace(name=self.name, major=major, minor=minor)
 
     def _cudaDriverGetVersion(self) -> Any:
         return OK, self.driver

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -98,6 +100,23 @@ def test_builds_for_any_gpu(
     start, *_, end = (r.getMessage() for r in caplog.records if r.name == "lrn_ros")
     assert f"compiles {models[precision].name} for 2x72x104: seconds, only this once" in start
     assert "done in" in end
+
+
+@pytest.mark.parametrize("architecture", ["frm", "lednet", "ndnet45"])
+def test_every_family_in_every_precision(architecture: str) -> None:
+    """LRNNet: the shipped model, in the other tests. All variants: benchmark/engines.py."""
+    path = Path(__file__).parents[2] / "benchmark" / "engines.py"
+    spec = importlib.util.spec_from_file_location("engines", path)
+    assert spec is not None and spec.loader is not None
+    engines = importlib.util.module_from_spec(spec)
+    sys.modules["engines"] = engines
+    spec.loader.exec_module(engines)
+    rows = list(engines.measure(architecture, ["SM89"]))
+    assert [row.precision for row in rows] == PRECISIONS
+    for row in rows:
+        assert row.convolutions > 50 and row.is_whole, row
+    sizes = [row.engines["SM89"] for row in rows]
+    assert sizes[1] < sizes[0], "weights in fp16 take less"
 
 
 def test_says_how_far_it_is(

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
 from pathlib import Path
@@ -144,7 +145,7 @@ def test_bf16_is_close(random_model: Path, segmenter: Segmenter) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"backend": "tpu"}, "available are auto, cuda, openvino, torch"),
+        ({"backend": "tpu"}, "available are auto, tensorrt, cuda, openvino, torch"),
         ({"precision": "fp8"}, "fp32"),
         ({"backend": "torch", "precision": "int8"}, "fp32 and bf16 work"),
         ({"network_size": (100, 100)}, "multiples of 8"),
@@ -161,8 +162,34 @@ def test_auto_says_what_it_passed_over(random_model: Path) -> None:
     assert segmenter.backend.name == "torch"
     assert [name for name, _ in segmenter.passed_over] == ["tensorrt", "cuda", "openvino"]
     assert all("lrn export" in segmenter.passed_over[i][1] for i in (0, 2))
-    with pytest.raises(BackendError, match="CPU-only build|no usable"):
+    with pytest.raises(BackendError, match="no NVIDIA driver|CPU-only build|no usable"):
         Segmenter.load(random_model, backend="cuda")
+
+
+def _has_driver() -> bool:
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(_has_driver(), reason="an NVIDIA driver is there")
+def test_without_a_driver_nothing_for_gpus_is_imported(tmp_path: Path) -> None:
+    """Torch alone would take 250 MB and seconds."""
+    pytest.importorskip("openvino")
+    code = (
+        "import resource, sys; import numpy as np; from lrn_ros import Segmenter\n"
+        f"s = Segmenter.load(backend='auto', cache_dir={str(tmp_path)!r})\n"
+        "s(np.zeros((360, 480, 3), np.uint8), confidence=True)\n"
+        "assert s.backend.name == 'openvino'\n"
+        "assert all('no NVIDIA driver (libcuda.so.1' in why for _, why in s.passed_over)\n"
+        "assert not {'torch', 'tensorrt', 'tensorrt_rtx', 'cuda'} & set(sys.modules)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) * 1024 < 700e6
 
 
 def test_weights_that_do_not_fit_are_refused(random_model: Path, tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInGpu]:
     """Whatever a test allocates is free again behind it."""
     gpu = StandInGpu()
     monkeypatch.setattr(cuda_graph, "cudart", gpu)
+    monkeypatch.setattr(base, "_DRIVER", "libc.so.6")  # a library that is there
     yield gpu
     gc.collect()
     assert not gpu.live
@@ -71,6 +72,7 @@ def load(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Load:
     def build(model: Path, shape: tuple[int, ...], capability: tuple[int, int]) -> bytes:
+        logging.getLogger("lrn_ros").info("built")
         builds.append(shape)
         return trt.build(model, shape, capability)
 
@@ -162,7 +164,9 @@ def test_out_of_memory(load: Load, gpu: StandInGpu, allocations: int) -> None:
     segmenter = load(network_size=(96, 128))
     gpu.memory = allocations
     geometry = segmenter.geometry(96, 128)
-    with pytest.raises(base.BackendError, match=r"at \[1, 96, 128\] on .*: CUDA: out of memory"):
+    with pytest.raises(
+        base.BackendError, match=r"at \[1, 96, 128\] on .*: CUDA: out of memory.*smaller"
+    ):
         segmenter.backend.prepare(geometry)
     gc.collect()
     assert not gpu.live and not segmenter.backend.prepared(geometry)
@@ -244,6 +248,17 @@ def test_another_gpu_or_driver_gets_its_own_engine(
     assert len(builds) == 2
 
 
+def test_another_driver_for_the_same_cuda_gets_its_own_engine(
+    load: Load, builds: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tmp_path / "version"
+    monkeypatch.setattr(cuda_graph, "_MODULE", module)
+    for version in ("570.86.10", "570.124.06", "570.86.10"):
+        module.write_text(f"NVRM version: NVIDIA UNIX x86_64 Kernel Module  {version}\nGCC 13\n")
+        load(network_size=(96, 128))(frame(96, 128))
+    assert len(builds) == 2
+
+
 @pytest.mark.parametrize("damage", ["cut", "foreign"])
 def test_a_bad_engine_is_built_anew_and_replaced(
     load: Load, gpu: StandInGpu, builds: list, tmp_path: Path, damage: str
@@ -283,8 +298,16 @@ def test_no_gpu_and_wrong_gpu(load: Load, gpu: StandInGpu) -> None:
         load(device=2)
     for error in ("cudaErrorInsufficientDriver", "cudaErrorNoDevice"):
         gpu.device_count = getattr(runtime.cudaError_t, error)
-        with pytest.raises(base.BackendError, match=r"no NVIDIA GPU with a driver .*nvidia-smi"):
+        version = runtime.cudaRuntimeGetVersion()[1] // 1000
+        says = f"no NVIDIA GPU with a driver .*nvidia-smi .*'cuda-bindings<{version}'"
+        with pytest.raises(base.BackendError, match=says):
             load()
+
+
+def test_a_gpu_that_no_engine_can_be_built_for(load: Load, gpu: StandInGpu) -> None:
+    gpu.capability = (9, 0)
+    with pytest.raises(base.BackendError, match="no SM90, only SM75, .*: pip install tensorrt"):
+        load()
 
 
 def test_auto_takes_it_first_and_goes_on_without_a_gpu(load: Load, gpu: StandInGpu) -> None:
@@ -351,6 +374,7 @@ def test_no_torch_on_this_path() -> None:
 
 
 @pytest.mark.parametrize("missing", ["tensorrt_rtx", "cuda.bindings"])
+@pytest.mark.usefixtures("gpu")
 def test_without_a_package_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
@@ -362,16 +386,34 @@ def test_without_a_package_it_says_what_to_install(
         Segmenter.load(MODEL, backend="tensorrt")
 
 
-def test_an_installation_that_cannot_be_loaded_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_without_a_driver_it_says_so_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "_DRIVER", "libnone.so.1")
+    monkeypatch.setitem(sys.modules, "lrn_ros.inference.backends.tensorrt", None)  # not imported
+    with pytest.raises(base.BackendError, match=r"no NVIDIA driver \(libnone.*--gpus all"):
+        Segmenter.load(MODEL, backend="tensorrt")
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("raise ImportError('libnvinfer.so.10: no such file')", r"tensorrt: libnvinfer\.so\.10"),
+        ("raise OSError('libcudart.so.12: no such file')", r"tensorrt: libcudart\.so\.12"),
+        ("__version__ = '8.5.2'", r"8\.5\.2 is too old, 10 or newer.*on a Jetson: sudo apt"),
+    ],
+)
+def test_an_installation_of_no_use_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: str, says: str
 ) -> None:
-    """TensorRT's bindings without its libraries."""
-    (tmp_path / "tensorrt.py").write_text("raise ImportError('libnvinfer.so.10: no such file')")
+    (tmp_path / "tensorrt.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "tensorrt", None)  # put back or taken out behind the test
+    del sys.modules["tensorrt"]
     monkeypatch.delitem(sys.modules, "lrn_ros.inference.engine_build")
-    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
-    with pytest.raises(ImportError, match=r"libnvinfer\.so\.10"):
-        importlib.import_module("lrn_ros.inference.engine_build")
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "tensorrt_rtx", None)
+        with pytest.raises(base.BackendError, match=says):
+            importlib.import_module("lrn_ros.inference.engine_build")
+    assert importlib.import_module("lrn_ros.inference.engine_build").RTX
 
 
 def test_messages_of_tensorrt_stay_out_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -389,9 +431,16 @@ def test_lrn_export_fills_the_cache_of_the_node(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert main(["export", str(MODEL), "--format", "tensorrt"]) == 0
-    assert "at 360x480 in fp32 on Stand-in 4090 in" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "at 360x480 in fp32 on Stand-in 4090 in" in said.out and said.err == "built\n"
     segmenter = load(cache_dir=None)
     segmenter.backend.prepare(segmenter.geometry(360, 480))
     assert builds == [(1, 360, 480)]
+    folder = tmp_path / "kept"
+    assert main(["export", str(MODEL), "--format", "tensorrt", "--output", str(folder)]) == 0
+    segmenter = load(cache_dir=folder)
+    segmenter.backend.prepare(segmenter.geometry(360, 480))
+    assert len(builds) == 2  # one a folder
+    capsys.readouterr()
     assert main(["export", str(MODEL), "--format", "tensorrt", "--precision", "int8"]) == 2
     assert "--format onnx --precision int8" in capsys.readouterr().err

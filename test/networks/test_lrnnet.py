@@ -77,6 +77,15 @@ def test_channel_shuffle_interleaves_the_halves() -> None:
     assert channel_shuffle(x).flatten().tolist() == [0, 4, 1, 5, 2, 6, 3, 7]
 
 
+def test_channel_shuffle_keeps_the_memory_format() -> None:
+    x = torch.randn(2, 8, 5, 7)
+    expected = [x[:, g * 4 + i] for i in range(4) for g in (0, 1)]
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        out = channel_shuffle(x.to(memory_format=memory_format))
+        assert out.is_contiguous(memory_format=memory_format)
+        assert torch.equal(out, torch.stack(expected, 1))
+
+
 def test_model_c_starts_as_model_a() -> None:
     torch.manual_seed(0)
     c = build("lrnnet_c", num_classes=11).eval()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -205,3 +206,36 @@ def test_every_frame_is_accounted_for(
     dropped = sum(v for k, v in change.items() if k.startswith("dropped_"))
     assert change["published"] + change["idle"] + dropped == 401
     assert change["dropped_superseded"] > 0 and change["published"] > 0
+
+
+CANNOT_COMPILE = """
+import sys
+from lrn_ros.inference.backends.base import BackendError
+from lrn_ros.inference.backends.openvino import OpenVinoBackend
+from lrn_ros.ros.node import main
+
+def refuse(self, shape):
+    raise BackendError("not enough memory")
+
+OpenVinoBackend._compile = refuse
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("backend", ["auto", "openvino"])
+def test_a_backend_that_cannot_compile(client: Client, tmp_path: Path, backend: str) -> None:
+    arguments = ("-p", "autostart:=true", "-p", f"backend:={backend}")
+    cache = ("-p", f"engine_cache_dir:={tmp_path / 'cache'}")
+    prefix = [sys.executable, "-c", CANNOT_COMPILE]
+    log = tmp_path / "node.log"
+    node = NodeProcess(log, client.domain, *arguments, *cache, prefix=prefix)
+    try:
+        if backend == "auto":
+            client.wait_active()
+            assert "backend openvino passed over: not enough memory" in node.text()
+            assert "backend torch fp32 on" in node.text()
+        else:
+            wait(lambda: "configure failed: not enough memory" in node.text(), 30, "it is said")
+            assert client.state() == "unconfigured"
+    finally:
+        node.stop()

@@ -162,7 +162,7 @@ def test_the_node_keeps_freed_image_memory() -> None:
     """Page faults of three buffers, taken and freed 20 times: they occur once, not each time."""
     code = """
 import resource, sys
-from lrn_ros.ros.node import keep_freed_memory
+from lrn_ros.ros.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 start = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -17,7 +17,7 @@ from lrn_ros.inference.backends.base import BackendError, BackendOptions
 from lrn_ros.inference.backends.host import HostBackend, Shape, check_fixed_shape
 from lrn_ros.inference.cache import EngineCache
 from lrn_ros.inference.cuda_graph import CudaError, Pipeline, call, find_gpu
-from lrn_ros.inference.engine_build import LOGGER, PRODUCT, RTX, build, trt
+from lrn_ros.inference.engine_build import LOGGER, PRODUCT, RTX, build, check_gpu, trt
 
 NAME = "tensorrt"
 _LOG = logging.getLogger("lrn_ros")
@@ -31,6 +31,7 @@ def create(path: Path, info: ModelInfo, options: BackendOptions) -> TensorRtBack
 class TensorRtBackend(HostBackend[Pipeline]):
     """See Backend. The precision is that of the model's file.
 
+    Convolutions in fp32 use TF32, which TensorRT allows unless told otherwise.
     An input shape is compiled when first seen, or read from the cache.
     """
 
@@ -42,13 +43,14 @@ class TensorRtBackend(HostBackend[Pipeline]):
         if info.export is None:
             raise BackendError(f"{path} is not an exported model; lrn export makes one")
         self._gpu = gpu = find_gpu(options.device)
+        check_gpu(gpu.capability)
         self.device_name = gpu.name
         self.precision = _precision(options.precision, info.export.precision, path)
         self._fixed, self.stride = info.export.size, info.export.stride
         self._path, self._cache = path, EngineCache(options.cache_dir)
         self._runtime = trt.Runtime(LOGGER)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        hardware = gpu.name, str(gpu.capability), str(gpu.driver)
+        hardware = gpu.name, str(gpu.capability), gpu.driver
         self._key = (NAME, PRODUCT, *hardware, self.precision, digest)
 
     def _compile(self, shape: Shape) -> Pipeline:

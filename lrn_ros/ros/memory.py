@@ -1,27 +1,47 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Says when Fast DDS could not make the shared memory of the package's profile.
-
-It then goes on with its own 512 KB, with an error text that does not name the reason.
-"""
+"""Memory of the node's process: freed images are kept, missing shared memory is said."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+import rclpy
+
+from lrn_ros.ros.processes import PROFILE_VARIABLES
+
 _NAME = "lrn_ros_shared_memory"  # of the profile, in its file
 _SHM = Path("/dev/shm")
 _LEAST = 32 << 20  # bytes of a segment that the profile made; Fast DDS's own has 512 KB
+
+# glibc's mallopt: blocks up to 32 MB come from the heap, of which up to 128 MB are kept when freed.
+_MALLOPT = {-3: 32 << 20, -1: 128 << 20}
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep an image's memory for the next one.
+
+    By default glibc gives blocks of megabytes back to the system when they are freed, and every
+    image costs a page fault for each of its 4 KB anew; benchmark/transport.py measures it. Other C
+    libraries are left as they are.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for option, value in _MALLOPT.items():
+            mallopt(option, value)
 
 
 def shared_memory_fault(
     maps: str | None = None, environment: Mapping[str, str] = os.environ
 ) -> str:
     """What is wrong with the shared memory of this process, whose DDS participant exists.
+
+    Fast DDS goes on with its own 512 KB where it cannot make the segment of the package's profile,
+    with an error text that does not name the reason. Other middlewares have other transports.
 
     Args:
         maps: text of /proc/self/maps, or None to read it.
@@ -30,7 +50,7 @@ def shared_memory_fault(
     Returns:
         one line that says what to do; empty when all is well, another profile is used or none.
     """
-    if not _uses_profile(environment):
+    if "fast" not in rclpy.get_rmw_implementation_identifier() or not _uses_profile(environment):
         return ""
     try:
         maps = Path("/proc/self/maps").read_text() if maps is None else maps
