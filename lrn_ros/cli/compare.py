@@ -33,9 +33,9 @@ def add_parser(subparsers: Any) -> None:
         help="two replays of the same frames side by side; a release gate",
         description=__doc__,
         epilog="Exit status: 0 B is as good as A within the margins, 1 it falls behind by more, 2"
-        " the runs do not compare. A loss whose 95 % interval of B - A holds gains too is marked: more"
-        " frames would tell. Intervals: bootstrap over blocks of one second of consecutive frames,"
-        " the same blocks for both.",
+        " the runs do not compare. A loss whose 95 % interval of B - A holds gains too is marked:"
+        " more frames would tell. Intervals: bootstrap over blocks of one second of consecutive"
+        " frames, the same blocks for both.",
     )
     add = parser.add_argument
     add("a", type=Path, metavar="RUN_A", help="folder of lrn replay --output: what there was")
