@@ -80,8 +80,8 @@ class Player(Node):
         return ""
 
     def finish(self) -> None:
-        """Wait until the last frames were taken, at most two seconds."""
-        self.publisher.wait_for_all_acked(Duration(seconds=2))
+        """Wait until the last frames have arrived, at most ten seconds."""
+        self.publisher.wait_for_all_acked(Duration(seconds=10))
 
     def _state(self) -> int | None:
         if not self._get_state.service_is_ready():

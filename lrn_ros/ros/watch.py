@@ -14,7 +14,8 @@ from typing import Any
 from lrn_ros.ros.processes import Family
 
 _LOOK_S = 0.2
-_QUIET_S = 2.5  # nothing answered for this long after the last frame: the run is over
+_QUIET_S = 2.5  # nothing received or answered for this long: the run is over,
+_QUIET_BEATS = 2  # if the node has said so as often, which a busy machine may delay
 _DRAIN_S = 30.0  # never wait longer than this for it
 
 
@@ -60,6 +61,8 @@ class Watch:
         self._family, self._report = family, report
         self._sent_lines, self._received_lines = NewLines(sent), NewLines(received)
         self._sent = self._answered = 0
+        self._received = ""  # frames, as the node last said
+        self._beats = 0  # how often it has said so since that changed
 
     def play(self) -> None:
         """Until the player has ended; raises RunError as Family.check."""
@@ -68,14 +71,17 @@ class Watch:
             time.sleep(_LOOK_S)
 
     def drain(self) -> None:
-        """Until answers have ceased."""
+        """Until the node has neither received nor answered anything for a while."""
         start = changed = time.monotonic()
-        answered = -1
-        while time.monotonic() < min(changed + _QUIET_S, start + _DRAIN_S):
+        seen = None
+        self._beats = 0
+        while time.monotonic() < start + _DRAIN_S:
             self._family.check()
             self._look()
-            if self._answered != answered:
-                answered, changed = self._answered, time.monotonic()
+            if (self._answered, self._received) != seen:
+                seen, changed = (self._answered, self._received), time.monotonic()
+            if self._beats >= _QUIET_BEATS and time.monotonic() > changed + _QUIET_S:
+                return
             time.sleep(_LOOK_S)
 
     def _look(self) -> None:
@@ -83,4 +89,9 @@ class Watch:
         new = self._received_lines.read()
         if self._sent:  # what was answered before was no frame
             self._answered += sum(line["kind"] == "latency" for line in new)
+        for line in new:
+            received = line.get("values", {}).get("received")
+            if line["kind"] == "diagnostics" and received is not None:
+                self._beats = self._beats + 1 if received == self._received else 0
+                self._received = received
         self._report(Progress(self._sent, self._answered))
