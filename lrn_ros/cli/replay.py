@@ -63,6 +63,7 @@ def add_parser(subparsers: Any) -> None:
     add("--thorough", action="store_true",
         help="boundary, calibration and temporal figures of every frame, not once a second"
         )  # fmt: skip
+    add("--temporal-smoothing", action="store_true", help="average over frames, as the node can")
     add("--workers", type=positive, default=1, metavar="N", help="replay so many bags side by side"
         " (%(default)s); latencies are then those of a busy machine")  # fmt: skip
     add("--scheduler", metavar="ADDRESS", help="of a Dask cluster that shares this file system,"
@@ -184,6 +185,7 @@ def _jobs(args: argparse.Namespace) -> list[Job]:
             truth=truth,
             extent=Extent(args.start, args.duration),
             thorough=args.thorough,
+            smoothing=args.temporal_smoothing,
         )
         for name, bag in zip(names, args.bags)
     ]

@@ -114,7 +114,9 @@ def _play(args: argparse.Namespace, job: Job, bag: Any, topic: str, folder: Path
 
     rate, loops = args.rate or 1.0, args.loop or 1
     total = bag.topics[topic].count * loops if job.extent == Extent() else None
-    options = PlayOptions(topic, job.model, job.extent, rate, loops, args.clock, args.domain_id)
+    options = PlayOptions(
+        topic, job.model, job.smoothing, job.extent, rate, loops, args.clock, args.domain_id
+    )
     seen = sys.stderr.isatty()
     if not seen:
         print(f"lrn replay: playing {job.name} at {rate:g} times its speed", file=sys.stderr)

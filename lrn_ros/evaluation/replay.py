@@ -31,6 +31,7 @@ from lrn_ros.evaluation.prefetch import prefetch
 from lrn_ros.evaluation.scoring import Scoring, TruthOptions, open_truth
 from lrn_ros.evaluation.tally import Tally, stage_times
 from lrn_ros.inference.segmenter import Segmenter
+from lrn_ros.inference.smoothing import Smoother
 
 if TYPE_CHECKING:  # needs rosbags
     from lrn_ros.bags.reader import BagFrame, BagReader
@@ -155,6 +156,7 @@ def replay(
     extent: Extent = Extent(),  # noqa: B008 (frozen)
     thorough: bool = False,
     progress: Callable[[int], None] = lambda count: None,
+    smoothing: bool = False,
 ) -> bool:
     """Replay an image topic into `folder`.
 
@@ -167,6 +169,7 @@ def replay(
         extent: the part of the bag.
         thorough: take boundary, calibration and temporal figures of every frame, not once a second.
         progress: called with 1 for every frame.
+        smoothing: between frames, see lrn_ros.inference.smoothing.
 
     Returns:
         True when it is complete, False when it was interrupted (Ctrl-C); what was done until then
@@ -188,7 +191,8 @@ def replay(
         scorer = _Scorer(compare, thorough, lines)
         frames = prefetch(_read(bag, topic, truth, extent), _AHEAD)
         try:
-            _segment_all(segmenter, frames, scorer, thorough, progress)
+            smoother = Smoother() if smoothing else None
+            _segment_all(segmenter, smoother, frames, scorer, thorough, progress)
         except KeyboardInterrupt:
             complete = False
         finally:
@@ -218,6 +222,7 @@ def replay(
 
 def _segment_all(
     segmenter: Segmenter,
+    smoother: Smoother | None,
     frames: Iterator[_Read],
     scorer: _Scorer,
     thorough: bool,
@@ -230,7 +235,8 @@ def _segment_all(
             stamp = read.frame.stamp_ns
             sample = read.label is not None and (thorough or _due(stamp, sampled_ns))
             sampled_ns = stamp if sample else sampled_ns
-            result = segmenter(read.frame.rgb, confidence=sample)
+            smooth = smoother.at((stamp or read.frame.recorded_ns) / 1e9) if smoother else None
+            result = segmenter(read.frame.rgb, confidence=sample, smooth=smooth)
             stages = stage_times(result)
             waiting.append(pool.submit(scorer.score, read, result.mask, result.confidence, stages))
             if len(waiting) > _AHEAD:

@@ -47,7 +47,7 @@ class Job:
         model: the model.
         truth: the ground truth.
         extent: the part of the bag.
-        thorough: see replay.
+        thorough, smoothing: see replay.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Job:
     truth: TruthOptions
     extent: Extent
     thorough: bool
+    smoothing: bool = False
 
     def absolute(self) -> Job:
         """The same job for a process with another working directory."""
@@ -141,8 +142,9 @@ def run_job(
     topic = bag.image_topic(job.topic)
     segmenter = load(replace(job.model, threads=job.model.threads or threads))
     complete = replay(
-        segmenter, bag, topic, job.folder, job.truth, job.extent, job.thorough, progress
-    )
+        segmenter, bag, topic, job.folder, job.truth, job.extent, job.thorough, progress,
+        job.smoothing,
+    )  # fmt: skip
     files = PartFiles(job.folder)
     summary = json.loads(files.summary.read_text(encoding="utf-8"))
     summary["settings"] = job.settings()

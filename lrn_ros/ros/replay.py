@@ -27,6 +27,7 @@ class PlayOptions:
     Attributes:
         topic: its image topic.
         model: of the node.
+        smoothing: the node's temporal_smoothing.
         extent: the part of the bag.
         rate: times as fast as recorded.
         loops: how many times.
@@ -36,6 +37,7 @@ class PlayOptions:
 
     topic: str
     model: ModelOptions
+    smoothing: bool
     extent: Extent
     rate: float
     loops: int
@@ -110,6 +112,7 @@ def _node_arguments(bag: BagReader, options: PlayOptions) -> list[str]:
         "backend": model.backend,
         "precision": model.precision,
         "use_sim_time": str(options.clock).lower(),
+        "temporal_smoothing": str(options.smoothing).lower(),
     }
     if bag.topics[options.topic].type == COMPRESSED:
         parameters["image_transport"] = "compressed"

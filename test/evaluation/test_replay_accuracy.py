@@ -23,6 +23,7 @@ from lrn_ros.evaluation.part import read_frames, read_part
 from lrn_ros.evaluation.replay import replay
 from lrn_ros.evaluation.results import merge
 from lrn_ros.evaluation.scoring import TruthOptions
+from lrn_ros.inference.smoothing import Smoother
 from lrn_ros.labels import LabelSet
 
 CAMVID = LabelSet.load("camvid11")
@@ -65,6 +66,17 @@ def test_counts_are_those_of_the_frames(segmenter, frames, write_bag, timed, tmp
     assert results["complete"] and results["frames"] == 16
     assert sum(point["frames"] for point in results["curve"][0]["points"]) == 16
     assert results["findings"] == []
+
+
+def test_smoothing_is_that_of_the_segmenter(segmenter, frames, write_bag, timed, tmp_path):
+    bag = right(write_bag, timed, frames)
+    smoother, expected = Smoother(), []
+    for i, (rgb, label) in enumerate(frames):
+        smooth = smoother.at((START_NS + i * STEP_NS) / 1e9)
+        expected.append(confusion_matrix(label, segmenter(rgb, smooth=smooth).mask, 11))
+    found = run(segmenter, bag, tmp_path / "smooth", smoothing=True).tally.matrix
+    np.testing.assert_array_equal(found, np.sum(expected, axis=0))
+    assert (found != run(segmenter, bag, tmp_path / "single").tally.matrix).any()
 
 
 def test_parts_add_up_exactly(segmenter, frames, write_bag, timed, tmp_path):

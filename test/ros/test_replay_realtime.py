@@ -127,7 +127,7 @@ def test_as_recorded_with_fresh_stamps_after_the_accuracy_mode(random_model, slo
 
 def test_faster_than_the_node_in_loops_with_the_recorded_stamps(random_model, fast_bag, tmp_path):
     out = tmp_path / "out"
-    more = ("--mode", "realtime", "--clock", "--rate", "10", "--loop", "2")
+    more = ("--mode", "realtime", "--clock", "--rate", "10", "--loop", "2", "--temporal-smoothing")
     part = ("--start", "0.1", "--duration", "0.4", "--network-size", "192", "320")
     results = replay(random_model, fast_bag, out, *more, *part)
     realtime = results["realtime"]
