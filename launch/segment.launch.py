@@ -44,7 +44,7 @@ ARGUMENTS = (
     ("precision", "", "auto, fp32, fp16, bf16 or int8; empty: as the parameter file says"),
     ("cameras", "", "camera prefixes such as front,left; empty: as the parameter file says"),
     ("image_transport", "", "raw or compressed; empty: as the parameter file says"),
-    ("rviz", "false", "also start rviz2 with the overlay and the colour mask"),
+    ("rviz", "false", "also start rviz2 with camera, overlay and colour mask"),
     ("autostart", "true", "configure and activate the node; false: use `ros2 lifecycle set`"),
     ("use_sim_time", "false", "take the time from /clock, for bag playback and simulation"),
     ("log_level", "", "debug, info, warn, error or fatal, or LOGGER:=LEVEL; empty: info"),
