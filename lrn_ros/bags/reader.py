@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrn_ros.bags.decode import label_of
+from lrn_ros.bags.extent import Extent, part
 from lrn_ros.bags.index import BagTopic, read_index
 from lrn_ros.bags.storage import Damaged, read_storage
 from lrn_ros.cdr import CompressedImageMessage, ImageMessage, parse_compressed_image, parse_image
@@ -49,12 +50,14 @@ class BagFrame:
         stamp_ns: its header's stamp, nanoseconds.
         recorded_ns: when it was recorded, nanoseconds.
         frame_id: its header's.
+        index: of the message in its topic, from 0.
     """
 
     rgb: NDArray[np.uint8]
     stamp_ns: int
     recorded_ns: int
     frame_id: str
+    index: int
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,21 @@ class BagLabel:
     stamp_ns: int
     recorded_ns: int
     frame_id: str
+
+
+@dataclass
+class _Bad:
+    """Messages of a topic that cannot be decoded."""
+
+    topic: str
+    count: int = 0
+    first: str = ""
+    others: bool = False  # there are some that can
+
+    def add(self, index: int, error: ImageError) -> None:
+        """Count one."""
+        self.count += 1
+        self.first = self.first or f"{self.topic}, message {index}: {error}"
 
 
 class BagReader:
@@ -137,18 +155,22 @@ class BagReader:
         return round((count - 1) / self._seconds, 3) if count > 1 and self._seconds > 0 else 0.0
 
     def frames(
-        self, topic: str | None = None, wanted: Collection[int] | None = None
+        self,
+        topic: str | None = None,
+        wanted: Collection[int] | None = None,
+        extent: Extent = Extent(),  # noqa: B008 (frozen)
     ) -> Iterator[BagFrame]:
-        """The images of a topic in recorded order, all or those with an index in `wanted`.
+        """The images of a topic in recorded order; one that cannot be decoded is left out.
 
         Args:
             topic: see `image_topic`.
-            wanted: indices from 0; the others are not decoded.
+            wanted: only those with these indices; None: all. The others are not decoded.
+            extent: only what was recorded in this part.
 
         Raises:
             UserError: see `image_topic`; while iterating, if not one image can be read.
         """
-        return self._frames(self.image_topic(topic), wanted)
+        return self._frames(self.image_topic(topic), wanted, extent)
 
     def labels(self, topic: str, label_set: LabelSet | None = None) -> Iterator[BagLabel]:
         """The labels of a topic in recorded order.
@@ -207,35 +229,46 @@ class BagReader:
         if not count and self.damage:
             raise UserError(f"{self.path}: no message of {topic} can be read ({self.damage})")
 
-    def _frames(self, topic: str, wanted: Collection[int] | None) -> Iterator[BagFrame]:
+    def _frames(
+        self, topic: str, wanted: Collection[int] | None, extent: Extent
+    ) -> Iterator[BagFrame]:
         last = None if wanted is None else max(wanted, default=-1)
-        for index, message in enumerate(self.messages(topic)):
+        bad = _Bad(topic)
+        for index, message in part(self.messages(topic), extent):
             if last is not None and index > last:
                 return
-            if wanted is None or index in wanted:
-                try:
-                    image, rgb = _decoded(message)
-                except ImageError as error:
-                    self._stop(f"{topic}, message {index}: {error}", index)
-                    return
-                yield BagFrame(rgb, _stamp_ns(image), message.recorded_ns, image.header.frame_id)
+            if wanted is not None and index not in wanted:
+                continue
+            try:
+                image, rgb = _decoded(message)
+            except ImageError as error:
+                bad.add(index, error)
+                continue
+            bad.others = True
+            stamp, frame_id = _stamp_ns(image), image.header.frame_id
+            yield BagFrame(rgb, stamp, message.recorded_ns, frame_id, index)
+        self._note_bad(bad)
 
     def _labels(self, topic: str, label_set: LabelSet) -> Iterator[BagLabel]:
+        bad = _Bad(topic)
         for index, message in enumerate(self.messages(topic)):
-            where = f"{topic}, message {index}"
             try:
                 image = parse_image(message.data)
                 rgb = message_to_rgb(image)
             except ImageError as error:
-                self._stop(f"{where}: {error}", index)
-                return
-            label = label_of(image.encoding, rgb, label_set, f"{self.path}: {where}")
+                bad.add(index, error)
+                continue
+            bad.others = True
+            where = f"{self.path}: {topic}, message {index}"
+            label = label_of(image.encoding, rgb, label_set, where)
             yield BagLabel(label, _stamp_ns(image), message.recorded_ns, image.header.frame_id)
+        self._note_bad(bad)
 
-    def _stop(self, why: str, index: int) -> None:
-        if index == 0:
-            raise UserError(f"{self.path}: {why}")
-        self._note(why)
+    def _note_bad(self, bad: _Bad) -> None:
+        if bad.count and not bad.others:
+            raise UserError(f"{self.path}: {bad.first}")
+        if bad.count:
+            self._note(f"{bad.first}; messages left out: {bad.count}")
 
     def _note(self, damage: str) -> None:
         if damage not in self._damages:

@@ -194,8 +194,9 @@ def _jobs(args: argparse.Namespace) -> list[Job]:
 def _names(bags: list[Path]) -> list[str]:
     """Names of the bags, numbered where two have the same."""
     names = [bag.resolve().stem if bag.is_file() else bag.resolve().name for bag in bags]
-    twice = {n for n in names if names.count(n) > 1}
-    return [f"{n}_{i}" if n in twice else n for i, n in enumerate(names)]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{i}_{name}" for i, name in enumerate(names)]
 
 
 def _run(args: argparse.Namespace, jobs: list[Job], total: int) -> Outcome:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from lrn_ros.bags.extent import Extent, part
+from lrn_ros.bags.extent import Extent
 from lrn_ros.errors import UserError
 from lrn_ros.evaluation.calibration import grouped
 from lrn_ros.evaluation.findings import Alignment, of_labels
@@ -76,8 +76,9 @@ class _Read:
 
 def _read(bag: BagReader, topic: str, truth: Truth | None, extent: Extent) -> Iterator[_Read]:
     start = time.perf_counter()
-    for index, frame in part(bag.frames(topic), extent):
-        label = None if truth is None else truth.find(index, frame.stamp_ns, frame.recorded_ns)
+    for frame in bag.frames(topic, extent=extent):
+        index, stamp_ns = frame.index, frame.stamp_ns
+        label = None if truth is None else truth.find(index, stamp_ns, frame.recorded_ns)
         if label is not None and label.shape != frame.rgb.shape[:2]:
             (h, w), (height, width) = label.shape, frame.rgb.shape[:2]
             raise UserError(

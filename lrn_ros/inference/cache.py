@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lrn_ros.artifact import write_atomically
 
+_KEPT = 64  # entries; of more, those go that were not used for longest
 _LOG = logging.getLogger("lrn_ros")
 
 
@@ -52,8 +53,10 @@ class EngineCache:
         """The bytes saved under `key`; None if there are none or they are damaged."""
         if self.folder is None:
             return None
+        entry = _entry(self.folder, key)
         try:
-            data = _entry(self.folder, key).read_bytes()
+            data = entry.read_bytes()
+            os.utime(entry)
         except OSError:
             return None
         digest, data = data[:32], data[32:]
@@ -65,6 +68,9 @@ class EngineCache:
             return
         try:
             write_atomically(_entry(self.folder, key), _digest(data, key) + data)
+            entries = sorted(self.folder.glob("*.engine"), key=lambda e: e.stat().st_mtime)
+            for old in entries[:-_KEPT]:
+                old.unlink()
         except OSError as error:
             self._give_up(str(error))
 

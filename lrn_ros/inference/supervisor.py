@@ -24,6 +24,7 @@ _FAILURES = 3  # frames in a row after which a backend is restarted
 _RESTARTS = 2  # of one backend within _RESTART_S; after that it is given up
 _RESTART_S = 600.0
 _PAUSE_S = 0.5  # before a restart
+_WAITING = 4  # sizes that wait to be compiled; further ones are asked for again later
 
 
 class NotReady(Exception):
@@ -151,7 +152,8 @@ class Supervisor:
             return True
         key = (geometry, batch)
         with self._lock:
-            if key not in self._pending and key not in self._refused:
+            known = key in self._pending or key in self._refused
+            if not known and len(self._pending) < _WAITING:
                 self._pending[key] = time.monotonic()
                 self._tasks.put(lambda: self._compile(segmenter, geometry, batch))
         return False
@@ -175,10 +177,15 @@ class Supervisor:
                 segmenter.backend.prepare(geometry, batch)
                 self._say(f"{_name(geometry, batch)} ready after {time.monotonic() - start:.1f} s")
         except Exception as error:  # a vendor's compiler may throw anything
-            if isinstance(error, UserError) and not isinstance(error, BackendError):
+            if batch > 1:
+                self._refused[geometry, batch] = str(error)
+                self._say(f"{_name(geometry, batch)} cannot run at once, but one by one: {error}")
+            elif isinstance(error, UserError) and not isinstance(error, BackendError):
                 self._refused[geometry, batch] = str(error)
             else:
-                self._restart(*self._stop(segmenter, error))
+                reason = self._stop(segmenter, error)
+                # As a task of its own: this one holds the segmenter, whose memory is needed.
+                self._tasks.put(lambda: self._restart(*reason))
         finally:
             with self._lock:
                 self._pending.pop((geometry, batch), None)

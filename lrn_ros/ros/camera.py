@@ -29,6 +29,7 @@ from lrn_ros.ros.qos import (
     SubscriptionEventCallbacks,
     UnsupportedEventTypeError,
     all_reliable,
+    fits,
     overrides,
     policy_name,
     profile,
@@ -37,6 +38,7 @@ from lrn_ros.ros.qos import (
 from lrn_ros.ros.statistics import Statistics
 
 _SET_BACK_NS = 10**9
+_PUBLISHERS, _SUBSCRIBERS = "incompatible publishers", "incompatible subscribers"
 
 
 @dataclass(frozen=True)
@@ -132,8 +134,12 @@ class Camera:
         self._type = CompressedImage if compressed else Image
         self._parse = parse_compressed_image if compressed else parse_image
         self._reliable = bool(all_reliable(node, self.topic))
-        self._subscription = self._subscribe()
         self._info_subscription = None
+        try:
+            self._subscription = self._subscribe()
+        except Exception:  # of what the user overrides
+            self.outputs.destroy()
+            raise
         if with_info:
             topic = _info_topic(node, base, image)
             self._info_subscription = node.create_subscription(
@@ -151,7 +157,9 @@ class Camera:
         return "reliable" if self._reliable else "best_effort"
 
     def follow_publishers(self) -> None:
-        """Subscribe anew when what the publishers offer has changed."""
+        """Subscribe anew when what the publishers offer has changed; forget peers that fit now."""
+        if self.statistics.peers:
+            self._forget_peers()
         reliable = all_reliable(self._node, self.topic)
         if reliable in (None, self._reliable) or reliability_given(self._node, self.topic):
             return
@@ -173,13 +181,16 @@ class Camera:
         A step back of more than a second is taken for a clock that was set back, or a bag that
         starts again, and is no reason to drop frames.
         """
+        if frame.stamp_ns == 0:  # of unknown time
+            return False
         behind = self._newest_ns - frame.stamp_ns
         if 0 < behind <= _SET_BACK_NS:
             return True
         if behind > _SET_BACK_NS:
             self._node.get_logger().info(
                 f"{self.topic}: stamps went back by {behind / 1e9:.1f} s; a clock was set or a bag"
-                " starts again"
+                " starts again",
+                throttle_duration_sec=10.0,
             )
         self._newest_ns = frame.stamp_ns
         return False
@@ -229,16 +240,23 @@ class Camera:
         self.statistics.dropped("transport", event.total_count_change)
 
     def _on_unfit_publisher(self, event: Any) -> None:
-        self._unfit("publishers", self.topic, policy_name(event), "its images cannot be received")
+        self._unfit(_PUBLISHERS, self.topic, policy_name(event), "its images cannot be received")
 
     def _on_unfit_subscriber(self, topic: str, policy: str) -> None:
-        self._unfit("subscribers", topic, policy, "it receives nothing")
+        self._unfit(_SUBSCRIBERS, topic, policy, "it receives nothing")
 
     def _unfit(self, kind: str, topic: str, policy: str, so: str) -> None:
-        self.statistics.peer(f"incompatible {kind}", f"{topic}: {policy}")
-        self._node.get_logger().warning(
-            f"{topic}: the quality of service of one of the {kind} does not fit ({policy}): {so}"
-        )
+        self.statistics.peer(kind, f"{topic}: {policy}")
+        self._node.get_logger().warning(f"{topic}: {kind}, {policy} does not fit: {so}")
+
+    def _forget_peers(self) -> None:
+        """Take back what was said of publishers or subscribers that are gone, or fit by now."""
+        offers = self._node.get_publishers_info_by_topic(self.topic)
+        asked = self._subscription.qos_profile
+        if all(fits(offer.qos_profile, asked) for offer in offers):
+            self.statistics.peer(_PUBLISHERS, "")
+        if self.outputs.all_fit():
+            self.statistics.peer(_SUBSCRIBERS, "")
 
     def _on_info(self, message: CameraInfo) -> None:
         self.info = message

@@ -141,16 +141,15 @@ class SegmentationNode(LifecycleNode):
         )
         info = self._supervisor.segmenter.info
         log.info(f"model {info.name} ({info.architecture}), licence {info.license}")
-        self._cameras = [
-            Camera(
+        for prefix in settings.cameras:  # one by one: if a later one fails these are removed
+            camera = Camera(
                 self,
                 prefix,
                 compressed=settings.image_transport == "compressed",
                 with_info=settings.output_size == "network",
                 deliver=self._deliver,
             )
-            for prefix in settings.cameras
-        ]
+            self._cameras.append(camera)
         self._worker = Worker(self, self._supervisor, self._cameras, self.settings, sizes)
         for camera in self._cameras:
             log.info(f"subscribed {camera.topic} as {camera.reliability}")

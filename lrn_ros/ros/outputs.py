@@ -24,6 +24,7 @@ from lrn_ros.ros.parameters import Settings
 from lrn_ros.ros.qos import (
     PublisherEventCallbacks,
     UnsupportedEventTypeError,
+    fits,
     overrides,
     policy_name,
     profile,
@@ -95,6 +96,14 @@ class Outputs:
     def wanted(self) -> bool:
         """Whether anybody subscribes to a per-frame output."""
         return any(map(_listened, self._frame_outputs))
+
+    def all_fit(self) -> bool:
+        """Whether every subscriber of a per-frame output takes what is offered."""
+        return all(
+            fits(publisher.qos_profile, subscriber.qos_profile)
+            for publisher in (*self._frame_outputs, self.classes)
+            for subscriber in self._node.get_subscriptions_info_by_topic(publisher.topic_name)
+        )
 
     def wants_confidence(self) -> bool:
         """Whether anybody subscribes to the confidence."""

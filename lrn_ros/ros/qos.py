@@ -10,9 +10,11 @@ from rclpy.node import Node
 from rclpy.qos import (
     DurabilityPolicy,
     HistoryPolicy,
+    QoSCompatibility,
     QoSPolicyKind,
     QoSProfile,
     ReliabilityPolicy,
+    qos_check_compatible,
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
@@ -64,7 +66,13 @@ def overrides(*, reliability: bool = True) -> QoSOverridingOptions:
 
 def policy_name(event: Any) -> str:
     """The policy of an event of incompatible quality of service, such as "reliability"."""
-    return str(getattr(event.last_policy_kind, "name", event.last_policy_kind)).lower()
+    name = str(getattr(event.last_policy_kind, "name", event.last_policy_kind)).lower()
+    return name.removeprefix("rmw_qos_policy_")
+
+
+def fits(offered: QoSProfile, requested: QoSProfile) -> bool:
+    """Whether a publisher's offer meets a subscription's request."""
+    return qos_check_compatible(offered, requested)[0] != QoSCompatibility.ERROR
 
 
 def reliability_given(node: Node, topic: str) -> bool:

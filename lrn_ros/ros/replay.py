@@ -78,7 +78,8 @@ def play_bag(
         except KeyboardInterrupt:
             complete = False
             family.stop_player()
-        watch.drain()
+        if complete or watch.sent:  # else the node may not even be ready
+            watch.drain()
     finally:
         family.stop()
     return complete

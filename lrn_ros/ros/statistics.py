@@ -94,9 +94,12 @@ class Statistics:
             return new
 
     def peer(self, key: str, text: str) -> None:
-        """Note something about publishers or subscribers that do not fit."""
+        """Note something about publishers or subscribers that do not fit; nothing: they do."""
         with self._lock:
-            self.peers[key] = text
+            if text:
+                self.peers[key] = text
+            else:
+                self.peers.pop(key, None)
 
     def idled(self) -> None:
         """Count a frame that nobody wanted."""

@@ -64,6 +64,11 @@ class Watch:
         self._received = ""  # frames, as the node last said
         self._beats = 0  # how often it has said so since that changed
 
+    @property
+    def sent(self) -> int:
+        """Frames sent so far."""
+        return self._sent
+
     def play(self) -> None:
         """Until the player has ended; raises RunError as Family.check."""
         while self._family.check():

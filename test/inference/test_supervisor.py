@@ -115,6 +115,32 @@ def test_a_batch_runs_one_by_one_until_it_is_compiled(bench: Bench) -> None:
         np.testing.assert_array_equal(result.mask, one)
 
 
+def test_a_batch_that_cannot_be_compiled_runs_one_by_one(bench: Bench) -> None:
+    bench.warm()
+
+    def fail() -> None:
+        raise BackendError("out of memory")
+
+    bench.compile = fail
+    for _ in range(5):
+        results = bench.supervisor.run([RGB] * 3, bench.geometry, False)
+        assert [r.timings.batch for r in results] == [1, 1, 1]
+        bench.wait(lambda: not bench.supervisor.status().compiling)
+    assert len(bench.loads) == 1, "no restart for it"
+    assert sum("one by one: out of memory" in line for line in bench.said) == 1
+
+
+def test_sizes_that_change_all_the_time_do_not_pile_up(bench: Bench) -> None:
+    go = threading.Event()
+    bench.compile = lambda: go.wait(20)
+    shapes = [(64, 64 + 8 * i) for i in range(40)]
+    for shape in shapes:
+        with pytest.raises(NotReady):
+            bench.supervisor.run([RGB], bench.supervisor.segmenter.geometry(*shape), False)
+    assert bench.supervisor.status().compiling.count(" since ") == 4
+    go.set()
+
+
 def test_a_size_that_the_model_refuses_stays_refused(bench: Bench) -> None:
     def refuse() -> None:
         raise UserError("runs at [64, 64] only")
