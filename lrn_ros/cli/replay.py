@@ -105,6 +105,8 @@ def run(args: argparse.Namespace) -> int:
         raise KeyboardInterrupt
     failed, runs = dict(outcome.failed), []
     if timed and not outcome.interrupted:
+        for old in (RESULTS, _REPORT):
+            (args.output / old).unlink(missing_ok=True)
         runs = play_bags(args, [j for j in jobs if j.name not in failed], failed)
     parts = [read_part(j.name, j.folder) for j in jobs if j.name in outcome.done]
     if not parts and not runs:
@@ -169,6 +171,7 @@ def _model(name: str) -> dict[str, Any]:
 def _jobs(args: argparse.Namespace) -> list[Job]:
     from lrn_ros.bags.extent import Extent
     from lrn_ros.evaluation.replay_job import Job, ModelOptions
+    from lrn_ros.evaluation.results import RESULTS
     from lrn_ros.evaluation.scoring import TruthOptions
 
     size = tuple(args.network_size) if args.network_size else None
@@ -186,6 +189,7 @@ def _jobs(args: argparse.Namespace) -> list[Job]:
             extent=Extent(args.start, args.duration),
             thorough=args.thorough,
             smoothing=args.temporal_smoothing,
+            stale=(args.output / RESULTS, args.output / _REPORT),
         )
         for name, bag in zip(names, args.bags)
     ]

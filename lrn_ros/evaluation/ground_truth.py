@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -45,10 +45,33 @@ class Matching:
     matched: int = 0
     nearest_ns: int | None = None
 
-    def near(self, difference_ns: int) -> None:
-        """Note a label that is not an image's."""
-        if self.nearest_ns is None or abs(difference_ns) < abs(self.nearest_ns):
-            self.nearest_ns = difference_ns
+    def choose(
+        self,
+        labels_ns: Sequence[int],
+        stamp_ns: int,
+        others_ns: Iterable[int | None],
+        tolerance_ns: int,
+    ) -> int | None:
+        """Position of the label that belongs to an image: the nearest of those it is nearest to.
+
+        Args:
+            labels_ns: stamps of labels.
+            stamp_ns: of the image.
+            others_ns: of the images before and after it, None: there is none.
+            tolerance_ns: a label is at most so far away; one that just misses is noted.
+        """
+        others = [other for other in others_ns if other is not None]
+        misses = [label - stamp_ns for label in labels_ns]
+        own = [
+            i for i, label in enumerate(labels_ns)
+            if abs(misses[i]) <= min([tolerance_ns, *(abs(label - other) for other in others)])
+        ]  # fmt: skip
+        if own:
+            return min(own, key=lambda i: abs(misses[i]))
+        nearest = min(misses, key=abs, default=0)
+        if abs(nearest) > tolerance_ns and abs(nearest) < abs(self.nearest_ns or nearest * 2):
+            self.nearest_ns = nearest
+        return None
 
 
 class Truth(Protocol):
@@ -62,13 +85,17 @@ class Truth(Protocol):
     title: str
     matching: Matching
 
-    def find(self, index: int, stamp_ns: int, recorded_ns: int) -> NDArray[np.uint8] | None:
+    def find(
+        self, index: int, stamp_ns: int, recorded_ns: int, next_ns: int | None = None
+    ) -> NDArray[np.uint8] | None:
         """(H, W) class ids of a frame, 255 unlabelled; None where it has no label.
 
         Args:
             index: its position in the topic.
             stamp_ns: its header's stamp.
             recorded_ns: when it was recorded.
+            next_ns: the stamp of the frame after it, None: it is the last. A label belongs to the
+                frame that is nearest to it, and to one only.
         """
 
     def finish(self) -> None:
@@ -97,23 +124,25 @@ class TopicTruth:
         self._held: deque[BagLabel] = deque(maxlen=_HELD)
         self._ended = False
         self._before: int | None = None
+        self._last_ns: int | None = None
 
-    def find(self, index: int, stamp_ns: int, recorded_ns: int) -> NDArray[np.uint8] | None:
+    def find(
+        self, index: int, stamp_ns: int, recorded_ns: int, next_ns: int | None = None
+    ) -> NDArray[np.uint8] | None:
         """See Truth.find."""
         if not self._leaps(stamp_ns, recorded_ns):
             while not self._ended and not (self._held and self._held[-1].stamp_ns > stamp_ns):
                 self._read()
-        if not self._held:
-            return None
-        nearest = min(self._held, key=lambda label: abs(label.stamp_ns - stamp_ns))
-        difference = nearest.stamp_ns - stamp_ns
-        if abs(difference) > self._tolerance:
-            self.matching.near(difference)
+        others, self._last_ns = (self._last_ns, next_ns), stamp_ns
+        stamps = [label.stamp_ns for label in self._held]
+        at = self.matching.choose(stamps, stamp_ns, others, self._tolerance)
+        if at is None:
             return None
         self.matching.matched += 1
-        while self._held and self._held[0].stamp_ns <= nearest.stamp_ns:
+        for _ in range(at):
             self._held.popleft()
-        return nearest.label if self._mapping is None else self._mapping(nearest.label)
+        label = self._held.popleft().label
+        return label if self._mapping is None else self._mapping(label)
 
     def finish(self) -> None:
         """See Truth.finish."""
@@ -169,24 +198,38 @@ class FolderTruth:
         order = sorted(range(len(files)), key=keys.__getitem__)
         self._files = [files[i] for i in order]
         self._keys = np.array([keys[i] for i in order], np.int64)
+        self._used: set[int] = set()
+        self._last_ns: int | None = None
         self.matching.labels = len(files)
         if not self._by_stamp:
             self.title += f" (numbers {self._keys[0]} to {self._keys[-1]})"
 
-    def find(self, index: int, stamp_ns: int, recorded_ns: int) -> NDArray[np.uint8] | None:
+    def find(
+        self, index: int, stamp_ns: int, recorded_ns: int, next_ns: int | None = None
+    ) -> NDArray[np.uint8] | None:
         """See Truth.find."""
-        key = stamp_ns if self._by_stamp else index
-        right = int(np.searchsorted(self._keys, key))
-        near = [i for i in (right - 1, right) if 0 <= i < len(self._keys)]
-        position = min(near, key=lambda i: abs(int(self._keys[i]) - key))
-        difference = int(self._keys[position]) - key
-        if abs(difference) > (self._tolerance if self._by_stamp else 0):
-            if self._by_stamp:
-                self.matching.near(difference)
+        others, self._last_ns = (self._last_ns, next_ns), stamp_ns
+        position = self._of_stamp(stamp_ns, others) if self._by_stamp else self._of_number(index)
+        if position is None:
             return None
+        self._used.add(position)
         self.matching.matched += 1
         label = read_truth(self._files[position], self._labels)
         return label if self._mapping is None else self._mapping(label)
+
+    def _of_number(self, index: int) -> int | None:
+        position = int(np.searchsorted(self._keys, index))
+        there = position < len(self._keys) and self._keys[position] == index
+        return position if there else None
+
+    def _of_stamp(self, stamp_ns: int, others: Sequence[int | None]) -> int | None:
+        ends = stamp_ns - self._tolerance, stamp_ns + self._tolerance
+        low, high = (int(i) for i in np.searchsorted(self._keys, ends))
+        near = range(max(low - 1, 0), min(high + 1, len(self._keys)))  # and one that just misses
+        free = [i for i in near if i not in self._used]
+        stamps = [int(self._keys[i]) for i in free]
+        at = self.matching.choose(stamps, stamp_ns, others, self._tolerance)
+        return None if at is None else free[at]
 
     def finish(self) -> None:
         """See Truth.finish."""

@@ -9,11 +9,15 @@ does not grow with the bag's length. What is found lies in one folder a topic, s
 from __future__ import annotations
 
 import json
+import signal
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import tee, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -74,19 +78,31 @@ class _Read:
     read_ms: float
 
 
-def _read(bag: BagReader, topic: str, truth: Truth | None, extent: Extent) -> Iterator[_Read]:
+def _timed(frames: Iterator[BagFrame]) -> Iterator[tuple[BagFrame, float]]:
+    """The frames, each with the time that reading it took, ms."""
     start = time.perf_counter()
-    for frame in bag.frames(topic, extent=extent):
-        index, stamp_ns = frame.index, frame.stamp_ns
-        label = None if truth is None else truth.find(index, stamp_ns, frame.recorded_ns)
+    for frame in frames:
+        yield frame, 1000 * (time.perf_counter() - start)
+        start = time.perf_counter()
+
+
+def _read(bag: BagReader, topic: str, truth: Truth | None, extent: Extent) -> Iterator[_Read]:
+    """The frames with their labels; one frame ahead, because labels may be the next one's."""
+    frames, following = tee(_timed(bag.frames(topic, extent=extent)))
+    next(following, None)
+    for (frame, read_ms), after in zip_longest(frames, following):
+        start = time.perf_counter()
+        label = None
+        if truth is not None:
+            next_ns = None if after is None else after[0].stamp_ns
+            label = truth.find(frame.index, frame.stamp_ns, frame.recorded_ns, next_ns)
         if label is not None and label.shape != frame.rgb.shape[:2]:
             (h, w), (height, width) = label.shape, frame.rgb.shape[:2]
             raise UserError(
                 f"{truth.title if truth else ''}: a label of {w}x{h} pixels for an image of"
                 f" {width}x{height}; labels must have the image's size"
             )
-        yield _Read(index, frame, label, 1000 * (time.perf_counter() - start))
-        start = time.perf_counter()
+        yield _Read(frame.index, frame, label, read_ms + 1000 * (time.perf_counter() - start))
 
 
 class _Scorer:
@@ -107,7 +123,7 @@ class _Scorer:
         stages: dict[str, float],
     ) -> None:
         """Count a frame and write its line; its confidence where it is to be sampled."""
-        frame, tally = read.frame, self.tally
+        frame, tally, time_ns = read.frame, self.tally, _time_ns(read.frame)
         mask = mask if self._map is None else self._map(mask)
         line: dict[str, Any] = {
             "index": read.index, "stamp_ns": frame.stamp_ns, "recorded_ns": frame.recorded_ns,
@@ -117,13 +133,13 @@ class _Scorer:
         if read.label is not None:
             matrix = tally.compare(read.label, mask)
             pictures = frame.rgb, read.label, mask
-            self.gallery.judge(read.index, frame.stamp_ns, matrix, pictures)
+            self.gallery.judge(read.index, time_ns, matrix, pictures)
             line["pixels"] = marginals(matrix).tolist()
             if confidence is not None:
                 edges, levels = tally.sample(read.label, mask, confidence)
                 line |= {"boundary": edges.tolist(), "calibration": grouped(levels).tolist()}
         line |= self._follow(frame, mask)
-        self.gallery.add(read.index, frame.stamp_ns, frame.rgb, mask)
+        self.gallery.add(read.index, time_ns, frame.rgb, mask)
         tally.frames += 1
         self._lines.write(json.dumps(line) + "\n")
         if tally.frames % _FLUSH == 0:
@@ -131,21 +147,27 @@ class _Scorer:
 
     def _follow(self, frame: BagFrame, mask: NDArray[np.uint8]) -> dict[str, Any]:
         """Compare with the frame before, if it is time to and it was the one before."""
-        previous, self._previous = self._previous, (frame.stamp_ns, frame.rgb, mask)
+        time_ns = _time_ns(frame)
+        previous, self._previous = self._previous, (time_ns, frame.rgb, mask)
         if previous is None or previous[1].shape != frame.rgb.shape:
             return {}
-        if not 0 < frame.stamp_ns - previous[0] <= _CONSECUTIVE_NS:
+        if not 0 < time_ns - previous[0] <= _CONSECUTIVE_NS:
             return {}
-        if not self._thorough and not _due(frame.stamp_ns, self._paired_ns):
+        if not self._thorough and not _due(time_ns, self._paired_ns):
             return {}
-        self._paired_ns = frame.stamp_ns
+        self._paired_ns = time_ns
         found = self.tally.follow(previous[1:], (frame.rgb, mask))
         before = marginals(found.matrix).tolist()
         return {"before": before, "still": found.still, "flickered": found.flickered}
 
 
-def _due(stamp_ns: int, last_ns: int | None) -> bool:
-    return last_ns is None or abs(stamp_ns - last_ns) >= _SAMPLE_NS
+def _time_ns(frame: BagFrame) -> int:
+    """Its stamp; where that is not set, when it was recorded."""
+    return frame.stamp_ns or frame.recorded_ns
+
+
+def _due(time_ns: int, last_ns: int | None) -> bool:
+    return last_ns is None or abs(time_ns - last_ns) >= _SAMPLE_NS
 
 
 def replay(
@@ -158,6 +180,7 @@ def replay(
     thorough: bool = False,
     progress: Callable[[int], None] = lambda count: None,
     smoothing: bool = False,
+    stale: Sequence[Path] = (),
 ) -> bool:
     """Replay an image topic into `folder`.
 
@@ -171,22 +194,29 @@ def replay(
         thorough: take boundary, calibration and temporal figures of every frame, not once a second.
         progress: called with 1 for every frame.
         smoothing: between frames, see lrn_ros.inference.smoothing.
+        stale: files that are removed, as earlier figures in `folder` are, once it is sure that the
+            replay can start.
 
     Returns:
         True when it is complete, False when it was interrupted (Ctrl-C); what was done until then
         is written.
 
     Raises:
-        UserError: no ground truth as asked for, labels that fit no image, or of another size.
+        UserError: no image in `extent`, no ground truth as asked for, labels that fit no image, or
+            of another size.
     """
     files = PartFiles(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    files.summary.unlink(missing_ok=True)
     truth, compare = open_truth(bag, topic, truth_options, segmenter.labels)
-    first = next(bag.frames(topic, {0}), None)
-    if first is not None:  # compiling is not what is timed
-        height, width, _ = first.rgb.shape
-        segmenter.warm_up(height, width)
+    first = next(bag.frames(topic, extent=extent), None)
+    if first is None:
+        raise UserError(
+            f"{bag.path}: {topic} has no image after {extent.start_s:g} s; a smaller --start"
+        )
+    height, width, _ = first.rgb.shape
+    segmenter.warm_up(height, width)  # compiling is not what is timed
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in (files.summary, *stale):
+        old.unlink(missing_ok=True)
     complete, start = True, time.perf_counter()
     with files.frames.open("w", encoding="utf-8") as lines:
         scorer = _Scorer(compare, thorough, lines)
@@ -199,26 +229,36 @@ def replay(
         finally:
             frames.close()
     seconds = time.perf_counter() - start
-    if complete and not scorer.tally.frames:
-        raise UserError(
-            f"{bag.path}: {topic} has no image after {extent.start_s:g} s; a smaller --start"
-        )
-    if truth is not None:
-        _finish(truth, scorer.tally, complete, whole=extent == Extent())
-    scorer.gallery.write(files.pictures)
-    summary = {
-        "bag": str(bag.path),
-        "topic": topic,
-        "complete": complete,
-        "damage": bag.damage,
-        "seconds": seconds,
-        "tally": scorer.tally.to_dict(),
-        "labels": compare.labels.to_dict(),
-        "ground_truth": None if truth is None else {"from": truth.title, **asdict(truth.matching)},
-        "findings": [] if truth is None else of_labels(truth.matching, scorer.alignment),
-    }
-    files.summary.write_text(json.dumps(summary) + "\n", encoding="utf-8")
+    with _undisturbed():
+        if truth is not None:
+            rate = bag.rate(topic)
+            _finish(truth, scorer.tally, complete and extent == Extent(), rate)
+        scorer.gallery.write(files.pictures)
+        summary = {
+            "bag": str(bag.path),
+            "topic": topic,
+            "complete": complete,
+            "damage": bag.damage,
+            "seconds": seconds,
+            "tally": scorer.tally.to_dict(),
+            "labels": compare.labels.to_dict(),
+            "ground_truth": truth and {"from": truth.title, **asdict(truth.matching)},
+            "findings": [] if truth is None else of_labels(truth.matching, scorer.alignment),
+        }
+        files.summary.write_text(json.dumps(summary) + "\n", encoding="utf-8")
     return complete
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ignore SIGINT, which only the main thread gets: what is done is written in a moment."""
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
+    try:
+        yield
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, before)
 
 
 def _segment_all(
@@ -233,10 +273,10 @@ def _segment_all(
     sampled_ns: int | None = None
     with ThreadPoolExecutor(1, "scoring") as pool:
         for read in frames:
-            stamp = read.frame.stamp_ns
-            sample = read.label is not None and (thorough or _due(stamp, sampled_ns))
-            sampled_ns = stamp if sample else sampled_ns
-            smooth = smoother.at((stamp or read.frame.recorded_ns) / 1e9) if smoother else None
+            time_ns = _time_ns(read.frame)
+            sample = read.label is not None and (thorough or _due(time_ns, sampled_ns))
+            sampled_ns = time_ns if sample else sampled_ns
+            smooth = smoother.at(time_ns / 1e9) if smoother else None
             result = segmenter(read.frame.rgb, confidence=sample, smooth=smooth)
             stages = stage_times(result)
             waiting.append(pool.submit(scorer.score, read, result.mask, result.confidence, stages))
@@ -247,16 +287,18 @@ def _segment_all(
             waiting.popleft().result()
 
 
-def _finish(truth: Truth, tally: Tally, complete: bool, whole: bool) -> None:
+def _finish(truth: Truth, tally: Tally, whole: bool, rate: float) -> None:
     """Count the labels without an image, unless images are missing because they were not read."""
     matching = truth.matching
-    if complete and matching.labels and not tally.labelled:
+    if not whole:
+        matching.labels = matching.matched
+        return
+    if matching.labels and not tally.labelled:
         near = matching.nearest_ns
         works = "; frames are numbered from 0"
         if near is not None:
-            works = f"; --tolerance {abs(near) / 1e9 * 1.01:.4g} would fit some"
+            works = f"; the nearest one misses by {near / 1e6:+.1f} ms"
+            if abs(near) / 1e9 * rate < 0.5:  # of the frames' interval: it is no neighbour's
+                works += f", --tolerance {abs(near) / 1e9 * 1.01:.4g} would fit some"
         raise UserError(f"{truth.title}: no label has the stamp or the number of an image{works}")
-    if complete and whole:
-        truth.finish()
-    else:
-        matching.labels = matching.matched
+    truth.finish()

@@ -47,7 +47,7 @@ class Job:
         model: the model.
         truth: the ground truth.
         extent: the part of the bag.
-        thorough, smoothing: see replay.
+        thorough, smoothing, stale: see replay.
     """
 
     name: str
@@ -59,6 +59,7 @@ class Job:
     extent: Extent
     thorough: bool
     smoothing: bool = False
+    stale: tuple[Path, ...] = ()
 
     def absolute(self) -> Job:
         """The same job for a process with another working directory."""
@@ -68,17 +69,18 @@ class Job:
         truth = replace(truth, labels=truth.labels and _absolute(truth.labels))
         truth = replace(truth, mapping=truth.mapping and _absolute(truth.mapping))
         bag, folder = self.bag.resolve(), self.folder.resolve()
-        return replace(self, bag=bag, folder=folder, model=model, truth=truth)
+        stale = tuple(path.resolve() for path in self.stale)
+        return replace(self, bag=bag, folder=folder, model=model, truth=truth, stale=stale)
 
     def settings(self) -> dict[str, Any]:
-        """What the result depends on, as plain data; `name` and `folder` do not count.
+        """What the result depends on, as plain data; `name`, `folder` and `stale` do not count.
 
         Raises:
             UserError: no such model.
             OSError: no such bag.
         """
         data = asdict(self)
-        del data["name"], data["folder"]
+        del data["name"], data["folder"], data["stale"]
         given = self.truth.where, self.truth.labels, self.truth.mapping
         read = [self.bag, resolve_model(self.model.model, (".safetensors", ".onnx"))]
         data["files"] = [_state(p) for p in (*read, *(Path(g) for g in given if g)) if p.exists()]
@@ -143,7 +145,7 @@ def run_job(
     segmenter = load(replace(job.model, threads=job.model.threads or threads))
     complete = replay(
         segmenter, bag, topic, job.folder, job.truth, job.extent, job.thorough, progress,
-        job.smoothing,
+        job.smoothing, job.stale,
     )  # fmt: skip
     files = PartFiles(job.folder)
     summary = json.loads(files.summary.read_text(encoding="utf-8"))

@@ -100,6 +100,7 @@ class Pipeline:
 
     Attributes:
         device_images, device_scores: addresses on the GPU, for what is enqueued.
+        keeps: what has to live as long as this.
 
     Raises:
         CudaError: no memory.
@@ -114,6 +115,7 @@ class Pipeline:
         self._scores, self.device_scores = self._pair(scores, np.float32)
         self._enqueue: Callable[[int], bool] = lambda stream: False
         self._graph: Any = None
+        self.keeps: Any = None
 
     def _when_freed(self, function: Callable[..., Any], handle: Any) -> None:
         self._release.callback(function, handle)

@@ -45,6 +45,7 @@ def _import() -> Any:
 trt = _import()
 RTX = trt.__name__ == "tensorrt_rtx"
 PRODUCT = f"TensorRT for RTX {trt.__version__}" if RTX else f"TensorRT {trt.__version__}"
+RECIPE = 1  # part of a kept engine's key: one more with every change to what `build` makes
 _LOG = logging.getLogger("lrn_ros")
 _REPORT_S = 10.0  # between lines of progress
 

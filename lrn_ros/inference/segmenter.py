@@ -52,7 +52,8 @@ class Segmenter:
 
         Args:
             model: a name under weights/, or a path to a .safetensors or .onnx model file.
-            backend: "auto" or a backend's name.
+            backend: "auto" or a backend's name. "auto" takes the first that also compiles the
+                model for the trained size, or for `network_size`.
             precision: "auto", "fp32", "fp16", "bf16" or "int8".
             network_size: (height, width) the network runs at, multiples of 8; None: the only size
                 of a model exported with one, else the frame's aspect ratio with the trained
@@ -67,7 +68,18 @@ class Segmenter:
         """
         folder = None if cache_dir is None else Path(cache_dir).expanduser()
         options = base.BackendOptions(precision, device, threads or 0, folder)
-        return cls(base.create(backend, model, options, given_up), network_size)
+        passed_over = dict(given_up or {})
+        while True:
+            segmenter = cls(base.create(backend, model, options, passed_over), network_size)
+            if backend != "auto":
+                return segmenter
+            try:
+                segmenter.backend.prepare(segmenter.geometry(*segmenter.info.size))
+                return segmenter
+            except base.BackendError as error:
+                reason = {segmenter.backend.name: str(error)}
+            passed_over = dict(segmenter.passed_over) | reason
+            del segmenter  # the next one needs its memory
 
     @property
     def batches(self) -> bool:

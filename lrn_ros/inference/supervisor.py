@@ -112,7 +112,7 @@ class Supervisor:
         confidence: bool,
         smooth: Sequence[Smooth] = (),
     ) -> list[Result]:
-        """Segment frames of one geometry, in one inference if that is compiled.
+        """Segment frames of one geometry, several in one inference as far as that is compiled.
 
         Args:
             frames: (H, W, 3) uint8 RGB each.
@@ -127,24 +127,35 @@ class Supervisor:
             Exception: whatever the backend threw for these frames.
         """
         segmenter = self.segmenter
-        if not self._prepared(segmenter, geometry, 1):
-            if refusal := self._refused.get((geometry, 1)):
-                raise UserError(refusal)
-            raise NotReady(f"{_name(geometry, 1)} is being compiled")
-        together = len(frames) if self._prepared(segmenter, geometry, len(frames)) else 1
         results: list[Result] = []
+        batches = self._batches(segmenter, geometry, len(frames))
         try:
-            for i in range(0, len(frames), together):
-                part = slice(i, i + together)
+            for batch in batches:
+                part = slice(len(results), len(results) + batch)
                 results += segmenter.backend.run(frames[part], geometry, confidence, smooth[part])
         except Exception as error:
             self._failures += 1
             if self._failures == _FAILURES:
-                reason = self._stop(segmenter, error)
-                self._tasks.put(lambda: self._restart(*reason))
+                self._replace(segmenter, error)
             raise
         self._failures = 0
         return results
+
+    def _batches(self, segmenter: Segmenter, geometry: Geometry, frames: int) -> list[int]:
+        """Sizes of the inferences for so many frames.
+
+        Powers of two, 7 = 4 + 2 + 1, so that few engines serve every number of frames; one by one
+        in place of those that are not compiled.
+        """
+        powers = [1 << bit for bit in reversed(range(frames.bit_length())) if frames >> bit & 1]
+        if all(segmenter.backend.prepared(geometry, n) for n in powers):
+            return powers
+        if not self._prepared(segmenter, geometry, 1):
+            if refusal := self._refused.get((geometry, 1)):
+                raise UserError(refusal)
+            raise NotReady(f"{_name(geometry, 1)} is being compiled")
+        split = ([n] if self._prepared(segmenter, geometry, n) else [1] * n for n in powers)
+        return [n for part in split for n in part]
 
     def _prepared(self, segmenter: Segmenter, geometry: Geometry, batch: int) -> bool:
         """Whether it is compiled; if not, that is under way, or refused."""
@@ -155,25 +166,34 @@ class Supervisor:
             known = key in self._pending or key in self._refused
             if not known and len(self._pending) < _WAITING:
                 self._pending[key] = time.monotonic()
-                self._tasks.put(lambda: self._compile(segmenter, geometry, batch))
+                self._tasks.put(lambda: self._compile(geometry, batch))
         return False
 
-    def _stop(self, segmenter: Segmenter, error: Exception) -> tuple[str, str]:
-        """Let go of a backend, so that its memory is free; its name and what was wrong."""
-        self._segmenter, self._failures = None, 0
-        self._restarting = f"{type(error).__name__}: {error}"
-        return segmenter.backend.name, self._restarting
+    def _replace(self, segmenter: Segmenter, error: Exception) -> None:
+        """Let go of a backend that failed, so that its memory is free, and restart it.
+
+        As a task of its own: what found the failure holds the backend. Nothing happens where
+        another failure has had it replaced already.
+        """
+        name, reason = segmenter.backend.name, f"{type(error).__name__}: {error}"
+        self._failures = 0
+        with self._lock:
+            if self._segmenter is not segmenter:
+                return
+            self._segmenter, self._restarting = None, reason
+        self._tasks.put(lambda: self._restart(name, reason))
 
     # In the background thread ---------------------------------------------------------------
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:
             task()
+            del task  # with what it holds
 
-    def _compile(self, segmenter: Segmenter, geometry: Geometry, batch: int) -> None:
-        start = time.monotonic()
+    def _compile(self, geometry: Geometry, batch: int) -> None:
+        start, segmenter = time.monotonic(), self._segmenter
         try:
-            if segmenter is self._segmenter:
+            if segmenter is not None:
                 segmenter.backend.prepare(geometry, batch)
                 self._say(f"{_name(geometry, batch)} ready after {time.monotonic() - start:.1f} s")
         except Exception as error:  # a vendor's compiler may throw anything
@@ -182,10 +202,8 @@ class Supervisor:
                 self._say(f"{_name(geometry, batch)} cannot run at once, but one by one: {error}")
             elif isinstance(error, UserError) and not isinstance(error, BackendError):
                 self._refused[geometry, batch] = str(error)
-            else:
-                reason = self._stop(segmenter, error)
-                # As a task of its own: this one holds the segmenter, whose memory is needed.
-                self._tasks.put(lambda: self._restart(*reason))
+            elif segmenter is not None:
+                self._replace(segmenter, error)
         finally:
             with self._lock:
                 self._pending.pop((geometry, batch), None)
@@ -202,13 +220,13 @@ class Supervisor:
         try:
             segmenter = self._load(self._given_up)
         except Exception as error:  # reported; the process lives on
-            self._failure = f"no backend works any more: {error}"
+            self._failure, self._restarting = f"no backend works any more: {error}", ""
             self._say(self._failure)
         else:
             self._refused.clear()
-            self._segmenter = segmenter
+            with self._lock:
+                self._segmenter, self._restarting = segmenter, ""
             self._say(f"backend {segmenter.backend.name} runs")
-        self._restarting = ""
 
 
 def _name(geometry: Geometry, batch: int) -> str:

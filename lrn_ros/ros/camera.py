@@ -222,8 +222,9 @@ class Camera:
 
     def _on_image(self, data: bytes, about: Mapping[str, Any]) -> None:
         now = self._node.get_clock().now().nanoseconds
-        alone = self._node.count_publishers(self.topic) == 1
-        number = about.get("publication_sequence_number") if alone else None
+        # None is left where the publisher has ended before its last message was taken.
+        several = self._node.count_publishers(self.topic) > 1
+        number = None if several else about.get("publication_sequence_number")
         overwritten = self._sequence.missed(number)
         self.statistics.arrived(1 + overwritten)
         if overwritten:

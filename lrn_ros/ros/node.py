@@ -157,7 +157,7 @@ class SegmentationNode(LifecycleNode):
     def _load(
         self, settings: Settings, sizes: FrameSizes, given_up: Mapping[str, str]
     ) -> Segmenter:
-        """Load the model and compile the sizes remembered; with `auto` by the first that can."""
+        """Load the model and compile the trained size and those remembered."""
         log = self.get_logger()
         segmenter = Segmenter.load(
             settings.model,
@@ -169,16 +169,15 @@ class SegmentationNode(LifecycleNode):
             cache_dir=settings.engine_cache_dir or None,
             given_up=given_up,
         )
-        backend = segmenter.backend
-        try:
-            for size in sizes.remembered() or [segmenter.info.size]:
-                segmenter.warm_up(*size, settings.output_size)
-        except BackendError as error:
-            if settings.backend != "auto":
-                raise
-            return self._load(settings, sizes, {**given_up, backend.name: str(error)})
         for name, reason in segmenter.passed_over:
             log.info(f"backend {name} passed over: {reason}")
+        backend = segmenter.backend
+        segmenter.warm_up(*segmenter.info.size, settings.output_size)
+        for height, width in sizes.remembered():
+            try:
+                segmenter.warm_up(height, width, settings.output_size)
+            except BackendError as error:  # it may never come again
+                log.warning(f"frames of {height}x{width}, as seen last time, cannot run: {error}")
         log.info(f"backend {backend.name} {backend.precision} on {backend.device_name}")
         return segmenter
 

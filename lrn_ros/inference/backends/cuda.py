@@ -34,7 +34,7 @@ from lrn_ros.networks.deploy import fold_normalisation
 NAME = "cuda"
 _LOG = logging.getLogger("lrn_ros")
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-_KEPT = 8  # engines in memory
+_KEPT = 16  # engines in memory: two sizes, each for 1, 2, 4 ... 64 frames
 _WARM_UP = 3  # runs before a capture, in which libraries choose kernels and take workspaces
 
 
@@ -46,7 +46,10 @@ def create(path: Path, info: ModelInfo, options: BackendOptions) -> CudaBackend:
         raise BackendError(f"{reason}; nvidia-smi shows the GPU, pytorch.org the CUDA builds")
     if not 0 <= options.device < torch.cuda.device_count():
         raise BackendError(f"GPU {options.device}: only 0 to {torch.cuda.device_count() - 1} exist")
-    return CudaBackend(path, info, options, torch.device("cuda", options.device))
+    try:
+        return CudaBackend(path, info, options, torch.device("cuda", options.device))
+    except RuntimeError as error:
+        raise BackendError(f"GPU {options.device} cannot take the model: {_line(error)}") from error
 
 
 class Engine:
@@ -159,6 +162,9 @@ class CudaBackend:
             except torch.OutOfMemoryError as error:
                 what = f"too little memory for {batch} frames of {geometry}"
                 raise BackendError(f"{self.device_name} has {what}; {LESS_MEMORY}") from error
+            except RuntimeError as error:  # CUDA's, of a GPU that this torch has no kernels for, say
+                what = f"cannot run {batch} frames of {geometry}"
+                raise BackendError(f"{self.device_name} {what}: {_line(error)}") from error
             with self._lock:
                 if len(self._engines) >= _KEPT:
                     self._engines.popitem(last=False)
@@ -177,8 +183,7 @@ class CudaBackend:
             try:
                 engine.capture(self._stream)
             except RuntimeError as error:
-                reason = str(error).strip().splitlines() or [type(error).__name__]
-                _LOG.warning("no CUDA graph of %s, slower without: %s", geometry, reason[0])
+                _LOG.warning("no CUDA graph of %s, slower without: %s", geometry, _line(error))
         return engine
 
     @torch.inference_mode()
@@ -239,6 +244,11 @@ class CudaBackend:
         with self._lock, torch.cuda.stream(self._stream):
             np.copyto(engine.frames[0], rgb)
             return engine.coarse()[0]
+
+
+def _line(error: RuntimeError) -> str:
+    """The first line of torch's message, which says what."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _choose_classify(device: torch.device, classes: int) -> Classify:

@@ -22,7 +22,7 @@ from lrn_ros.inference.preprocess import resize
 from lrn_ros.inference.result import Result, Timings
 from lrn_ros.inference.smoothing import Smooth
 
-_KEPT = 8  # engines in memory
+_KEPT = 16  # engines in memory: two sizes, each for 1, 2, 4 ... 64 frames
 
 Engine = TypeVar("Engine")
 Shape = tuple[int, int, int]  # frames, height and width of the network's input

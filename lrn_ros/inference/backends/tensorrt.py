@@ -17,7 +17,7 @@ from lrn_ros.inference.backends.base import BackendError, BackendOptions
 from lrn_ros.inference.backends.host import HostBackend, Shape, check_fixed_shape
 from lrn_ros.inference.cache import EngineCache
 from lrn_ros.inference.cuda_graph import CudaError, Pipeline, call, find_gpu
-from lrn_ros.inference.engine_build import LOGGER, PRODUCT, RTX, build, check_gpu, trt
+from lrn_ros.inference.engine_build import LOGGER, PRODUCT, RECIPE, RTX, build, check_gpu, trt
 
 NAME = "tensorrt"
 _LOG = logging.getLogger("lrn_ros")
@@ -51,12 +51,13 @@ class TensorRtBackend(HostBackend[Pipeline]):
         self._runtime = trt.Runtime(LOGGER)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         hardware = gpu.name, str(gpu.capability), gpu.driver
-        self._key = (NAME, PRODUCT, *hardware, self.precision, digest)
+        self._key = (NAME, PRODUCT, str(RECIPE), *hardware, self.precision, digest)
 
     def _compile(self, shape: Shape) -> Pipeline:
         """See HostBackend._compile; from the cache if it is there."""
         check_fixed_shape(self._path, self._fixed, shape)
         key = (*self._key, "x".join(map(str, shape)))
+        LOGGER.take_error()  # of something else
         try:
             call("cudaSetDevice", self._gpu.index)
             return self._start(self._load(shape, key), key)
@@ -85,7 +86,7 @@ class TensorRtBackend(HostBackend[Pipeline]):
 
         TensorRT for RTX compiles the engine's kernels now: they are kept beside the engine.
         """
-        kernels = None
+        config = kernels = None
         if RTX:
             config = engine.create_runtime_config()
             kernels = config.create_runtime_cache()
@@ -102,7 +103,11 @@ class TensorRtBackend(HostBackend[Pipeline]):
         )
         context.set_tensor_address("image", pipeline.device_images)
         context.set_tensor_address("logits", pipeline.device_scores)
-        pipeline.start(context.execute_async_v3)
+        pipeline.keeps = config, kernels
+        try:
+            pipeline.start(context.execute_async_v3)
+        except CudaError as error:
+            raise CudaError(f"{error}: {LOGGER.take_error()}") from error
         if kernels is not None and fresh:
             self._cache.save(bytes(kernels.serialize()), *key, "kernels")
         return pipeline
