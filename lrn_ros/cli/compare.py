@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -52,7 +53,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare, print and judge."""
-    from lrn_ros.evaluation.comparison import Margins, compare, losses, read_run, same_device
+    from lrn_ros.evaluation.comparison import Margins, compare, losses, read_run, unlike
 
     a, b = read_run(args.a), read_run(args.b)
     found = compare(a, b)
@@ -62,8 +63,8 @@ def run(args: argparse.Namespace) -> int:
         print_json({**models, **asdict(found), "worse": [asdict(loss) for loss in lost]})
     else:
         _print(a, b, found)
-        if not same_device(a, b):
-            print("note      the runs differ in backend, precision or device: so may latencies")
+        if differ := unlike(a, b):
+            print(f"note      the runs differ in {', '.join(differ)}: so may latencies")
         for loss in lost:
             chance = "" if loss.sure else "; it may be chance, more frames would tell"
             print(f"worse     {loss.text}{chance}")
@@ -101,4 +102,5 @@ def _print(a: Run, b: Run, found: Comparison) -> None:
 
 def _row(title: str, d: Difference, factor: float) -> str:
     a, b, low, high = (factor * v for v in (d.a, d.b, d.low, d.high))
-    return f"{title:22} {a:9.2f} {b:9.2f} {b - a:+9.2f}   {low:+.2f} to {high:+.2f}"
+    interval = f"{low:+.2f} to {high:+.2f}" if math.isfinite(low) else "too few frames"
+    return f"{title:22} {a:9.2f} {b:9.2f} {b - a:+9.2f}   {interval}"

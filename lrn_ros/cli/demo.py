@@ -33,7 +33,7 @@ def add_parser(subparsers: Any) -> None:
     )
     add = parser.add_argument
     add("--input", type=Path, metavar="VIDEO|FOLDER|BAG", help="default: a rendered street scene")
-    add("--topic", help="image topic of a bag; default: its first")
+    add("--topic", help="image topic of a bag; default: its only one")
     add("--output", type=Path, default=Path("lrn_demo"), metavar="DIR", help="(%(default)s)")
     add("--frames", type=natural, default=150, help="how many to play, 0: all (%(default)s)")
     add("--rate", type=frequency, help=f"Hz; default: the input's own, else {_RATE:g}")

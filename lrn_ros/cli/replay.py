@@ -114,6 +114,12 @@ def run(args: argparse.Namespace) -> int:
     results = merge(parts)
     results["model"] = results["model"] or model
     results["realtime"] = figures(runs) if runs else None
+    known = [part.name for part in parts]
+    results["findings"] += [
+        {"bag": r.about["name"], "text": f"damaged: {r.about['damage']}"}
+        for r in runs
+        if r.about["damage"] and r.about["name"] not in known
+    ]
     results["complete"] &= not outcome.interrupted and all(r.about["complete"] for r in runs)
     results["failed"] = [{"bag": name, "error": error} for name, error in failed.items()]
     write_json(args.output / RESULTS, results)

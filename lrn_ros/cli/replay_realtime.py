@@ -98,7 +98,6 @@ def play_bags(args: argparse.Namespace, jobs: list[Job], failed: dict[str, str])
             "name": job.name, "path": str(job.bag), "topic": topic, "rate": rate, "loops": loops,
             "clock": args.clock, "start_s": args.start, "duration_s": args.duration,
             "asked_fps": round(rate * bag.rate(topic), 3), "complete": complete,
-            "damage": bag.damage,
         }  # fmt: skip
         runs.append(read_played(folder, about))
         if not complete:

@@ -6,7 +6,8 @@ Neighbouring frames fail alike: drawn one by one they would pass for more eviden
 Blocks keep neighbours together (Kuensch, "The jackknife and the bootstrap for general stationary
 observations", Annals of Statistics 17, 1989), and bags are taken as circles, so that every frame is
 drawn equally often (Politis and Romano, "A circular block-resampling procedure for stationary
-data", 1992). Both runs get the same draws: what all frames have in common cancels out.
+data", 1992). Of bags too short for two blocks whole ones are drawn. Both runs get the same draws:
+what all frames have in common cancels out.
 """
 
 from __future__ import annotations
@@ -41,21 +42,31 @@ class Blocks:
         seed: int = 0,
     ) -> None:
         rng = np.random.default_rng(seed)
-        self._resamples, self._lengths = resamples, list(lengths)
-        self._starts = [
-            rng.integers(n, size=(resamples, math.ceil(n / length)))
-            for n, length in zip(frames, lengths)
-        ]
+        both = list(enumerate(zip(frames, lengths)))
+        self._short = [bag for bag, (n, length) in both if n < 2 * length]
+        self._long = [  # bag, length, first frames of its blocks
+            (bag, length, rng.integers(n, size=(resamples, math.ceil(n / length))))
+            for bag, (n, length) in both if n >= 2 * length
+        ]  # fmt: skip
+        self._picks = rng.integers(
+            max(len(self._short), 1), size=(resamples, len(self._short))
+        )  # of the short bags
+        self._resamples = resamples if self.count else 0
 
     @property
     def count(self) -> int:
-        """Blocks in a draw."""
-        return sum(starts.shape[1] for starts in self._starts)
+        """Blocks in a draw that might be others: a short bag alone has none, and no draws."""
+        short = len(self._short) if len(self._short) > 1 else 0
+        return short + sum(starts.shape[1] for _, _, starts in self._long)
 
     def sums(self, values: Sequence[NDArray[Any]]) -> NDArray[Any]:
         """(resamples, D): sums over the drawn frames of (frames, D) values of each bag."""
         total = np.zeros((self._resamples, values[0].shape[1]), values[0].dtype)
-        for bag, starts, length in zip(values, self._starts, self._lengths):
+        whole = np.array([values[bag].sum(0) for bag in self._short])
+        for i in range(self._resamples if self._short else 0):
+            total[i] += whole[self._picks[i]].sum(0)
+        for number, length, starts in self._long:
+            bag = values[number]
             around = np.concatenate([np.zeros_like(bag[:1]), bag, bag[: length - 1]]).cumsum(0)
             blocks = around[length:] - around[:-length]
             for i, draw in enumerate(starts):
@@ -66,9 +77,10 @@ class Blocks:
         """For every resample the drawn frames' values, of (frames,) values of each bag."""
         for i in range(self._resamples):
             drawn = [
-                bag[(starts[i][:, None] + np.arange(length)) % len(bag)].ravel()
-                for bag, starts, length in zip(values, self._starts, self._lengths)
+                values[bag][(starts[i][:, None] + np.arange(length)) % len(values[bag])].ravel()
+                for bag, length, starts in self._long
             ]
+            drawn += [values[self._short[pick]] for pick in self._picks[i]]
             yield np.concatenate(drawn)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,7 @@ def read_run(folder: Path) -> Run:
     """Read a replay's output folder.
 
     Raises:
-        UserError: it holds none, or one that was interrupted.
+        UserError: it holds none, one that was interrupted, or one of which a bag failed.
     """
     try:
         results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
@@ -99,6 +99,11 @@ def read_run(folder: Path) -> Run:
         raise UserError(
             f"{folder}: was interrupted; run its lrn replay again, it goes on from there"
         )
+    failed = [f["bag"] for f in results.get("failed", []) if f["bag"] not in names]
+    if names and failed:
+        raise UserError(
+            f"{folder}: {', '.join(failed)} failed; run its lrn replay again, or without that"
+        )
     if not names:
         raise UserError(f"{folder}: was replayed in real time only; --mode accuracy is compared")
     return Run(folder, results, {n: read_part(n, folder / "bags" / n) for n in names})
@@ -108,7 +113,8 @@ def compare(a: Run, b: Run) -> Comparison:
     """Compare run B with run A.
 
     Raises:
-        UserError: other bags, frames, ground truth or classes; the message says where.
+        UserError: other bags, frames, ground truth or classes, the message says where; or neither
+            mIoU nor temporal consistency is known.
     """
     _check(a, b)
     classes = next(iter(a.parts.values())).labels.names
@@ -116,13 +122,19 @@ def compare(a: Run, b: Run) -> Comparison:
     blocks = Blocks([len(s) for s in stamps], [block_length(s) for s in stamps])
     found = _figures(counts, blocks, len(classes))
     of_a, of_b = found
+    over_all = _known({n: _difference(n, of_a[n], of_b[n]) for n in of_a if n != "iou"})
+    if not over_all.keys() & {"miou", "consistency"}:
+        raise UserError(
+            f"{a.folder} and {b.folder} have nothing to compare: no ground truth, and no frames"
+            " within half a second of each other"
+        )
     iou = [_difference("iou", of_a["iou"][:, k], of_b["iou"][:, k]) for k in range(len(classes))]
     labelled = sum(int((c[:, : 3 * len(classes)].any(1)).sum()) for c in counts[0])
     return Comparison(
         frames=sum(len(s) for s in stamps),
         labelled=labelled,
         blocks=blocks.count,
-        figures=_known({n: _difference(n, of_a[n], of_b[n]) for n in of_a if n != "iou"}),
+        figures=over_all,
         classes=_known(dict(zip(classes, iou))),
         latency_ms=_latency(times, blocks),
     )
@@ -190,15 +202,20 @@ def _read(a: Run, b: Run, classes: int) -> tuple[_Counts, _Times, list[list[int]
     """Of A and of B, for every bag: (frames, 10 K + 50) counts, (frames,) times; and the stamps."""
     counts: _Counts = [[], []]
     times: _Times = [[], []]
-    stamps = []
+    stamps: list[list[int]] = []
     for name, part in a.parts.items():
-        pairs = list(_pairs(part, b.parts[name]))
-        for side, lines in enumerate(zip(*pairs)):
-            # A figure that only one run took of a frame is left out in both.
-            both = [{k: pair[side][k] for k in pair[0].keys() & pair[1].keys()} for pair in pairs]
-            counts[side].append(np.stack([vector(line, classes) for line in both]))
-            times[side].append(np.array([line["total_ms"] for line in lines]))
-        stamps.append([line["stamp_ns"] for line, _ in pairs])
+        vectors: _Counts = [[], []]
+        totals: list[list[float]] = [[], []]
+        stamps.append([])
+        for pair in _pairs(part, b.parts[name]):
+            both = pair[0].keys() & pair[1].keys()  # what only one run took of a frame is left out
+            for side, line in enumerate(pair):
+                vectors[side].append(vector({k: line[k] for k in both}, classes))
+                totals[side].append(line["total_ms"])
+            stamps[-1].append(pair[0]["stamp_ns"] or pair[0]["recorded_ns"])
+        for side in range(2):
+            counts[side].append(np.stack(vectors[side]))
+            times[side].append(np.array(totals[side]))
     return counts, times, stamps
 
 
@@ -258,8 +275,17 @@ def _known(found: Mapping[str, Difference]) -> dict[str, Difference]:
     return {n: d for n, d in found.items() if math.isfinite(d.loss)}
 
 
-def same_device(a: Run, b: Run) -> bool:
-    """Whether both ran in the same way on a device of the same name, so that times compare."""
-    keys: Sequence[str] = ("backend", "precision", "device")
-    models = a.results["model"], b.results["model"]
-    return all(models[0].get(k) == models[1].get(k) for k in keys)
+def unlike(a: Run, b: Run) -> list[str]:
+    """In what the runs differ so that their latencies do not compare."""
+    return [name for name, value in _ways(a).items() if value != _ways(b)[name]]
+
+
+def _ways(run: Run) -> dict[str, Any]:
+    model = run.results["model"]
+    settings = [part.summary.get("settings", {}) for part in run.parts.values()]
+    return {
+        **{k: model.get(k) for k in ("backend", "precision", "device")},
+        "--threads": [s.get("model", {}).get("threads") for s in settings],
+        "--thorough": [s.get("thorough") for s in settings],
+        "--temporal-smoothing": [s.get("smoothing") for s in settings],
+    }

@@ -136,6 +136,24 @@ def of_stream(stamps_ns: Sequence[int], recorded_ns: Sequence[int]) -> list[str]
     if len(stamps_ns) < 2:
         return []
     stamps, recorded = np.array(stamps_ns, np.int64), np.array(recorded_ns, np.int64)
+    if unset := int((stamps == 0).sum()):
+        found = [f"stamps are not set: those of {unset} of {len(stamps)} images are 0"]
+    else:
+        found = _of_stamps(stamps, recorded)
+    # Missing images are looked for in the recorder's clock: wrong stamps do not confuse it.
+    intervals = np.diff(recorded)
+    usual = float(np.median(intervals))
+    gaps = np.flatnonzero(intervals > _GAP * usual) if usual > 0 else np.array([], int)
+    if len(gaps):
+        missing = int(np.maximum(1, np.round(intervals[gaps] / usual) - 1).sum())
+        found.append(
+            f"about {missing} images are missing in {len(gaps)} gaps, the first after image"
+            f" {gaps[0]} ({intervals[gaps[0]] / 1e9:.2f} s instead of {usual / 1e9:.2f} s)"
+        )
+    return found
+
+
+def _of_stamps(stamps: NDArray[np.int64], recorded: NDArray[np.int64]) -> list[str]:
     steps, found = np.diff(stamps), []
     if back := int((steps < 0).sum()):
         at = int(np.flatnonzero(steps < 0)[0]) + 1
@@ -149,16 +167,6 @@ def of_stream(stamps_ns: Sequence[int], recorded_ns: Sequence[int]) -> list[str]
         found.append(
             f"{int(apart.sum())} images have wrong stamps: against the recorder's clock they are"
             f" off by {late[at] - np.median(late):+.1f} s, first at image {at}"
-        )
-    # Missing images are looked for in the recorder's clock: wrong stamps do not confuse it.
-    intervals = np.diff(recorded)
-    usual = float(np.median(intervals))
-    gaps = np.flatnonzero(intervals > _GAP * usual) if usual > 0 else np.array([], int)
-    if len(gaps):
-        missing = int(np.maximum(1, np.round(intervals[gaps] / usual) - 1).sum())
-        found.append(
-            f"about {missing} images are missing in {len(gaps)} gaps, the first after image"
-            f" {gaps[0]} ({intervals[gaps[0]] / 1e9:.2f} s instead of {usual / 1e9:.2f} s)"
         )
     return found
 

@@ -36,6 +36,11 @@ class PlayFiles:
         """A JSON line for everything that the node said."""
         return self.folder / "received.jsonl"
 
+    @property
+    def damage(self) -> Path:
+        """What the player could not read of the bag; no file where it read all."""
+        return self.folder / "damage.txt"
+
 
 @dataclass(frozen=True)
 class Played:
@@ -117,6 +122,8 @@ def read_played(folder: Path, about: Mapping[str, Any]) -> Played:
                 before = counts
     counts = {k: n - before.get(k, 0) for k, n in counts.items()}
     arrivals = array("q", sorted(masks.values()))
+    damage = files.damage.read_text(encoding="utf-8") if files.damage.is_file() else None
+    about = {**about, "damage": damage}
     return Played(about, published, late, answered, stages, arrivals, counts, backend)
 
 

@@ -18,7 +18,9 @@ from lrn_ros.bags.extent import Extent
 from lrn_ros.errors import UserError
 from lrn_ros.evaluation.replay import PartFiles, replay
 from lrn_ros.evaluation.scoring import TruthOptions
+from lrn_ros.inference.backends.base import SUFFIXES
 from lrn_ros.inference.segmenter import Segmenter
+from lrn_ros.paths import share_folder
 
 if TYPE_CHECKING:  # needs rosbags
     from lrn_ros.bags.reader import BagReader
@@ -81,9 +83,12 @@ class Job:
         """
         data = asdict(self)
         del data["name"], data["folder"], data["stale"]
-        given = self.truth.where, self.truth.labels, self.truth.mapping
-        read = [self.bag, resolve_model(self.model.model, (".safetensors", ".onnx"))]
-        data["files"] = [_state(p) for p in (*read, *(Path(g) for g in given if g)) if p.exists()]
+        truth, config = self.truth, share_folder() / "config"
+        given = [Path(g) for g in (truth.where, truth.labels, truth.mapping) if g]
+        named = [config / "labels" / f"{truth.labels}.yaml"]
+        named += [config / "mappings" / f"{truth.mapping}.yaml"]
+        read = [self.bag, *_model_files(self.model.model), *given, *named]
+        data["files"] = [_state(path) for path in read if path.exists()]
         data["bag"], data["version"] = str(self.bag), __version__
         return dict(json.loads(json.dumps(data)))
 
@@ -92,6 +97,19 @@ def _absolute(name_or_path: str) -> str:
     """A path as an absolute one; what is none, such as a topic or a name, as it is."""
     path = Path(name_or_path).expanduser()
     return str(path.resolve()) if path.exists() else name_or_path
+
+
+def _model_files(name_or_path: str) -> list[Path]:
+    """A path, or all files of a name: which of them runs is the backend's and precision's choice.
+
+    Raises:
+        UserError: no such model.
+    """
+    path = resolve_model(name_or_path, SUFFIXES)
+    if name_or_path.endswith(SUFFIXES):
+        return [path]
+    ends = [f"{end}{suffix}" for end in ("", "_*") for suffix in SUFFIXES]
+    return sorted(file for end in ends for file in path.parent.glob(f"{name_or_path}{end}"))
 
 
 def _state(path: Path) -> str:

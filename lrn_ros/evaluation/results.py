@@ -120,7 +120,7 @@ def _figures(part: Part, stream: Stream) -> dict[str, Any]:
 def _findings(part: Part, stream: Stream) -> list[str]:
     damage = part.summary["damage"]
     return [
-        *([f"damaged, read up to there: {damage}"] if damage else []),
+        *([f"damaged: {damage}"] if damage else []),
         *of_stream(stream.stamps, stream.recorded),
         *part.summary["findings"],
     ]

@@ -85,7 +85,9 @@ def open_truth(
     given = None if options.labels is None else LabelSet.load(options.labels)
     tolerance_ns = round(options.tolerance_s * 1e9)
     where = options.where or _own_label_topic(bag, topic)
-    if where is None:
+    if where is None:  # of other bags there may be some: all are scored in the same classes
+        if mapping is not None and model.names == mapping.source.names:
+            return None, Scoring(mapping.target, of_prediction=mapping)
         return None, Scoring(model)
     if where not in bag.topics and not Path(where).is_dir():
         there = ", ".join(bag.label_topics()) or "none"
@@ -104,15 +106,16 @@ def open_truth(
 
 
 def _own_label_topic(bag: BagReader, topic: str) -> str | None:
-    """The label topic beside an image topic, by the longest common beginning of their names."""
-    known = bag.label_topics()
-    if len(known) < 2:
-        return known[0] if known else None
-    beside = [t for t in known if topic.startswith(t.rpartition("/")[0] + "/")]
-    if len(beside) == 1:
-        return beside[0]
+    """The label topic beside an image topic, in the same namespace; None: there is none.
+
+    Raises:
+        UserError: there are several.
+    """
+    beside = [t for t in bag.label_topics() if topic.startswith(t.rpartition("/")[0] + "/")]
+    if len(beside) < 2:
+        return beside[0] if beside else None
     raise UserError(
-        f"{bag.path}: several label topics, {', '.join(known)}; --ground-truth TOPIC names one"
+        f"{bag.path}: several label topics, {', '.join(beside)}; --ground-truth TOPIC names one"
     )
 
 

@@ -31,6 +31,7 @@ from lrn_ros.bags.reader import COMPRESSED, BagMessage, BagReader
 from lrn_ros.cdr import read_stamp, with_stamp
 from lrn_ros.errors import RunError, UserError
 from lrn_ros.evaluation.prefetch import prefetch
+from lrn_ros.evaluation.realtime import PlayFiles
 from lrn_ros.images import ImageError, fill_image
 from lrn_ros.ros.player import Player
 from lrn_ros.ros.qos import profile
@@ -260,6 +261,8 @@ def main(argv: list[str] | None = None) -> int:
         play(player, clock, dues, args.log, stop)
         dues.close()
         player.close()
+        if bag.damage:
+            PlayFiles(args.log.parent).damage.write_text(bag.damage, encoding="utf-8")
     except (UserError, RunError) as error:
         print(f"bag_player: {error}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1

@@ -21,7 +21,7 @@ class DemoOptions:
 
     Attributes:
         input: video, folder or bag; None: the rendered scene.
-        topic: image topic of a bag; None: its first.
+        topic: image topic of a bag; None: its only one.
         output: folder for everything that is written.
         frames: how many to play; 0: all.
         rate: Hz.

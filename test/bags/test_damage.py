@@ -118,10 +118,13 @@ def test_a_message_that_is_no_image(tmp_path):
     messages = [image(i, rgb, "rgb8") for i, rgb in enumerate(FRAMES[:4])]
     messages[2].encoding = "rgb9"
     bag = BagReader(write_bag(tmp_path / "bag", "MCAP", {"/image": messages}))
-    assert len(_frames(bag)) == 2
+    assert [frame.index for frame in bag.frames()] == [0, 1, 3]
     assert str(bag.damage).startswith("/image, message 2: image encoding 'rgb9' is not supported")
+    assert str(bag.damage).endswith("; messages left out: 1")
     messages[0].step = 1
     bag = BagReader(write_bag(tmp_path / "first", "MCAP", {"/image": messages}))
+    assert [frame.index for frame in bag.frames()] == [1, 3]
+    bag = BagReader(write_bag(tmp_path / "all", "MCAP", {"/image": messages[::2]}))
     with pytest.raises(UserError, match="/image, message 0: 400x250 rgb8 image: step is 1"):
         list(bag.frames())
 

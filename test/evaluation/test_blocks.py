@@ -43,7 +43,7 @@ def test_sums_and_draws_are_of_the_same_frames() -> None:
     rng = np.random.default_rng(3)
     bags = [rng.integers(0, 1000, (n, 2)) for n in (7, 25, 1)]
     blocks = Blocks([7, 25, 1], [3, 4, 1], resamples=50)
-    assert blocks.count == 3 + 7 + 1
+    assert blocks.count == 3 + 7  # the bag of one frame is the same in every draw
     sums = blocks.sums(bags)
     for column in range(2):
         draws = list(blocks.draws([bag[:, column] for bag in bags]))
@@ -58,6 +58,24 @@ def test_every_frame_is_drawn_equally_often() -> None:
     drawn = np.concatenate(list(Blocks([10], [4], resamples=5000).draws([np.arange(10)])))
     shares = np.bincount(drawn, minlength=10) / len(drawn)
     assert np.abs(shares - 0.1).max() < 0.004
+
+
+def test_short_bags_are_drawn_whole() -> None:
+    """The mean of bags whose frames are all alike varies as that of as many values."""
+    values = np.random.default_rng(5).normal(0, 1, 50)
+    bags = [np.full((10, 1), value) for value in values]
+    blocks = Blocks([10] * 50, [10] * 50)
+    assert blocks.count == 50
+    low, high = interval(blocks.sums(bags)[:, 0] / 500)
+    assert high - low == pytest.approx(2 * 1.96 * values.std() / math.sqrt(50), rel=0.06)
+    means = np.array([draw.mean() for draw in blocks.draws([bag[:, 0] for bag in bags])])
+    assert interval(means) == pytest.approx((low, high))
+
+
+def test_a_short_bag_alone_has_no_interval() -> None:
+    blocks = Blocks([15], [10])
+    assert blocks.count == 0 and list(blocks.draws([np.arange(15)])) == []
+    assert all(math.isnan(v) for v in interval(blocks.sums([np.ones((15, 1))])[:, 0]))
 
 
 def test_lengths_and_intervals() -> None:

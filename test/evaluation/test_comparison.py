@@ -177,6 +177,34 @@ def test_a_loss_that_may_be_chance_is_marked(write_run, capsys) -> None:
     assert line.endswith("; it may be chance, more frames would tell")
 
 
+def test_a_loss_in_a_second_alone_is_not_certain(write_run, capsys) -> None:
+    a = write_run("a", matrices()[:15])
+    b = write_run("b", worsened(matrices()[:15], 2, 0.5))
+    assert main(["compare", str(a), str(b)]) == 1
+    captured = capsys.readouterr()
+    assert "too few frames" in captured.out and "nan" not in captured.out
+    assert "it may be chance" in captured.out and "only 0 blocks" in captured.err
+
+
+def test_nothing_to_compare(write_run, capsys) -> None:
+    a = write_run("a", [np.zeros((3, 4), np.int64)] * 9)
+    assert main(["compare", str(a), str(a)]) == 2
+    error = capsys.readouterr().err
+    assert "nothing to compare: no ground truth" in error and error.count("\n") == 1
+
+
+def test_what_latency_depends_on_is_noted(write_run, capsys) -> None:
+    a, b = write_run("a", matrices()[:40]), write_run("b", matrices()[:40])
+    for run, thorough in ((a, False), (b, True)):
+        part = run / "bags" / "drive" / "part.json"
+        settings = {"thorough": thorough, "smoothing": False, "model": {"threads": 1}}
+        part.write_text(json.dumps({**json.loads(part.read_text()), "settings": settings}))
+    assert main(["compare", str(a), str(a)]) == 0
+    assert "note" not in capsys.readouterr().out
+    assert main(["compare", str(a), str(b)]) == 0
+    assert "note      the runs differ in --thorough: so may" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -205,3 +233,7 @@ def test_folders_without_a_whole_replay(write_run, tmp_path, capsys) -> None:
     (a / RESULTS).write_text(json.dumps({**results, "complete": False}))
     assert main(["compare", str(a), str(a)]) == 2
     assert "was interrupted; run its lrn replay again" in capsys.readouterr().err
+    failed = {"failed": [{"bag": "tour", "error": "not a bag"}]}
+    (a / RESULTS).write_text(json.dumps({**results, **failed}))
+    assert main(["compare", str(a), str(a)]) == 2
+    assert "a: tour failed; run its lrn replay again" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import inspect
+import weakref
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -180,10 +181,15 @@ class StandInTensorRt:
         contexts: one per engine started; each counts its `runs`.
         kernels: what every runtime cache was given, None of a fresh one.
         can_start: whether an execution context can be made.
+        can_run: whether a context enqueues its work.
+        complaint: the error that is logged where one of these is not so.
+        configs: every runtime configuration that lives.
     """
 
     def __init__(self, gpu: StandInGpu) -> None:
-        self.gpu, self.can_start = gpu, True
+        self.gpu, self.can_start, self.can_run, self.complaint = gpu, True, True, ""
+        self.configs: weakref.WeakSet[RuntimeConfig] = weakref.WeakSet()
+        self._logger: Any = None
         self.contexts: list[Context] = []
         self.kernels: list[bytes | None] = []
 
@@ -192,7 +198,11 @@ class StandInTensorRt:
         return b" ".join([self.gpu.name.replace(b" ", b"_"), *(b"%d" % n for n in shape)])
 
     def Runtime(self, logger: Any) -> StandInTensorRt:
+        self._logger = logger
         return self
+
+    def complain(self) -> None:
+        self._logger.log(self._logger.ERROR, self.complaint)
 
     def deserialize_cuda_engine(self, data: bytes) -> Engine | None:
         name, *shape = data.split()
@@ -215,6 +225,7 @@ class Engine:
 
     def create_execution_context(self, config: RuntimeConfig | None = None) -> Context | None:
         if not self.owner.can_start:
+            self.owner.complain()
             return None
         self.owner.contexts.append(Context(self))
         return self.owner.contexts[-1]
@@ -225,6 +236,7 @@ class RuntimeConfig:
 
     def __init__(self, owner: StandInTensorRt) -> None:
         self.owner = owner
+        owner.configs.add(self)
 
     def create_runtime_cache(self) -> RuntimeConfig:
         self.owner.kernels.append(None)
@@ -243,7 +255,7 @@ class RuntimeConfig:
 
 class Context:
     def __init__(self, engine: Engine) -> None:
-        self.gpu, self.shapes = engine.owner.gpu, engine.shapes
+        self.owner, self.gpu, self.shapes = engine.owner, engine.owner.gpu, engine.shapes
         self.addresses: dict[str, int] = {}
         self.runs = 0
 
@@ -253,6 +265,9 @@ class Context:
         return True
 
     def execute_async_v3(self, stream: int) -> bool:
+        if not self.owner.can_run:
+            self.owner.complain()
+            return False
         self.runs += 1
         image = at(self.addresses["image"], self.shapes["image"], np.uint8)
         logits = at(self.addresses["logits"], self.shapes["logits"], np.float32)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -97,3 +98,18 @@ def test_default_folder_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         monkeypatch.setenv("XDG_CACHE_HOME", unusable)
         monkeypatch.setenv("HOME", str(tmp_path / "me"))
         assert default_folder() == tmp_path / "me" / ".cache" / "lrn_ros"
+
+
+def test_the_folder_does_not_grow_without_end(tmp_path: Path) -> None:
+    """Of more than 64 entries those go that were not used for longest; reading is use."""
+    cache = EngineCache(tmp_path)
+    for i in range(64):
+        cache.save(DATA, str(i))
+        newest = max(tmp_path.iterdir(), key=lambda p: p.stat().st_mtime_ns)
+        os.utime(newest, (1000 + i, 1000 + i))
+    assert cache.load("0") == DATA
+    for i in range(64, 70):
+        cache.save(DATA, str(i))
+    assert len(list(tmp_path.iterdir())) == 64
+    kept = [i for i in range(70) if cache.load(str(i)) is not None]
+    assert kept == [0, *range(7, 70)]

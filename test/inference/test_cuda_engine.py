@@ -269,6 +269,26 @@ def test_too_little_memory_names_the_batch(
     assert not backend.prepared(geometry(SIZES[0]), 3)
 
 
+def test_what_cuda_refuses_is_said_in_a_line(
+    backend: cuda.CudaBackend, random_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that "auto" goes on: torch lacks kernels for the GPU, say."""
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("CUDA error: no kernel image is available\nCompile with ...")
+
+    says = "no kernel image is available$"
+    with monkeypatch.context() as patch, pytest.raises(BackendError, match=f"^stand-in .*{says}"):
+        patch.setattr(Stages, "coarse", fail)
+        backend.prepare(geometry(SIZES[0]))
+    assert not backend.prepared(geometry(SIZES[0]))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", fail)
+    with pytest.raises(BackendError, match=f"^GPU 0 cannot take the model: .*{says}"):
+        cuda.create(random_model, read_info(random_model), BackendOptions())
+
+
 def test_there_is_no_int8(backend: cuda.CudaBackend, random_model: Path) -> None:
     options = BackendOptions(precision="int8")
     with pytest.raises(BackendError, match="fp32, fp16 and bf16 work"):

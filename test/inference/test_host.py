@@ -44,11 +44,11 @@ def of_width(width: int) -> Geometry:
 
 def test_the_engines_used_last_are_kept() -> None:
     backend = Constant()
-    widths = range(64, 64 + 8 * 9, 8)
-    for width in widths[:8]:
+    widths = range(64, 64 + 8 * 17, 8)
+    for width in widths[:16]:
         backend.prepare(of_width(width))
     backend.prepare(of_width(widths[0]))  # used again: the second is now the oldest
-    backend.prepare(of_width(widths[8]))
+    backend.prepare(of_width(widths[16]))
     kept = [width for width in widths if backend.prepared(of_width(width))]
     assert kept == [widths[0], *widths[2:]]
     assert backend.compiled == [(1, 64, width) for width in widths]

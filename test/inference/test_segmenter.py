@@ -7,7 +7,9 @@ from __future__ import annotations
 import ctypes
 import subprocess
 import sys
+import weakref
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -164,6 +166,37 @@ def test_auto_says_what_it_passed_over(random_model: Path) -> None:
     assert all("lrn export" in segmenter.passed_over[i][1] for i in (0, 2))
     with pytest.raises(BackendError, match="no NVIDIA driver|CPU-only build|no usable"):
         Segmenter.load(random_model, backend="cuda")
+
+
+def test_auto_passes_over_what_cannot_compile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And lets go of it before the next one is loaded, which needs its memory."""
+    pytest.importorskip("openvino")
+    from lrn_ros.inference.backends import openvino
+    from lrn_ros.inference.backends import torch as torch_backend
+
+    failed, held = list[weakref.ref[Any]](), list[bool]()
+    create = torch_backend.create
+
+    def refuse(self: openvino.OpenVinoBackend, shape: tuple[int, int, int]) -> None:
+        failed.append(weakref.ref(self))
+        raise BackendError(f"not enough memory for {shape}")
+
+    def note(*arguments: Any) -> Any:
+        held.extend(backend() is not None for backend in failed)
+        return create(*arguments)
+
+    monkeypatch.setattr(openvino.OpenVinoBackend, "_compile", refuse)
+    monkeypatch.setattr(torch_backend, "create", note)
+    none = {"tensorrt": "not asked", "cuda": "not asked"}
+    segmenter = Segmenter.load(cache_dir=tmp_path, network_size=(64, 96), given_up=none)
+    assert segmenter.backend.name == "torch"
+    reasons = {**none, "openvino": "not enough memory for (1, 64, 96)"}
+    assert dict(segmenter.passed_over) == reasons
+    assert held == [False]
+    with pytest.raises(BackendError, match="no backend works here: .*openvino: not enough memory"):
+        Segmenter.load(cache_dir=tmp_path, given_up={**none, "torch": "not asked"})
 
 
 def _has_driver() -> bool:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,14 @@ class Bench:
         compile: called with every size before it is prepared.
         fault: raised by every backend's run while it is set.
         loads: the backends given up at each load.
+        held: at each load, how many of the earlier ones' Segmenters are still held.
     """
 
     def __init__(self, path: Path) -> None:
         self.path, self.loads, self.said = path, list[dict[str, str]](), list[str]()
         self.fault: Exception | None = None
+        self.held: list[int] = []
+        self._earlier: list[weakref.ref[Segmenter]] = []
         self.compile: Callable[[], object] = lambda: None
         self.ready: set[tuple[Any, int]] = set()
         self.supervisor = Supervisor(self._load, self.said.append)
@@ -43,7 +47,9 @@ class Bench:
 
     def _load(self, given_up: Mapping[str, str]) -> Segmenter:
         self.loads.append(dict(given_up))
+        self.held.append(sum(earlier() is not None for earlier in self._earlier))
         segmenter = Segmenter.load(self.path, backend="torch", given_up=given_up)
+        self._earlier.append(weakref.ref(segmenter))
         backend, run = segmenter.backend, segmenter.backend.run
         self.ready = ready = set()
 
@@ -106,13 +112,37 @@ def test_a_new_size_compiles_while_others_run(bench: Bench) -> None:
 def test_a_batch_runs_one_by_one_until_it_is_compiled(bench: Bench) -> None:
     bench.warm()
     (one,) = bench.mask()
-    first = bench.supervisor.run([RGB] * 3, bench.geometry, False)
-    assert [r.timings.batch for r in first] == [1, 1, 1]
-    bench.wait(lambda: (bench.geometry, 3) in bench.ready)
-    second = bench.supervisor.run([RGB] * 3, bench.geometry, False)
-    assert [r.timings.batch for r in second] == [3, 3, 3]
+    first = bench.supervisor.run([RGB] * 4, bench.geometry, False)
+    assert [r.timings.batch for r in first] == [1, 1, 1, 1]
+    bench.wait(lambda: (bench.geometry, 4) in bench.ready)
+    second = bench.supervisor.run([RGB] * 4, bench.geometry, False)
+    assert [r.timings.batch for r in second] == [4, 4, 4, 4]
     for result in (*first, *second):
         np.testing.assert_array_equal(result.mask, one)
+
+
+def test_few_engines_serve_every_number_of_frames(bench: Bench) -> None:
+    bench.warm()
+    images = [StreetScene(seed=i, height=SIZE[0], width=SIZE[1]).frame(0)[0] for i in range(7)]
+    expected = [Segmenter.load(bench.path, backend="torch")(rgb).mask for rgb in images]
+    for count in range(1, 8):
+        bench.supervisor.run(images[:count], bench.geometry, False)
+        bench.wait(lambda: not bench.supervisor.status().compiling)
+    assert {batch for _, batch in bench.ready} == {1, 2, 4}
+    results = bench.supervisor.run(images, bench.geometry, False)
+    assert [r.timings.batch for r in results] == [4, 4, 4, 4, 2, 2, 1]
+    for result, mask in zip(results, expected):
+        assert (result.mask == mask).mean() > 0.999  # a batch's sums are rounded otherwise
+
+
+def test_a_batch_that_is_compiled_needs_no_other_engine(bench: Bench) -> None:
+    bench.warm()
+    bench.ready.clear()
+    bench.ready.add((bench.geometry, 2))
+    results = bench.supervisor.run([RGB] * 2, bench.geometry, False)
+    assert [r.timings.batch for r in results] == [2, 2]
+    with pytest.raises(NotReady):
+        bench.supervisor.run([RGB], bench.geometry, False)
 
 
 def test_a_batch_that_cannot_be_compiled_runs_one_by_one(bench: Bench) -> None:
@@ -207,6 +237,61 @@ def test_a_compiler_that_fails_restarts_the_backend(bench: Bench) -> None:
     bench.wait(lambda: len(bench.loads) == 2 and not bench.supervisor.status().restarting)
     bench.warm()
     bench.mask()
+
+
+@pytest.mark.parametrize("fails", ["running", "compiling"])
+def test_a_failed_backend_is_let_go_before_the_next_one_is_loaded(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    """Its memory is needed."""
+    monkeypatch.setattr(module, "_PAUSE_S", 0.3)  # the frames that failed are done with by then
+
+    def fail() -> None:
+        bench.compile = lambda: None
+        raise BackendError("cannot compile")
+
+    if fails == "compiling":
+        bench.compile = fail
+        with pytest.raises(NotReady):
+            bench.mask()
+    else:
+        bench.warm()
+        bench.fault = RuntimeError("driver reset")
+        for _ in range(3):
+            with pytest.raises(RuntimeError, match="driver reset"):
+                bench.mask()
+        bench.fault = None
+    bench.wait(lambda: len(bench.loads) == 2)
+    assert bench.held == [0, 0]
+
+
+def test_two_failures_at_once_are_one_restart(bench: Bench) -> None:
+    """Frames fail while another size compiles, and then that fails as well."""
+    bench.warm()
+    go, started = threading.Event(), threading.Event()
+
+    def fail() -> None:
+        bench.compile = lambda: None
+        started.set()
+        go.wait(20)
+        raise BackendError("cannot compile")
+
+    bench.compile = fail
+    with pytest.raises(NotReady):
+        other = bench.supervisor.segmenter.geometry(120, 160)
+        bench.supervisor.run([np.zeros((120, 160, 3), np.uint8)], other, False)
+    assert started.wait(5)
+    bench.fault = RuntimeError("driver reset")
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="driver reset"):
+            bench.mask()
+    bench.fault = None
+    go.set()
+    bench.wait(lambda: len(bench.loads) == 2 and not bench.supervisor.status().restarting)
+    bench.warm()  # behind whatever else was to be done
+    bench.mask()
+    assert len(bench.loads) == 2
+    assert sum("is restarted" in line for line in bench.said) == 1
 
 
 def test_auto_passes_over_what_was_given_up(random_model: Path) -> None:

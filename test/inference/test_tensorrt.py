@@ -150,9 +150,9 @@ def test_without_a_graph_it_runs_and_says_so_once(
 
 def test_engines_that_are_not_kept_in_memory_are_freed(load: Load, gpu: StandInGpu) -> None:
     segmenter = load()
-    for width in range(64, 64 + 8 * 12, 8):
+    for width in range(64, 64 + 8 * 20, 8):
         segmenter.backend.prepare(replace(segmenter.geometry(64, 64), network=(64, width)))
-    kinds = {"stream": 8, "memory": 16, "pinned": 16, "graph": 8, "executable": 8}
+    kinds = {"stream": 16, "memory": 32, "pinned": 32, "graph": 16, "executable": 16}
     assert Counter(gpu.live.values()) == kinds
     del segmenter
     gc.collect()
@@ -175,11 +175,30 @@ def test_out_of_memory(load: Load, gpu: StandInGpu, allocations: int) -> None:
 
 
 def test_no_memory_for_the_engine_itself(load: Load, trt: StandInTensorRt) -> None:
-    trt.can_start = False
+    trt.can_start, trt.complaint = False, "Error Code 2: out of memory"
     segmenter = load()
-    tensorrt.LOGGER.log(tensorrt.LOGGER.ERROR, "Error Code 2: out of memory")  # type: ignore[attr-defined]
     with pytest.raises(base.BackendError, match="Error Code 2: out of memory; a smaller network"):
         segmenter.backend.prepare(segmenter.geometry(96, 128))
+
+
+def test_why_an_engine_does_not_run_is_said(load: Load, trt: StandInTensorRt) -> None:
+    """By its own error, not by one that something else has left."""
+    segmenter = load()
+    tensorrt.LOGGER.log(tensorrt.LOGGER.ERROR, "of something else")  # type: ignore[attr-defined]
+    trt.can_run, trt.complaint = False, "Error Code 1: Cask kernel not found"
+    says = r"at \[1, 96, 128\] on .*: the engine could not be started: Error Code 1: Cask"
+    with pytest.raises(base.BackendError, match=says):
+        segmenter.backend.prepare(replace(segmenter.geometry(96, 128), network=(96, 128)))
+
+
+def test_what_an_engine_was_started_with_lives_as_long(load: Load, trt: StandInTensorRt) -> None:
+    segmenter = load(network_size=(96, 128))
+    segmenter(frame(96, 128))
+    gc.collect()
+    assert len(trt.configs) == (1 if tensorrt.RTX else 0)
+    del segmenter
+    gc.collect()
+    assert not trt.configs
 
 
 def test_a_gpu_that_fails_while_running(load: Load, gpu: StandInGpu) -> None:
@@ -255,6 +274,15 @@ def test_another_driver_for_the_same_cuda_gets_its_own_engine(
     monkeypatch.setattr(cuda_graph, "_MODULE", module)
     for version in ("570.86.10", "570.124.06", "570.86.10"):
         module.write_text(f"NVRM version: NVIDIA UNIX x86_64 Kernel Module  {version}\nGCC 13\n")
+        load(network_size=(96, 128))(frame(96, 128))
+    assert len(builds) == 2
+
+
+def test_another_way_to_build_gets_its_own_engine(
+    load: Load, builds: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for recipe in (tensorrt.RECIPE, tensorrt.RECIPE + 1, tensorrt.RECIPE):
+        monkeypatch.setattr(tensorrt, "RECIPE", recipe)
         load(network_size=(96, 128))(frame(96, 128))
     assert len(builds) == 2
 

@@ -181,6 +181,8 @@ def test_peers_that_do_not_fit_are_reported(
     send_until(camera, masks, SMALL)
     assert not deaf
     client.node.destroy_publisher(unheard)
+    wait(lambda: "incompatible publishers" not in report.values(), 10, "it is forgotten")
+    assert "incompatible subscribers" in report.values(), "that one is still there"
 
 
 def test_every_frame_is_accounted_for(
@@ -206,6 +208,50 @@ def test_every_frame_is_accounted_for(
     dropped = sum(v for k, v in change.items() if k.startswith("dropped_"))
     assert change["published"] + change["idle"] + dropped == 401
     assert change["dropped_superseded"] > 0 and change["published"] > 0
+
+
+COMPILES_LONG = """
+import sys
+from lrn_ros.inference.backends.openvino import OpenVinoBackend
+from lrn_ros.ros.node import main
+
+compile = OpenVinoBackend._compile
+
+def compile_long(self, shape):  # the trained size, which is the first, as ever
+    engine = compile(self, shape)
+    while self._engines:
+        print("compiles on", flush=True)
+        self._key = (*self._key, "anew")  # not from the cache
+        compile(self, shape)
+    return engine
+
+OpenVinoBackend._compile = compile_long
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("attempt", range(2))
+def test_ends_while_something_compiles(client: Client, tmp_path: Path, attempt: int) -> None:
+    """The library at work must not crash; that would be by chance, hence two attempts."""
+    arguments = ("-p", "autostart:=true", "-p", "backend:=openvino")
+    cache = ("-p", f"engine_cache_dir:={tmp_path / 'cache'}")
+    prefix = [sys.executable, "-c", COMPILES_LONG]
+    node = NodeProcess(tmp_path / "node.log", client.domain, *arguments, *cache, prefix=prefix)
+    try:
+        client.wait_active()
+        camera = client.node.create_publisher(Image, "/image", reliable(1))
+        client.collect(Image, f"{NODE}/mask")
+        wait(lambda: camera.get_subscription_count() > 0, 10, "the node subscribes")
+
+        def compiles() -> bool:
+            camera.publish(frame(SMALL, time.time_ns()))
+            return "compiles on" in node.text()
+
+        wait(compiles, 20, "it compiles")
+    finally:
+        seconds = node.stop()
+    assert node.process.returncode == 0, node.text()
+    assert seconds < 3
 
 
 CANNOT_COMPILE = """

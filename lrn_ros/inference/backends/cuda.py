@@ -162,7 +162,7 @@ class CudaBackend:
             except torch.OutOfMemoryError as error:
                 what = f"too little memory for {batch} frames of {geometry}"
                 raise BackendError(f"{self.device_name} has {what}; {LESS_MEMORY}") from error
-            except RuntimeError as error:  # CUDA's, of a GPU that this torch has no kernels for, say
+            except RuntimeError as error:  # of a GPU that this torch has no kernels for, say
                 what = f"cannot run {batch} frames of {geometry}"
                 raise BackendError(f"{self.device_name} {what}: {_line(error)}") from error
             with self._lock:
