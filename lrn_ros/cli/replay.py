@@ -59,7 +59,7 @@ def add_parser(subparsers: Any) -> None:
     add("--tolerance", type=seconds, default=0.001, metavar="S",
         help="between the stamps of an image and its label (%(default)s)")  # fmt: skip
     add("--start", type=seconds, default=0.0, metavar="S", help="skip so much of the bag")
-    add("--duration", type=seconds, metavar="S", help="replay only so much of it")
+    add("--duration", type=some_seconds, metavar="S", help="replay only so much of it")
     add("--thorough", action="store_true",
         help="boundary, calibration and temporal figures of every frame, not once a second"
         )  # fmt: skip
@@ -83,6 +83,14 @@ def seconds(text: str) -> float:
         value = -1.0
     if not 0 <= value < 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, 0 or more")
+    return value
+
+
+def some_seconds(text: str) -> float:
+    """A number of seconds above 0."""
+    value = seconds(text)
+    if not value:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
     return value
 
 

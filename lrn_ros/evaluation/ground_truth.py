@@ -27,7 +27,8 @@ if TYPE_CHECKING:  # needs rosbags
 
 _HELD = 32  # labels of a topic that wait for their images
 _LEAP_NS = 1_000_000_000
-_STAMP = re.compile(r"(\d{9,11})[._-](\d{1,9})|(\d{16,20})")
+_STAMP = re.compile(r"(\d{9,10})[._-](\d{1,9})|(\d{16,18}|[1-8]\d{18})")  # in 64 bits
+_NUMBER = re.compile(r"\d{1,18}")
 
 
 @dataclass
@@ -251,13 +252,22 @@ def read_truth(path: Path, labels: LabelSet) -> NDArray[np.uint8]:
         return read_label(path, labels)
     if path.suffix.lower() in (".jpg", ".jpeg"):
         raise UserError(f"{path}: JPEG changes colours; label images are PNG")
-    return label_of("rgb8", np.asarray(image[..., 2::-1], np.uint8), labels, str(path))
+    rgb = np.asarray(image[..., 2::-1], np.uint8)
+    where = f"{path} (indexed colours: save class ids as greyscale)" if _indexed(path) else path
+    return label_of("rgb8", rgb, labels, str(where))
+
+
+def _indexed(path: Path) -> bool:
+    """Whether it is a PNG whose pixels stand for colours of a table: IHDR's colour type is 3."""
+    with path.open("rb") as file:
+        head = file.read(26)
+    return head[:4] == b"\x89PNG" and head[25] == 3
 
 
 def _numbers(files: list[Path]) -> list[int]:
     """The numbers of files after what all names begin with."""
     start = len(os.path.commonprefix([f.stem for f in files]).rstrip("0123456789"))
-    if odd := next((f for f in files if not f.stem[start:].isdecimal()), None):
+    if odd := next((f for f in files if not _NUMBER.fullmatch(f.stem[start:])), None):
         raise UserError(
             f"{odd}: labels are named by stamp (1700000000250000000.png, 1700000000.25.png) or by"
             " the frame's position in the topic (000012.png)"

@@ -21,6 +21,7 @@ from lrn_ros.scene import StreetScene
 
 SCENES = 4  # rendered ones, where no data set is given
 CALIBRATION = 32  # images that int8 is calibrated on, of a training split or rendered
+_A_SCENE, _APART = 4, 25  # rendered ones of one street, and frames between them
 
 Image = NDArray[np.uint8]
 # (N, H, W, 3) uint8 -> (N, K, h, w) float32
@@ -37,8 +38,9 @@ def scene_images(size: tuple[int, int]) -> Iterator[tuple[Image, None]]:
 def calibration_scenes(size: tuple[int, int]) -> Iterator[Image]:
     """Rendered street scenes of (height, width) pixels, none of them among `scene_images`."""
     height, width = (max(64, n) for n in size)
-    for seed in range(SCENES, SCENES + CALIBRATION):
-        yield StreetScene(seed=seed, height=height, width=width).frame(0)[0]
+    for seed in range(SCENES, SCENES + CALIBRATION // _A_SCENE):
+        scene = StreetScene(seed=seed, height=height, width=width)
+        yield from (scene.frame(_APART * i)[0] for i in range(_A_SCENE))
 
 
 def calibration_images(data: Path) -> Iterator[Image]:

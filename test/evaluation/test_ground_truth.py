@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -83,6 +85,31 @@ def test_folder_by_stamp(tmp_path, name):
     assert truth.matching.nearest_ns == 50 * MS
 
 
+def test_topic_labels_belong_to_the_nearest_image_alone():
+    stamps = [0, 100 * MS, 200 * MS, 300 * MS]
+    truth = TopicTruth(iter(labels_at(90 * MS, 190 * MS, 290 * MS)), "/labels", 95 * MS)
+    found = [truth.find(i, s, s, n) for i, (s, n) in enumerate(zip(stamps, [*stamps[1:], None]))]
+    assert [None if f is None else int(f[0, 0]) for f in found] == [None, 0, 1, 2]
+
+
+def test_folder_labels_belong_to_the_nearest_image_alone(tmp_path):
+    start = 1_700_000_000_000 * MS
+    for i in (1, 3):
+        save(tmp_path / f"{start + 100 * i * MS + 10 * MS}.png", np.full((2, 2), i, np.uint8))
+    truth = FolderTruth(tmp_path, CAMVID, 250 * MS)
+    stamps = [start + 100 * i * MS for i in range(6)]
+    found = [truth.find(i, s, s, n) for i, (s, n) in enumerate(zip(stamps, [*stamps[1:], None]))]
+    assert [i for i, f in enumerate(found) if f is not None] == [1, 3]
+    assert (truth.matching.labels, truth.matching.matched) == (2, 2)
+
+
+@pytest.mark.parametrize("name", ["20240101120000123456", "9999999999999999999"])
+def test_names_that_are_no_stamp_are_refused(tmp_path, name):
+    save(tmp_path / f"{name}.png", np.zeros((2, 2), np.uint8))
+    with pytest.raises(UserError, match=f"{name}.png: labels are named by stamp"):
+        FolderTruth(tmp_path, CAMVID, MS)
+
+
 @pytest.mark.parametrize("prefix", ["", "frame_", "front2_"])
 def test_folder_by_number_and_by_neither(tmp_path, prefix):
     for i in (2, 7):
@@ -96,6 +123,18 @@ def test_folder_by_number_and_by_neither(tmp_path, prefix):
         FolderTruth(tmp_path, CAMVID, MS)
 
 
+def indexed_png(ids: np.ndarray, table: bytes) -> bytes:
+    """A PNG with a palette, which OpenCV does not write; see RFC 2083."""
+    height, width = ids.shape
+    rows = b"".join(b"\0" + row.tobytes() for row in ids)
+    head = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"PLTE", table), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
 def test_ids_and_colours_are_the_same_label(tmp_path):
     mask = np.array([[0, 3, 10], [255, 5, 8]], np.uint8)
     save(tmp_path / "ids.png", mask)
@@ -105,6 +144,10 @@ def test_ids_and_colours_are_the_same_label(tmp_path):
     save(tmp_path / "odd.png", np.full((2, 2, 3), (1, 2, 3), np.uint8))
     with pytest.raises(UserError, match=r"odd.png.*camvid11 has the colour \(1, 2, 3\)"):
         read_truth(tmp_path / "odd.png", CAMVID)
+    table = b"".join(bytes([i, 0, 0]) for i in range(4))
+    (tmp_path / "indexed.png").write_bytes(indexed_png(np.array([[0, 3]], np.uint8), table))
+    with pytest.raises(UserError, match=r"indexed colours: save class ids as greyscale\): no class"):
+        read_truth(tmp_path / "indexed.png", CAMVID)
     save(tmp_path / "lossy.jpg", CAMVID.lookup()[mask])
     with pytest.raises(UserError, match="JPEG changes colours"):
         read_truth(tmp_path / "lossy.jpg", CAMVID)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import signal
 import tracemalloc
 
 import cv2
@@ -19,6 +20,7 @@ from lrn_ros.bags.reader import BagReader
 from lrn_ros.cli.common import plain
 from lrn_ros.errors import UserError
 from lrn_ros.evaluation.confusion import confusion_matrix
+from lrn_ros.evaluation.gallery import Gallery
 from lrn_ros.evaluation.part import read_frames, read_part
 from lrn_ros.evaluation.replay import replay
 from lrn_ros.evaluation.results import merge
@@ -207,6 +209,80 @@ def test_labels_that_fit_nothing_say_what_would(segmenter, frames, write_bag, ti
     assert (
         run(segmenter, bag, tmp_path / "out", TruthOptions(tolerance_s=0.0202)).tally.labelled == 16
     )
+
+
+def test_a_wrong_tolerance_is_not_recommended(segmenter, frames, write_bag, timed, tmp_path):
+    """Labels of later frames: a tolerance that reaches them would take wrong ones."""
+    images, labels = zip(*frames)
+    late = [(r, s + 2_060_000_000, p) for r, s, p in timed(labels)]
+    bag = write_bag({IMAGES: timed(images), LABELS: late}, CAMVID)
+    with pytest.raises(UserError, match=r"the nearest one misses by \+560\.0 ms$"):
+        run(segmenter, bag, tmp_path / "out")
+
+
+def test_a_part_without_labels(segmenter, frames, write_bag, timed, tmp_path):
+    images, labels = zip(*frames)
+    bag = write_bag({IMAGES: timed(images), LABELS: timed(labels)[:4]}, CAMVID)
+    part = run(segmenter, bag, tmp_path / "out", extent=Extent(0.8))
+    assert (part.tally.frames, part.tally.labelled, part.summary["findings"]) == (8, 0, [])
+
+
+def test_labels_half_an_interval_away_are_matched_once(
+    segmenter, frames, write_bag, timed, tmp_path
+):
+    images, labels = zip(*frames)
+    late = [(r, s + 40_000_000, p) for r, s, p in timed(labels)]
+    bag = write_bag({IMAGES: timed(images), LABELS: late}, CAMVID)
+    part = run(segmenter, bag, tmp_path / "out", TruthOptions(tolerance_s=0.09))
+    expected = [confusion_matrix(label, segmenter(rgb).mask, 11) for rgb, label in frames]
+    np.testing.assert_array_equal(part.tally.matrix, np.sum(expected, axis=0))
+
+
+def test_stamps_that_are_not_set(segmenter, frames, write_bag, timed, tmp_path):
+    bag = write_bag({IMAGES: [(r, 0, p) for r, _, p in timed([rgb for rgb, _ in frames])]})
+    found = merge([run(segmenter, bag, tmp_path / "out")])
+    assert found["temporal"]["pairs"] == 2
+    (finding,) = found["findings"]
+    assert finding["text"] == "stamps are not set: those of 16 of 16 images are 0"
+
+
+def test_labels_of_another_camera_are_not_taken(segmenter, frames, write_bag, timed, tmp_path):
+    images, labels = zip(*frames)
+    topics = {"/left/image_raw": timed(images), LABELS: timed(labels)}
+    bag = write_bag(topics, CAMVID)
+    assert replay(segmenter, BagReader(bag), "/left/image_raw", tmp_path / "out", TruthOptions())
+    assert read_part("bag", tmp_path / "out").summary["ground_truth"] is None
+
+
+def test_a_replay_that_cannot_start_leaves_what_there_was(
+    segmenter, frames, write_bag, timed, tmp_path
+):
+    out, report = tmp_path / "out", tmp_path / "report.html"
+    report.touch()
+    bag = right(write_bag, timed, frames)
+    run(segmenter, bag, out)
+    for wrong, extent in ((TruthOptions("/no/labels"), Extent()), (None, Extent(99.0))):
+        with pytest.raises(UserError):
+            run(segmenter, bag, out, wrong, extent=extent, stale=[report])
+        assert read_part("bag", out).tally.frames == 16 and report.exists()
+    run(segmenter, bag, out, stale=[report])
+    assert not report.exists()
+
+
+def test_an_interrupt_while_it_is_finished_loses_nothing(
+    segmenter, frames, write_bag, timed, tmp_path, monkeypatch
+):
+    write = Gallery.write
+
+    def interrupted(gallery, folder):
+        signal.raise_signal(signal.SIGINT)
+        write(gallery, folder)
+
+    monkeypatch.setattr(Gallery, "write", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    part = run(segmenter, right(write_bag, timed, frames[:3]), tmp_path / "out")
+    assert part.summary["complete"] and part.tally.frames == 3
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_labels_of_another_size(segmenter, frames, write_bag, timed, tmp_path):
