@@ -214,8 +214,8 @@ class _Session:
             elif reason := self._no_room():
                 self._skip(combination, "unavailable", reason)
             else:
-                folder = self._folder / str(number)
-                self._start(combination, model.files[suffix], folder, frames[combination.size])
+                file, folder = model.file(suffix, combination.precision), self._folder / str(number)
+                self._start(combination, file, folder, frames[combination.size])
 
     def _no_room(self) -> str | None:
         """Why another process does not fit into memory."""

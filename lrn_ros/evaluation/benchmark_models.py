@@ -40,6 +40,16 @@ class Model:
         named = [v for k, v in self.info.metrics.items() if k.split()[-1] == "val"]
         return named[0].get("miou") if named else None
 
+    def file(self, suffix: str, precision: str) -> Path:
+        """The file that runs in a precision: NAME_fp16.onnx, say, where that is beside NAME.onnx.
+
+        Raises:
+            KeyError: there is none with this suffix.
+        """
+        file = self.files[suffix]
+        own = file.with_name(f"{file.stem}_{precision}{suffix}")
+        return own if suffix == ".onnx" and own.is_file() else file
+
 
 def find_models(names: Sequence[str], backends: Sequence[str], folder: Path) -> list[Model]:
     """The models that are named; an architecture's name makes one with random weights.

@@ -13,6 +13,13 @@ from numpy.typing import NDArray
 from lrn_ros.evaluation.frame_counts import figures, vector
 from lrn_ros.evaluation.part import STAGES, Part, read_frames
 
+_FRAMES = 10  # of a span, about, so that its figures are more than chance
+
+
+def spans(frames: int) -> int:
+    """Into how many spans of time so many frames are divided at most; two make a line."""
+    return min(frames, max(2, frames // _FRAMES))
+
 
 class Stream:
     """The frames of a part; a few numbers a frame are held.
@@ -38,10 +45,10 @@ class Stream:
         return (max(self.recorded) - min(self.recorded)) / 1e9 if self.recorded else 0.0
 
     def points(self, count: int) -> list[dict[str, Any]]:
-        """Figures over `count` equally long spans of time, of those that have frames."""
+        """Figures over at most `count` equally long spans of time, of those that have frames."""
         if not self.recorded:
             return []
-        count = min(count, len(self.recorded))
+        count = min(count, spans(len(self.recorded)))
         recorded, span = np.asarray(self.recorded), max(self.seconds, 1e-9)
         slots = np.minimum((recorded - recorded.min()) / 1e9 / span * count, count - 1).astype(int)
         classes = len(self._part.labels)

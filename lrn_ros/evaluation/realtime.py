@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from lrn_ros.evaluation.curve import spans
 from lrn_ros.evaluation.latency import STAGES, overhead, percentiles, rate
 from lrn_ros.evaluation.results import histogram, jitter
 
@@ -201,7 +202,7 @@ def _points(run: Played, count: int) -> list[dict[str, Any]]:
     published = np.asarray(run.published_ns, np.int64)
     if not len(published):
         return []
-    count = min(count, len(published))
+    count = min(count, spans(len(published)))
     edges = np.linspace(published.min(), published.max() + 1, count + 1)
     answered = np.asarray(run.answered_ns, np.int64)
     delivered = np.asarray(run.stages["delivered_ms"], np.float64)

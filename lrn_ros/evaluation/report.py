@@ -20,6 +20,7 @@ from lrn_ros.evaluation.report_charts import (
     heat_chart,
     histogram_chart,
     joined,
+    length_s,
     line_chart,
     reliability_chart,
 )
@@ -111,13 +112,12 @@ def _curves(results: dict[str, Any]) -> str:
     found = ""
     for name, lines, top in charts:
         curves = [Line(n, style, list(joined(results["curve"], k, f))) for n, style, k, f in lines]
-        if svg := line_chart(curves, "seconds", name, top):
+        if svg := line_chart(curves, length_s(results["curve"]), name, top):
             found += f"<figure><figcaption>{name}</figcaption>{svg}</figure>"
     classes = [c["name"] for c in results["labels"]["classes"]] if results["labels"] else []
     if svg := heat_chart(results["curve"], classes, "iou"):
-        found += (
-            f"<figure><figcaption>IoU by class: the fuller, the better</figcaption>{svg}</figure>"
-        )
+        text = "IoU by class: the fuller, the better; a line: the class does not occur"
+        found += f"<figure><figcaption>{text}</figcaption>{svg}</figure>"
     return f'<h2>Over time</h2><div class="charts">{found}</div>' if found else ""
 
 
@@ -215,7 +215,7 @@ def _worst(results: dict[str, Any], parts: Sequence[Part]) -> str:
             bads.setdefault(name, []).extend((bad, part) for bad in found)
     if not bads:
         return ""
-    names = [c["name"] for c in results["labels"]["classes"] if c["name"] in bads]
+    names = sorted(bads, key=lambda name: min(bad["iou"] for bad, _ in bads[name]))
     options = "".join(f"<option>{escape(n)}</option>" for n in names)
     sections, several = "", len(parts) > 1
     for name in names:
@@ -232,7 +232,7 @@ def _panels(bad: dict[str, Any], part: Part, several: bool) -> str:
     folder, index = part.files.pictures, bad["index"]
     figures = "".join(
         f'<figure><img loading="lazy" alt="{n}" src="{_uri(picture_file(folder, index, n))}">'
-        f"<figcaption>{n}</figcaption></figure>"
+        f"<figcaption>{n}{' of all classes' if n == 'difference' else ''}</figcaption></figure>"
         for n in PANELS
     )
     where = f"{part.name}, " if several else ""

@@ -25,7 +25,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Axes:
-    """Ranges and names of a chart's axes; `y_scale` turns values into what is written."""
+    """Ranges, from 0 up, and names of a chart's axes."""
 
     x: tuple[float, float]
     y: tuple[float, float]
@@ -40,13 +40,13 @@ class Axes:
         return _LEFT + across * width, _TOP + (1 - min(max(up, 0), 1)) * height
 
 
-def line_chart(lines: Sequence[Line], x_name: str, y_name: str, y_max: float | None = None) -> str:
-    """Curves in one picture, from zero up; a legend where there are several."""
+def line_chart(lines: Sequence[Line], end_s: float, y_name: str, y_max: float | None = None) -> str:
+    """Curves over time in one picture, from zero up; a legend where there are several."""
     points = [(x, y) for line in lines for x, y in line.points if y is not None]
     if not points:
         return ""
     top = y_max if y_max is not None else nice(max(y for _, y in points))
-    axes = Axes((0, max(x for x, _ in points)), (0, top), x_name, y_name)
+    axes = Axes((0, end_s), (0, top), "seconds", y_name)
     body = [_grid(axes)]
     for line in lines:
         body += [f'<polyline class="{line.style}" points="{p}"/>' for p in _runs(line, axes)]
@@ -55,7 +55,7 @@ def line_chart(lines: Sequence[Line], x_name: str, y_name: str, y_max: float | N
         f'<span class="key {style}">{escape(name)}</span>' for name, style in names.items()
     )
     legend = f'<p class="keys">{key}</p>' if len(names) > 1 else ""
-    return _svg(body, f"{y_name} over {x_name}") + legend
+    return _svg(body, f"{y_name} over time") + legend
 
 
 def joined(
@@ -68,28 +68,45 @@ def joined(
             if point.get(key) is not None:
                 yield start + point["time_s"], factor * point[key]
         yield start, None
-        start += max((p["time_s"] for p in bag["points"]), default=0.0)
+        start += length_s([bag])
+
+
+def length_s(curve: list[dict[str, Any]]) -> float:
+    """Time of all bags together: points are in the middle of their spans, a bag's all equal."""
+    return sum(b["points"][0]["time_s"] + b["points"][-1]["time_s"] for b in curve if b["points"])
 
 
 def heat_chart(curve: list[dict[str, Any]], names: Sequence[str], key: str) -> str:
-    """A row a name and a column a point of time, the bags one after the other; 0 to 1."""
-    points = [point.get(key, {}) for bag in curve for point in bag["points"]]
-    names = [n for n in names if any(n in p for p in points)]
+    """A row a name, time to the right, the bags one after the other; 0 to 1, a line: not there."""
+    names = [n for n in names if any(n in p.get(key, {}) for b in curve for p in b["points"])]
     if not names:
         return ""
-    left, height = 96, 17
-    step = (_WIDTH - left) / len(points)
+    left, height, end = 96, 17, length_s(curve)
+    scale = (_WIDTH - left - _RIGHT) / (end or 1)
     cells = ""
     for row, name in enumerate(names):
-        y = row * height
+        y, start = row * height, 0.0
         cells += f'<text x="{left - 5}" y="{y + 12}" text-anchor="end">{escape(name)}</text>'
-        for column, point in enumerate(points):
-            if name in point:
+        for bag in curve:
+            half = bag["points"][0]["time_s"] if bag["points"] else 0.0
+            for point in bag["points"]:
+                x, width = left + (start + point["time_s"] - half) * scale, 2 * half * scale
+                value = point.get(key, {}).get(name)
                 cells += (
-                    f'<rect class="bar" x="{left + column * step:.2f}" y="{y}" width="{step:.2f}"'
-                    f' height="{height - 1}" fill-opacity="{point[name]:.2f}"/>'
+                    f'<line x1="{x:.2f}" x2="{x + width:.2f}" y1="{y + 8}" y2="{y + 8}"/>'
+                    if value is None
+                    else f'<rect class="bar" x="{x:.2f}" y="{y}" width="{width:.2f}"'
+                    f' height="{height - 1}" fill-opacity="{value:.2f}"/>'
                 )
-    size = f"0 0 {_WIDTH} {height * len(names)}"
+            start += length_s([bag])
+    bottom = height * len(names)
+    cells += "".join(
+        f'<text x="{left + t * scale:.1f}" y="{bottom + 12}" text-anchor="middle">{t:g}</text>'
+        for t in ticks(end)
+    )
+    middle = (left + _WIDTH - _RIGHT) / 2
+    cells += f'<text x="{middle:.0f}" y="{bottom + 26}" text-anchor="middle">seconds</text>'
+    size = f"0 0 {_WIDTH} {bottom + 30}"
     return f'<svg viewBox="{size}" role="img"><title>{key} over time</title>{cells}</svg>'
 
 
@@ -136,6 +153,16 @@ def nice(value: float) -> float:
     return next(round(m * power, 12) for m in (1, 2, 5, 10) if m * power >= value * (1 - 1e-9))
 
 
+def ticks(end: float) -> list[float]:
+    """Round values from 0 to `end`, three to six of them.
+
+    >>> ticks(1.43), ticks(508)
+    ([0.0, 0.5, 1.0], [0.0, 200.0, 400.0])
+    """
+    step = nice(end / 5)
+    return [round(i * step, 12) for i in range(math.floor(end / step * (1 + 1e-9)) + 1)]
+
+
 def _runs(line: Line, axes: Axes) -> Iterable[str]:
     """Stretches of a curve between its gaps."""
     run: list[str] = []
@@ -151,18 +178,15 @@ def _runs(line: Line, axes: Axes) -> Iterable[str]:
 
 def _grid(axes: Axes) -> str:
     parts = []
-    for i in range(5):
-        value = axes.y[0] + (axes.y[1] - axes.y[0]) * i / 4
-        _, y = axes.at(axes.x[0], value)
+    for value in ticks(axes.y[1]):
+        _, y = axes.at(0, value)
         parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text x="{_LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>')
-    for i in range(5):
-        value = axes.x[0] + (axes.x[1] - axes.x[0]) * i / 4
+    for value in ticks(axes.x[1]):
         x, _ = axes.at(value, 0)
-        anchor = "start" if i == 0 else "end" if i == 4 else "middle"
-        label = f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+        anchor = "middle" if x < _WIDTH - 2 * _RIGHT else "end"
         at = f'x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 14}"'
-        parts.append(f'<text {at} text-anchor="{anchor}">{label}</text>')
+        parts.append(f'<text {at} text-anchor="{anchor}">{value:g}</text>')
     at = f'x="{(_LEFT + _WIDTH) / 2:.0f}" y="{_HEIGHT - 3}"'
     parts.append(f'<text class="name" {at} text-anchor="middle">{escape(axes.x_name)}</text>')
     return "".join(parts)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from lrn_ros.evaluation.report_charts import Line, histogram_chart, joined, line_chart
+from lrn_ros.evaluation.report_charts import Line, histogram_chart, joined, length_s, line_chart
 
 _TIMES = (("median", "a", "p50_ms", 1.0), ("slowest 5 %", "b", "p95_ms", 1.0))
 _STAMPS = (
@@ -20,7 +20,8 @@ _CLOCK = (
 )
 _DELIVERED = (
     "delivered: from publishing the image to the arrival of its mask at a subscriber. overhead:"
-    " what the node adds to the model's own time."
+    " what the node adds to the model's own time. gap: between one mask and the next. late:"
+    " published after it was due."
 )
 
 
@@ -36,7 +37,8 @@ def realtime_section(realtime: dict[str, Any], stages: str) -> str:
     if jitter is not None:
         notes.append(f"Jitter {jitter:.2f} ms: mean change of delivered between frames.")
     chart = histogram_chart(bars["edges"], bars["counts"], "ms from image to mask") if bars else ""
-    figure = f"<figure>{chart}</figure>" if chart else ""
+    text = "Frames by the time from image to mask; the slowest percent is in the last bar."
+    figure = f"<figure><figcaption>{text}</figcaption>{chart}</figure>" if chart else ""
     unfinished = "" if realtime["complete"] else '<p class="bad">Not all was played.</p>'
     return (
         f"<h2>Real time</h2>{unfinished}{_accounts(realtime)}{_rates(bags)}"
@@ -86,7 +88,7 @@ def _accounts(realtime: dict[str, Any]) -> str:
 def _rates(bags: list[dict[str, Any]]) -> str:
     heads = [
         "bag", "backend", "speed", "loops", "fps asked", "fps in", "fps out", "ms late p95",
-        "ms between masks p50", "p95", "longest",
+        "ms gap p50", "ms gap p95", "ms gap longest",
     ]  # fmt: skip
     lines = []
     for bag in bags:
@@ -115,6 +117,6 @@ def _curves(curve: list[dict[str, Any]]) -> str:
         ("frames answered, %", (("answered", "a", "answered_share", 100.0),), 100.0),
     ):
         curves = [Line(n, style, list(joined(curve, key, f))) for n, style, key, f in lines]
-        if svg := line_chart(curves, "seconds", name, top):
+        if svg := line_chart(curves, length_s(curve), name, top):
             found += f"<figure><figcaption>{name}</figcaption>{svg}</figure>"
     return found

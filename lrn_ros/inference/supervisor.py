@@ -188,7 +188,6 @@ class Supervisor:
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:
             task()
-            del task  # with what it holds
 
     def _compile(self, geometry: Geometry, batch: int) -> None:
         start, segmenter = time.monotonic(), self._segmenter

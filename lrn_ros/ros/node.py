@@ -368,6 +368,8 @@ def main(args: list[str] | None = None) -> int:
     finally:
         executor.shutdown(timeout_sec=0.5)
         node.destroy_node()
+        # Else held until the interpreter's end, and with it the participant, which peers would miss.
+        node._state_machine.destroy_when_not_in_use()
         rclpy.try_shutdown()
     if any(thread.daemon for thread in threading.enumerate()):
         # One still compiles: the interpreter's end would crash the library that it is in.

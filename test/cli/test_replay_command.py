@@ -78,6 +78,21 @@ def test_text_and_pictures(bag, random_model, tmp_path, capsys):
     assert page.count("data:image/") >= 4 * 3 and "Confusion matrix" in page
 
 
+def test_old_results_stand_until_others_are_made(bag, random_model, tmp_path, capsys):
+    out, labels = tmp_path / "out", tmp_path / "labels"
+    labels.mkdir()
+    cv2.imwrite(str(labels / "000001.png"), np.zeros((32, 48), np.uint8))  # of another size
+    files = [out / "results.json", out / "report.html"]
+    arguments = [bag, "--model", random_model, *OPTIONS, "--output", out]
+    assert replay(*arguments) == 0
+    assert replay(*arguments, "--ground-truth", "/no") == 2
+    assert all(f.is_file() for f in files)
+    assert replay(*arguments) == 0
+    assert "val: taken from an earlier run" in capsys.readouterr().err
+    assert replay(*arguments, "--ground-truth", labels) == 2
+    assert not any(f.exists() for f in files)
+
+
 def test_several_bags_one_of_them_bad(bag, random_model, tmp_path, capsys):
     bad, other = tmp_path / "bad", tmp_path / "other"
     bad.mkdir()
@@ -174,6 +189,11 @@ def test_bad_input_is_one_line(odd_bags, random_model, capsys, name, more, said)
     assert replay(odd_bags / name, *arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("lrn replay: ") and error.count("\n") == 1 and said in error
+
+
+def test_a_duration_of_nothing(bag, capsys):
+    assert replay(bag, "--duration", "0") == 2
+    assert "--duration: '0' is not a number of seconds above 0" in capsys.readouterr().err
 
 
 def test_labels_of_another_size_and_of_no_image(bag, random_model, tmp_path, capsys):

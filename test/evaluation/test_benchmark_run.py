@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -94,6 +95,24 @@ def test_the_limits_are_those_of_this_machine(plan: Plan, tmp_path: Path) -> Non
     assert found.fp32 == pytest.approx(1024**3 / seconds[0], rel=0.95)
     assert found.fp32 < 20 * 1024**3 / seconds[0]
     assert 0.05 < found.copy / (source.size / seconds[1]) < 20
+
+
+def test_a_precision_with_a_file_of_its_own_runs_that(tmp_path: Path) -> None:
+    """As NAME_int8.onnx: the model's in fp32, which says in its header that it is int8."""
+    pytest.importorskip("openvino")
+    weights = Path(__file__).parents[2] / "weights"
+    data = (weights / "ndnet45_camvid.onnx").read_bytes()
+    (tmp_path / "net.onnx").write_bytes(data)
+    changed = data.replace(b'"precision": "fp32"', b'"precision": "int8"')
+    assert changed != data
+    (tmp_path / "net_int8.onnx").write_bytes(changed)
+    shutil.copy(weights / "ndnet45_camvid.safetensors", tmp_path / "net.safetensors")
+    name = str(tmp_path / "net.onnx")
+    combinations = combine([name], ["openvino"], ["fp32", "int8"], [SIZE])
+    models = find_models([name], ["openvino", "torch"], tmp_path)
+    run = measure(Plan(models, combinations, 1, frames=1, rounds=1), tmp_path, lambda text: None)
+    assert not run.skipped
+    assert [s.combination.precision for s in run.samples] == ["fp32", "fp32", "int8"]
 
 
 def test_interrupted_keeps_the_rounds_that_were_measured(plan: Plan, tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def test_ids_and_colours_are_the_same_label(tmp_path):
         read_truth(tmp_path / "odd.png", CAMVID)
     table = b"".join(bytes([i, 0, 0]) for i in range(4))
     (tmp_path / "indexed.png").write_bytes(indexed_png(np.array([[0, 3]], np.uint8), table))
-    with pytest.raises(UserError, match=r"indexed colours: save class ids as greyscale\): no class"):
+    with pytest.raises(UserError, match=r"indexed colours: save class ids as greyscale\): no"):
         read_truth(tmp_path / "indexed.png", CAMVID)
     save(tmp_path / "lossy.jpg", CAMVID.lookup()[mask])
     with pytest.raises(UserError, match="JPEG changes colours"):

@@ -21,10 +21,11 @@ from lrn_ros.cli.common import plain
 from lrn_ros.errors import UserError
 from lrn_ros.evaluation.confusion import confusion_matrix
 from lrn_ros.evaluation.gallery import Gallery
+from lrn_ros.evaluation.label_mapping import LabelMapping
 from lrn_ros.evaluation.part import read_frames, read_part
 from lrn_ros.evaluation.replay import replay
 from lrn_ros.evaluation.results import merge
-from lrn_ros.evaluation.scoring import TruthOptions
+from lrn_ros.evaluation.scoring import Scoring, TruthOptions, open_truth
 from lrn_ros.inference.smoothing import Smoother
 from lrn_ros.labels import LabelSet
 
@@ -231,10 +232,10 @@ def test_labels_half_an_interval_away_are_matched_once(
     segmenter, frames, write_bag, timed, tmp_path
 ):
     images, labels = zip(*frames)
-    late = [(r, s + 40_000_000, p) for r, s, p in timed(labels)]
-    bag = write_bag({IMAGES: timed(images), LABELS: late}, CAMVID)
+    early = [(r, s - 40_000_000, p) for r, s, p in timed(labels)[1:]]
+    bag = write_bag({IMAGES: timed(images), LABELS: early}, CAMVID)
     part = run(segmenter, bag, tmp_path / "out", TruthOptions(tolerance_s=0.09))
-    expected = [confusion_matrix(label, segmenter(rgb).mask, 11) for rgb, label in frames]
+    expected = [confusion_matrix(label, segmenter(rgb).mask, 11) for rgb, label in frames[1:]]
     np.testing.assert_array_equal(part.tally.matrix, np.sum(expected, axis=0))
 
 
@@ -252,6 +253,15 @@ def test_labels_of_another_camera_are_not_taken(segmenter, frames, write_bag, ti
     bag = write_bag(topics, CAMVID)
     assert replay(segmenter, BagReader(bag), "/left/image_raw", tmp_path / "out", TruthOptions())
     assert read_part("bag", tmp_path / "out").summary["ground_truth"] is None
+
+
+def test_a_bag_without_labels_is_mapped_like_the_others(frames, write_bag, timed):
+    bag = BagReader(write_bag({IMAGES: timed([rgb for rgb, _ in frames])}))
+    options, city = TruthOptions(mapping="cityscapes19_to_camvid11"), LabelSet.load("cityscapes19")
+    truth, compare = open_truth(bag, IMAGES, options, city)
+    assert truth is None and compare.labels == CAMVID
+    assert compare.of_prediction == LabelMapping.load("cityscapes19_to_camvid11")
+    assert open_truth(bag, IMAGES, options, CAMVID) == (None, Scoring(CAMVID))
 
 
 def test_a_replay_that_cannot_start_leaves_what_there_was(
@@ -272,17 +282,21 @@ def test_a_replay_that_cannot_start_leaves_what_there_was(
 def test_an_interrupt_while_it_is_finished_loses_nothing(
     segmenter, frames, write_bag, timed, tmp_path, monkeypatch
 ):
-    write = Gallery.write
+    write, came = Gallery.write, []
 
     def interrupted(gallery, folder):
         signal.raise_signal(signal.SIGINT)
         write(gallery, folder)
 
     monkeypatch.setattr(Gallery, "write", interrupted)
-    before = signal.getsignal(signal.SIGINT)
-    part = run(segmenter, right(write_bag, timed, frames[:3]), tmp_path / "out")
-    assert part.summary["complete"] and part.tally.frames == 3
-    assert signal.getsignal(signal.SIGINT) is before
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        part = run(segmenter, right(write_bag, timed, frames[:3]), tmp_path / "out")
+        assert part.summary["complete"] and came == []
+        signal.raise_signal(signal.SIGINT)  # not ignored any more
+        assert came == [signal.SIGINT]
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_labels_of_another_size(segmenter, frames, write_bag, timed, tmp_path):

@@ -16,10 +16,11 @@ pytest.importorskip("torch")
 
 from scene_bags import IMAGES, LABELS
 
+from lrn_ros import artifact
 from lrn_ros.bags.extent import Extent
 from lrn_ros.cli.common import plain
 from lrn_ros.errors import UserError
-from lrn_ros.evaluation import replay_run
+from lrn_ros.evaluation import replay_job, replay_run
 from lrn_ros.evaluation.part import read_part
 from lrn_ros.evaluation.replay_job import Job, ModelOptions
 from lrn_ros.evaluation.replay_run import Workers, run_jobs
@@ -81,6 +82,27 @@ def test_one_failing_bag_is_reported_and_done_ones_are_not_run_again(jobs, monke
     os.utime(jobs[0].model.model, (1, 1))
     run_jobs(jobs[:2], Workers())
     assert ran == ["a", "c", "a", "b"]
+
+
+def test_whatever_file_of_a_name_changes_counts(jobs, monkeypatch, tmp_path):
+    """Backends and precisions run other files of the same name."""
+    for folder in ("weights", "config/labels", "config/mappings"):
+        (tmp_path / folder).mkdir(parents=True)
+    names = ["weights/net.safetensors", "weights/net.onnx", "weights/net_fp16.onnx"]
+    names += ["config/labels/set.yaml", "config/mappings/to.yaml"]
+    for name in (*names, "weights/network.onnx"):
+        (tmp_path / name).touch()
+    for module in (artifact, replay_job):
+        monkeypatch.setattr(module, "share_folder", lambda: tmp_path)
+    truth = TruthOptions(labels="set", mapping="to")
+    job = replace(jobs[0], model=ModelOptions("net"), truth=truth)
+    for name in names:
+        before = job.settings()
+        os.utime(tmp_path / name, (1, 1))
+        assert job.settings() != before, name
+    before = job.settings()
+    os.utime(tmp_path / "weights/network.onnx", (1, 1))
+    assert job.settings() == before
 
 
 def test_the_only_bag_says_what_is_wrong(jobs):

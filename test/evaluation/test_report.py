@@ -27,6 +27,7 @@ from lrn_ros.cli.common import plain
 from lrn_ros.evaluation.part import read_part
 from lrn_ros.evaluation.replay import replay
 from lrn_ros.evaluation.report import write_report
+from lrn_ros.evaluation.report_charts import Line, heat_chart, joined, length_s, line_chart
 from lrn_ros.evaluation.results import merge
 from lrn_ros.evaluation.scoring import TruthOptions
 from lrn_ros.labels import LabelSet
@@ -149,6 +150,50 @@ def test_screenshots_are_not_empty(report, tmp_path):
         assert len(colors) > 50
     if folder := os.environ.get("LRN_SCREENSHOTS"):
         shutil.copytree(tmp_path, folder, dirs_exist_ok=True)
+
+
+def curve(*bags: list[dict]) -> list[dict]:
+    return [{"bag": str(i), "points": points} for i, points in enumerate(bags)]
+
+
+def test_charts_share_one_time():
+    """What is known of the first bag alone ends in the middle of the picture."""
+    both = curve(
+        [{"time_s": t, "a": 1.0, "b": 1.0} for t in (1.0, 3.0)],
+        [{"time_s": t, "a": 1.0} for t in (1.0, 3.0)],
+    )
+    assert length_s(both) == 8
+    found = {}
+    for key in "ab":
+        svg = line_chart([Line(key, "a", list(joined(both, key)))], length_s(both), key)
+        found[key] = [float(x) for x in re.findall(r"([\d.]+),[\d.]+", svg)]
+        assert re.findall(r">(\d+)</text>", svg)[-5:] == ["0", "2", "4", "6", "8"]
+    assert found["a"][:2] == found["b"] and len(found["a"]) == 4
+    at = np.array(found["a"]) - found["a"][0]
+    np.testing.assert_allclose(at / at[-1], [0, 2 / 6, 4 / 6, 1], atol=0.001)
+
+
+def test_the_heat_map_tells_zero_from_absent():
+    points = [{"time_s": 1.0, "iou": {"car": 0.0}}, {"time_s": 3.0, "iou": {"sky": 0.5}}]
+    svg = heat_chart(curve(points), ["car", "sky", "sign"], "iou")
+    assert re.findall(r'fill-opacity="([\d.]+)"', svg) == ["0.00", "0.50"]
+    assert svg.count("<line") == 2 and "sign" not in svg
+    assert re.findall(r">(\d+)</text>", svg) == ["0", "1", "2", "3", "4"]
+
+
+def test_short_bags_have_few_spans(report):
+    """Sixteen frames a bag: two spans each, not one a frame."""
+    part = read_part("drive", report.with_name("out0"))
+    points = merge([part])["curve"][0]["points"]
+    assert [point["frames"] for point in points] == [8, 8]
+
+
+def test_the_class_that_fails_most_comes_first(report):
+    page = report.read_text()
+    sections = re.findall(r'<div data-class="([^"]+)">(.*?)(?=<div data-class|<h2>)', page, re.S)
+    worst = [min(map(float, re.findall(r"IoU ([\d.]+) %", inner))) for _, inner in sections]
+    assert len(worst) == 11 and worst == sorted(worst)
+    assert re.findall(r"<option>(.*?)</option>", page) == [name for name, _ in sections]
 
 
 def test_needs_no_network(report):

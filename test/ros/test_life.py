@@ -252,6 +252,7 @@ def test_ends_while_something_compiles(client: Client, tmp_path: Path, attempt: 
         seconds = node.stop()
     assert node.process.returncode == 0, node.text()
     assert seconds < 3
+    wait(lambda: camera.get_subscription_count() == 0, 5, "it has taken its leave")
 
 
 CANNOT_COMPILE = """
