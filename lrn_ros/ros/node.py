@@ -368,7 +368,7 @@ def main(args: list[str] | None = None) -> int:
     finally:
         executor.shutdown(timeout_sec=0.5)
         node.destroy_node()
-        # Else held until the interpreter's end, and with it the participant, which peers would miss.
+        # It holds the participant, whose leave peers would otherwise not be told below.
         node._state_machine.destroy_when_not_in_use()
         rclpy.try_shutdown()
     if any(thread.daemon for thread in threading.enumerate()):
