@@ -10,6 +10,7 @@
 #   PYTHON=python3.12      the interpreter for .venv (3.11 and 3.12 have ROS wheels)
 #   TORCH_INDEX=URL        where torch comes from; for machines without an NVIDIA GPU
 #                          https://download.pytorch.org/whl/cpu saves several GB of CUDA packages
+#   PYTEST_ARGS='-k bags'           for a part of the tests; without it those without DDS run two by two
 #   DEMO_ARGS='--input video.mp4'   passed on to `lrn demo`
 #
 # With ROS sourced, .venv uses that ROS installation instead of the ROS wheels.
@@ -47,7 +48,7 @@ endif
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n '4,17s/^# \{0,1\}//p' Makefile
+	@sed -n '4,18s/^# \{0,1\}//p' Makefile
 
 setup: $(STAMP)
 
@@ -84,9 +85,15 @@ lint: $(STAMP)
 	@echo "==> mypy"
 	@$(BIN)/mypy
 
+test: export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 test: lint $(TEST_STAMP)
 	@echo "==> pytest"
-	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(BIN)/python -m pytest $(PYTEST_ARGS)
+ifeq ($(strip $(PYTEST_ARGS)),)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore test/ros
+	@$(BIN)/python -m pytest test/ros
+else
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+endif
 
 clean:
 	rm -rf $(VENV) build install log dist *.egg-info lrn_demo

@@ -89,6 +89,7 @@ setup(
             # Exact: a new release's new rules must not fail a commit that was clean.
             "mypy==2.4.1",
             "pytest>=7.4",
+            "pytest-xdist>=3.3",
             "ruff==0.17.5",
             "scipy>=1.9",
             "tensorboard>=2.12",
