@@ -165,5 +165,6 @@ def test_interrupted(tmp_path):
         while not list(tmp_path.glob(".bag.*/bag/*")) and time.monotonic() < deadline:
             time.sleep(0.05)
         run.send_signal(signal.SIGINT)
-        assert run.wait(30) == 130
+        # Python ends by the signal, 130 to a shell, if it came while it executed a string.
+        assert run.wait(30) in (130, -signal.SIGINT)
     assert list(tmp_path.iterdir()) == []
