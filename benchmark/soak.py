@@ -1,9 +1,10 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The node under a steady camera for a long time: memory, heartbeats, latency, every frame's fate.
+"""The node under steady cameras for a long time: memory, heartbeats, latency, every frame's fate.
 
 python benchmark/soak.py --minutes 30 --rate 30 --size 720 1280      # soak
 python benchmark/soak.py --minutes 1 --overload 3                    # three times what it can take
+python benchmark/soak.py --minutes 1 --overload 3 --cameras 4        # by four cameras together
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,7 @@ from lrn_ros.scene import StreetScene
 
 PERIOD_S = 1.0  # of /diagnostics
 _FRAMES = 8  # rendered ones that are sent in turn
+_FLOOD = 200.0  # Hz, more than it can take
 _SETTLE_S = 10.0  # memory counts from here on: allocators have grown by then
 
 
@@ -45,7 +48,10 @@ class Result:
     """What was seen; times in ms.
 
     Attributes:
-        sent, received, published, idle: frames.
+        rate: of every camera, Hz.
+        sent, received, published, idle: frames of all cameras.
+        per_second: frames published.
+        by_camera: frames published of each.
         dropped: by cause; `transport` never arrived.
         unexplained: sent frames that are in none of these.
         heartbeat_gap_s: longest time between two /diagnostics; sent once a second.
@@ -61,6 +67,8 @@ class Result:
     sent: int
     received: int
     published: int
+    per_second: float
+    by_camera: tuple[int, ...]
     idle: int
     dropped: dict[str, int]
     unexplained: int
@@ -74,19 +82,29 @@ class Result:
     backend: str
 
 
-class Camera(Node):
-    """Sends frames and listens to everything that says how the node is."""
+class Cameras(Node):
+    """Sends frames and listens to everything that says how the node is.
 
-    def __init__(self, size: tuple[int, int], context: Any) -> None:
+    Args:
+        size: (height, width) of the frames.
+        count: cameras, each of which sends them.
+        context: of rclpy.
+    """
+
+    def __init__(self, size: tuple[int, int], count: int, context: Any) -> None:
         super().__init__("soak_camera", context=context)
-        self.publisher = self.create_publisher(Image, "/image", profile(1))
+        self.prefixes = [""] if count == 1 else [f"camera{i}/" for i in range(count)]
+        self.outlets = [
+            self.create_publisher(Image, f"/{p}image", profile(1)) for p in self.prefixes
+        ]
         self.latencies: list[dict[str, str]] = []
         self.beats: list[float] = []
-        self.counts: dict[str, str] = {}
+        self.counts: dict[str, dict[str, str]] = {}  # by the name of the camera's status
         self.state = self.create_client(GetState, f"{NODE}/get_state")
         self.create_subscription(DiagnosticArray, f"{NODE}/latency", self._on_latency, profile(10))
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, profile(10))
-        self.create_subscription(Image, f"{NODE}/mask", lambda _: None, profile(1))
+        for prefix in self.prefixes:
+            self.create_subscription(Image, f"{NODE}/{prefix}mask", lambda _: None, profile(1))
         scene = StreetScene(seed=1, height=size[0], width=size[1])
         self.messages = [Image() for _ in range(_FRAMES)]
         for i, message in enumerate(self.messages):
@@ -98,12 +116,14 @@ class Camera(Node):
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         self.beats.append(time.monotonic())
         for status in message.status:
-            if status.name.endswith(": camera"):
-                self.counts = {v.key: v.value for v in status.values}
+            if not status.name.endswith(": node"):
+                self.counts[status.name] = {v.key: v.value for v in status.values}
 
     def is_active(self) -> bool:
-        """Whether the node answers that it is active and hears this camera."""
-        if not self.state.wait_for_service(0.2) or not self.publisher.get_subscription_count():
+        """Whether the node answers that it is active and hears all cameras."""
+        if not self.state.wait_for_service(0.2):
+            return False
+        if not all(outlet.get_subscription_count() for outlet in self.outlets):
             return False
         future = self.state.call_async(GetState.Request())
         deadline = time.monotonic() + 2
@@ -113,14 +133,15 @@ class Camera(Node):
         return answer is not None and answer.current_state.label == "active"
 
     def send(self, seconds: float, rate: float) -> int:
-        """Send frames at a rate in Hz; how many."""
+        """Send frames of every camera at a rate in Hz, one camera after the other; how many."""
         start, sent = time.monotonic(), 0
         while time.monotonic() - start < seconds:
             message = self.messages[sent % _FRAMES]
             message.header.stamp = self.get_clock().now().to_msg()
-            self.publisher.publish(message)
+            self.outlets[sent % len(self.outlets)].publish(message)
             sent += 1
-            time.sleep(max(0.0, start + sent / rate - time.monotonic()))
+            due = start + sent / (rate * len(self.outlets))
+            time.sleep(max(0.0, due - time.monotonic()))
         return sent
 
 
@@ -130,36 +151,40 @@ def soak(
     size: tuple[int, int],
     parameters: dict[str, str],
     overload: float = 0.0,
+    count: int = 1,
 ) -> Result:
-    """Run the node in a process of its own under a camera.
+    """Run the node in a process of its own under cameras.
 
     Args:
         seconds: how long.
-        rate: Hz of the camera.
-        size: (height, width) of its images.
+        rate: Hz of each camera.
+        size: (height, width) of their images.
         parameters: of the node.
-        overload: send at this multiple of the rate that the node reaches, not at `rate`.
+        overload: send, all together, this multiple of what the node can take, not `rate`.
+        count: of cameras.
     """
     env = environment(None)
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=int(env["ROS_DOMAIN_ID"]))
+    cameras = Cameras(size, count, context)
+    names = ", ".join(f"'{prefix.removesuffix('/')}'" for prefix in cameras.prefixes)
+    parameters = parameters | {"cameras": f"[{names}]"}
     pairs = [a for k, v in parameters.items() for a in ("-p", f"{k}:={v}")]
     command = [sys.executable, "-m", "lrn_ros.ros.node", "--ros-args", "-p", "autostart:=true"]
     process = subprocess.Popen(
         [*command, *pairs], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    camera = Camera(size, context)
-    spinner = threading.Thread(target=_spin, args=(camera, context), daemon=True)
+    spinner = threading.Thread(target=_spin, args=(cameras, context), daemon=True)
     spinner.start()
     try:
-        _until(camera.is_active, process, "active")
-        _until(lambda: camera.send(0.2, 10) and len(camera.latencies) > 2, process, "answering")
+        _until(cameras.is_active, process, "active")
+        _until(lambda: cameras.send(0.2, 10) and len(cameras.latencies) > 2, process, "answering")
         if overload:
-            before = len(camera.latencies)
-            camera.send(5.0, 200.0)
-            rate = overload * (len(camera.latencies) - before) / 5.0
-        _quiet(camera)
-        return _measure(camera, process, seconds, rate)
+            before = len(cameras.latencies)
+            cameras.send(5.0, _FLOOD / count)
+            rate = overload * (len(cameras.latencies) - before) / 5.0 / count
+        _quiet(cameras)
+        return _measure(cameras, process, seconds, rate)
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(10)
@@ -168,22 +193,23 @@ def soak(
 
 
 def _measure(
-    camera: Camera, process: subprocess.Popen[bytes], seconds: float, rate: float
+    cameras: Cameras, process: subprocess.Popen[bytes], seconds: float, rate: float
 ) -> Result:
-    before, first = _counts(camera), len(camera.latencies)
-    beats = len(camera.beats)
+    before, first = _counts(cameras), len(cameras.latencies)
+    beats = len(cameras.beats)
     settle = min(_SETTLE_S, seconds / 4)
-    sent = camera.send(settle, rate)
+    sent = cameras.send(settle, rate)
     settled_mb = resident_mb(process.pid)
-    sent += camera.send(seconds - settle, rate)
+    sent += cameras.send(seconds - settle, rate)
     end_mb = resident_mb(process.pid)
-    times = np.array(camera.beats[beats:])
-    _quiet(camera)
-    counts = {k: n - before[k] for k, n in _counts(camera).items()}
+    times = np.array(cameras.beats[beats:])
+    _quiet(cameras)
+    by_camera = [after - before[name] for name, after in _counts(cameras).items()]
+    counts = sum(by_camera, Counter())
     dropped = {
         k.removeprefix("dropped_"): n for k, n in counts.items() if k.startswith("dropped_") and n
     }
-    frames = camera.latencies[first:]
+    frames = cameras.latencies[first:]
     processing = np.array([float(f["processing_ms"]) for f in frames])
     stages = ("preprocess_ms", "inference_ms", "postprocess_ms")
     inference = [sum(float(f[s]) for s in stages) for f in frames]
@@ -194,6 +220,8 @@ def _measure(
         sent=sent,
         received=counts["received"],
         published=counts["published"],
+        per_second=counts["published"] / seconds,
+        by_camera=tuple(c["published"] for c in by_camera),
         idle=counts["idle"],
         dropped=dropped,
         unexplained=sent - counts["published"] - counts["idle"] - sum(dropped.values()),
@@ -208,15 +236,18 @@ def _measure(
     )
 
 
-def _counts(camera: Camera) -> dict[str, int]:
-    return {k: int(v) for k, v in camera.counts.items() if v.isdigit()}
+def _counts(cameras: Cameras) -> dict[str, Counter[str]]:
+    return {
+        name: Counter({k: int(v) for k, v in values.items() if v.isdigit()})
+        for name, values in cameras.counts.items()
+    }
 
 
-def _quiet(camera: Camera) -> None:
+def _quiet(cameras: Cameras) -> None:
     """Wait until what was sent is answered and reported."""
     answered = -1
-    while answered != len(camera.latencies):
-        answered = len(camera.latencies)
+    while answered != len(cameras.latencies):
+        answered = len(cameras.latencies)
         time.sleep(2.5 * PERIOD_S)
 
 
@@ -253,11 +284,13 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=30.0, help="Hz")
     parser.add_argument("--size", type=int, nargs=2, default=(720, 1280), metavar=("H", "W"))
     parser.add_argument("--overload", type=float, default=0.0, help="multiple of what it can take")
+    parser.add_argument("--cameras", type=int, default=1)
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     backend = {"backend": args.backend}
-    result = soak(60 * args.minutes, args.rate, tuple(args.size), backend, args.overload)
+    size = tuple(args.size)
+    result = soak(60 * args.minutes, args.rate, size, backend, args.overload, args.cameras)
     if args.json:
         print(json.dumps({"machine": asdict(describe()), **asdict(result)}, indent=2))
     else:

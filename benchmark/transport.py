@@ -7,9 +7,8 @@ process makes RGB arrays of them. The ways take turns:
 
     cv_bridge   subscription to sensor_msgs/Image, then CvBridge.imgmsg_to_cv2(message, "rgb8")
     raw         subscription with raw=True, then lrn_ros.cdr.parse_image and message_to_rgb
-    typed_kept  as cv_bridge, but lrn_ros.images.message_to_rgb decodes, and the C library keeps
-                freed memory instead of returning it to the system
-    raw_kept    as raw, with freed memory kept
+    raw_kept    as raw, and the C library keeps freed memory instead of returning it to the system
+    node        as raw_kept, and OpenCV without its pool of threads: what segment_node does
 
 Processor time is that of the whole receiver process, its DDS threads included, per message;
 latency is from the camera's call of publish to the finished array. Both are of this machine as
@@ -28,6 +27,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -41,7 +41,7 @@ from lrn_ros.errors import RunError
 from lrn_ros.images import message_to_rgb
 from lrn_ros.ros.processes import environment
 
-WAYS = ("cv_bridge", "raw", "typed_kept", "raw_kept")
+WAYS = ("cv_bridge", "raw", "raw_kept", "node")
 # For glibc. Without them buffers of megabytes, freed after every message, may be given back to the
 # system each time and cost a page fault for every 4 KB when they are next needed.
 KEPT = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(128 << 20)}
@@ -92,7 +92,9 @@ def receive_images(way: str) -> list[tuple[int, int, float]]:
     Returns:
         Number, time of the finished array in monotonic ns and process time so far in s, of each.
     """
-    decode, raw = _decoder(way), way.startswith("raw")
+    if way == "node":
+        cv2.setNumThreads(1)
+    decode, raw = _decoder(way), way != "cv_bridge"
     received: list[tuple[int, int, float]] = []
 
     def take(message: Any) -> None:
@@ -113,8 +115,6 @@ def receive_images(way: str) -> list[tuple[int, int, float]]:
 
 def _decoder(way: str) -> Callable[[Any], tuple[int, Any]]:
     """What turns a message into its number and RGB pixels."""
-    if way == "typed_kept":
-        return lambda m: (m.header.stamp.sec, message_to_rgb(m))
     if way == "cv_bridge":
         from cv_bridge import CvBridge
 
@@ -134,7 +134,7 @@ def measure(width: int, height: int, way: str, count: int) -> dict[str, Any]:
     Raises:
         RunError: a process fails, or too few images arrive.
     """
-    env = environment(None) | (KEPT if way.endswith("_kept") else {})
+    env = environment(None) | (KEPT if way in ("raw_kept", "node") else {})
     command = [sys.executable, os.path.abspath(__file__)]
     roles = (["--receive", way], ["--send", f"{width}x{height}", "--count", str(count)])
     processes = [

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
@@ -346,6 +347,9 @@ def main(args: list[str] | None = None) -> int:
     rclpy's would interrupt the clean-up.
     """
     keep_freed_memory()
+    # Its pool takes half a millisecond of processor time an image, from the backend's threads, and
+    # makes nothing here faster (benchmark/transport.py).
+    cv2.setNumThreads(1)
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     node = SegmentationNode()
     log_to(node.get_logger())

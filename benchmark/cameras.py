@@ -1,0 +1,59 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the node answers of several cameras together beside what it answers of one.
+
+python benchmark/cameras.py --cameras 4
+
+A node under one camera and a node under several take turns, with as many images a second in all,
+more than either can take. The ratio is that of the medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from statistics import median
+
+from soak import soak
+
+from lrn_ros.evaluation.machine import describe
+
+
+def main() -> int:
+    """Print the figures; 1 where several cameras get less than one, or one of them starves."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--cameras", type=int, default=4, help="(%(default)s)")
+    add("--rate", type=float, default=80.0, help="images a second of all together (%(default)s)")
+    add("--size", type=int, nargs=2, default=(720, 1280), metavar=("H", "W"))
+    add("--seconds", type=float, default=20.0, help="of a turn (%(default)s)")
+    add("--turns", type=int, default=5, help="(%(default)s)")
+    add("--backend", default="auto")
+    args = parser.parse_args()
+    rates: dict[int, list[float]] = {1: [], args.cameras: []}
+    least = 1.0  # of a camera, by its fair share
+    for turn in range(args.turns):
+        for count in list(rates)[:: -1 if turn % 2 else 1]:
+            parameters = {"backend": args.backend}
+            rate = args.rate / count
+            found = soak(args.seconds, rate, tuple(args.size), parameters, count=count)
+            rates[count].append(found.per_second)
+            least = min(least, min(found.by_camera) * count / found.published)
+    ratio = median(rates[args.cameras]) / median(rates[1])
+    figures = {
+        "machine": asdict(describe()),
+        "backend": found.backend,
+        "per_second": rates,
+        "ratio": ratio,
+        "least_share": least,
+    }
+    print(json.dumps(figures, indent=2))
+    return int(ratio < 0.98 or least < 0.8)  # a few percent are the machine's
+
+
+if __name__ == "__main__":
+    sys.exit(main())
