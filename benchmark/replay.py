@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What accuracy replay costs beside the network: its rate against the Segmenter's own, and memory.
 
-A bag of the street scene with labels is written and replayed through lrn_ros.evaluation.replay, and
-the Segmenter alone runs over the same frames, held in memory: in turns, several times. Both are of
-this machine as loaded as it is; the ratio is of neighbours in time, and its median is reported.
+A bag of the street scene with labels is written and replayed as `lrn replay --mode accuracy` does,
+and the Segmenter alone runs over the same frames, held in memory: in turns, several times. Both are
+of this machine as loaded as it is; the ratio is of neighbours in time, and its median is reported.
 Memory is the process's resident set after the first tenth of each replay's frames and its largest
 value after that: what grows with the bag shows there.
 """
@@ -22,8 +22,8 @@ from pathlib import Path
 from lrn_ros.bags.reader import BagReader
 from lrn_ros.bags.writer import BagWriter
 from lrn_ros.cli.common import add_segmenter_options, load_segmenter, positive
-from lrn_ros.evaluation.replay import replay
-from lrn_ros.evaluation.scoring import TruthOptions
+from lrn_ros.evaluation.replay.accuracy import replay
+from lrn_ros.evaluation.replay.scoring import TruthOptions
 from lrn_ros.inference.segmenter import Segmenter
 from lrn_ros.labels import LabelSet
 from lrn_ros.sources import SceneSource

@@ -16,8 +16,8 @@ from lrn_ros.cli.common import claim_output, positive, print_json, write_json
 from lrn_ros.errors import UserError
 
 if TYPE_CHECKING:
-    from lrn_ros.evaluation.benchmark import Plan, Run
-    from lrn_ros.evaluation.benchmark_figures import Figures
+    from lrn_ros.evaluation.benchmark.figures import Figures
+    from lrn_ros.evaluation.benchmark.measure import Plan, Run
 
 _JSON, _TEXT, _PICTURE = "results.json", "results.md", "latency_accuracy.png"
 
@@ -58,8 +58,8 @@ def _size(text: str) -> tuple[int, int]:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print, write."""
-    from lrn_ros.evaluation.benchmark import measure
-    from lrn_ros.evaluation.benchmark_figures import figures
+    from lrn_ros.evaluation.benchmark.figures import figures
+    from lrn_ros.evaluation.benchmark.measure import measure
 
     _complete(args)
     with tempfile.TemporaryDirectory(prefix="lrn_benchmark_") as name:
@@ -95,7 +95,7 @@ def _complete(args: argparse.Namespace) -> None:
     args.threads = args.threads or describe().cores
     if args.output is not None:
         try:
-            import lrn_ros.evaluation.benchmark_plot  # noqa: F401
+            import lrn_ros.evaluation.benchmark.plot  # noqa: F401
         except ImportError as error:
             if (error.name or "").startswith("lrn_ros"):
                 raise
@@ -106,9 +106,9 @@ def _complete(args: argparse.Namespace) -> None:
 
 def _plan(args: argparse.Namespace, folder: Path) -> Plan:
     from lrn_ros.dataset import find_files
-    from lrn_ros.evaluation.benchmark import Plan, combine
-    from lrn_ros.evaluation.benchmark_models import find_models
-    from lrn_ros.evaluation.benchmark_worker import BASELINE
+    from lrn_ros.evaluation.benchmark.measure import Plan, combine
+    from lrn_ros.evaluation.benchmark.models import find_models
+    from lrn_ros.evaluation.benchmark.worker import BASELINE
 
     if args.data is not None:
         find_files(args.data, "val")
@@ -138,9 +138,9 @@ def _command(args: argparse.Namespace) -> str:
 def _report(args: argparse.Namespace, plan: Plan, found: Run, rows: list[Figures]) -> None:
     from dataclasses import asdict
 
-    from lrn_ros.evaluation.benchmark_figures import limits
-    from lrn_ros.evaluation.benchmark_table import report
-    from lrn_ros.evaluation.benchmark_worker import BASELINE
+    from lrn_ros.evaluation.benchmark.figures import limits
+    from lrn_ros.evaluation.benchmark.table import report
+    from lrn_ros.evaluation.benchmark.worker import BASELINE
     from lrn_ros.evaluation.machine import describe
 
     machine, peak, command = describe(), limits(found), _command(args)
@@ -172,7 +172,7 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 
 def _draw(path: Path, rows: list[Figures]) -> str:
     """Draw what has an accuracy; returns what was written and what is not on the picture."""
-    from lrn_ros.evaluation.benchmark_plot import accuracy, draw_latency
+    from lrn_ros.evaluation.benchmark.plot import accuracy, draw_latency
 
     shown = [r for r in rows if accuracy(r) is not None and r.parameters is not None]
     absent = sorted({r.combination.model for r in rows if r not in shown})

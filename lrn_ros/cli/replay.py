@@ -30,8 +30,8 @@ from lrn_ros.cli.replay_realtime import (
 from lrn_ros.errors import RunError, UserError
 
 if TYPE_CHECKING:
-    from lrn_ros.evaluation.replay_job import Job
-    from lrn_ros.evaluation.replay_run import Outcome
+    from lrn_ros.evaluation.replay.job import Job
+    from lrn_ros.evaluation.replay.run import Outcome
 
 _REPORT = "report.html"
 
@@ -96,11 +96,11 @@ def some_seconds(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Replay and report."""
-    from lrn_ros.evaluation.part import read_part
-    from lrn_ros.evaluation.realtime import figures
-    from lrn_ros.evaluation.replay_run import Outcome
-    from lrn_ros.evaluation.report import write_report
-    from lrn_ros.evaluation.results import RESULTS, merge
+    from lrn_ros.evaluation.replay.part import read_part
+    from lrn_ros.evaluation.replay.realtime import figures
+    from lrn_ros.evaluation.replay.results import RESULTS, merge
+    from lrn_ros.evaluation.replay.run import Outcome
+    from lrn_ros.evaluation.report.page import write_report
 
     check_mode(args)
     jobs = _jobs(args)
@@ -163,7 +163,7 @@ def _total(jobs: list[Job]) -> int:
 def _count(job: Job) -> int:
     """How many images the bag has; UserError: none in the part that is to be replayed."""
     from lrn_ros.bags.extent import part
-    from lrn_ros.evaluation.replay_job import open_bag
+    from lrn_ros.evaluation.replay.job import open_bag
 
     bag = open_bag(job.bag)
     topic = bag.image_topic(job.topic)
@@ -184,9 +184,9 @@ def _model(name: str) -> dict[str, Any]:
 
 def _jobs(args: argparse.Namespace) -> list[Job]:
     from lrn_ros.bags.extent import Extent
-    from lrn_ros.evaluation.replay_job import Job, ModelOptions
-    from lrn_ros.evaluation.results import RESULTS
-    from lrn_ros.evaluation.scoring import TruthOptions
+    from lrn_ros.evaluation.replay.job import Job, ModelOptions
+    from lrn_ros.evaluation.replay.results import RESULTS
+    from lrn_ros.evaluation.replay.scoring import TruthOptions
 
     size = tuple(args.network_size) if args.network_size else None
     model = ModelOptions(args.model, args.backend, args.precision, size, args.threads)
@@ -221,7 +221,7 @@ def _run(args: argparse.Namespace, jobs: list[Job], total: int) -> Outcome:
     """Straight through the model, but for what an earlier run has done."""
     from tqdm import tqdm
 
-    from lrn_ros.evaluation.replay_run import Workers, run_jobs
+    from lrn_ros.evaluation.replay.run import Workers, run_jobs
 
     with tqdm(total=total, unit="frame", disable=not sys.stderr.isatty()) as bar:
         outcome = run_jobs(jobs, Workers(args.workers, args.scheduler), bar.update)

@@ -13,8 +13,8 @@ from lrn_ros.cli.common import natural, positive, speed
 from lrn_ros.errors import RunError, UserError
 
 if TYPE_CHECKING:
-    from lrn_ros.evaluation.realtime import Played
-    from lrn_ros.evaluation.replay_job import Job
+    from lrn_ros.evaluation.replay.job import Job
+    from lrn_ros.evaluation.replay.realtime import Played
 
 STAMPS = (
     "Real time plays the recorded messages into segment_node over DDS, in processes of their own,"
@@ -80,8 +80,8 @@ def play_bags(args: argparse.Namespace, jobs: list[Job], failed: dict[str, str])
         those that were played, the last one perhaps not to its end; what has failed with others is
         put into `failed` by name.
     """
-    from lrn_ros.evaluation.realtime import read_played
-    from lrn_ros.evaluation.replay_job import open_bag
+    from lrn_ros.evaluation.replay.job import open_bag
+    from lrn_ros.evaluation.replay.realtime import read_played
 
     runs: list[Played] = []
     for job in jobs:

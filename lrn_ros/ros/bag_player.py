@@ -30,8 +30,8 @@ from lrn_ros.bags.extent import Extent, part
 from lrn_ros.bags.reader import COMPRESSED, BagMessage, BagReader
 from lrn_ros.cdr import read_stamp, with_stamp
 from lrn_ros.errors import RunError, UserError
-from lrn_ros.evaluation.prefetch import prefetch
-from lrn_ros.evaluation.realtime import PlayFiles
+from lrn_ros.evaluation.replay.prefetch import prefetch
+from lrn_ros.evaluation.replay.realtime import PlayFiles
 from lrn_ros.images import ImageError, fill_image
 from lrn_ros.ros.player import Player
 from lrn_ros.ros.qos import profile

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from lrn_ros.bags.extent import Extent
 from lrn_ros.bags.reader import COMPRESSED, BagReader
-from lrn_ros.evaluation.realtime import PlayFiles
-from lrn_ros.evaluation.replay_job import ModelOptions
+from lrn_ros.evaluation.replay.job import ModelOptions
+from lrn_ros.evaluation.replay.realtime import PlayFiles
 from lrn_ros.ros.processes import NODE, Family, environment, node_arguments
 from lrn_ros.ros.watch import Progress, Watch
 

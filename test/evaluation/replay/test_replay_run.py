@@ -20,12 +20,13 @@ from lrn_ros import artifact
 from lrn_ros.bags.extent import Extent
 from lrn_ros.cli.common import plain
 from lrn_ros.errors import UserError
-from lrn_ros.evaluation import replay_job, replay_run
-from lrn_ros.evaluation.part import read_part
-from lrn_ros.evaluation.replay_job import Job, ModelOptions
-from lrn_ros.evaluation.replay_run import Workers, run_jobs
-from lrn_ros.evaluation.results import merge
-from lrn_ros.evaluation.scoring import TruthOptions
+from lrn_ros.evaluation.replay import job as replay_job
+from lrn_ros.evaluation.replay import run as replay_run
+from lrn_ros.evaluation.replay.job import Job, ModelOptions
+from lrn_ros.evaluation.replay.part import read_part
+from lrn_ros.evaluation.replay.results import merge
+from lrn_ros.evaluation.replay.run import Workers, run_jobs
+from lrn_ros.evaluation.replay.scoring import TruthOptions
 from lrn_ros.labels import LabelSet
 
 

@@ -20,12 +20,12 @@ from lrn_ros.bags.reader import BagReader
 from lrn_ros.cli.common import plain
 from lrn_ros.errors import UserError
 from lrn_ros.evaluation.confusion import confusion_matrix
-from lrn_ros.evaluation.gallery import Gallery
-from lrn_ros.evaluation.label_mapping import LabelMapping
-from lrn_ros.evaluation.part import read_frames, read_part
-from lrn_ros.evaluation.replay import replay
-from lrn_ros.evaluation.results import merge
-from lrn_ros.evaluation.scoring import Scoring, TruthOptions, open_truth
+from lrn_ros.evaluation.replay.accuracy import replay
+from lrn_ros.evaluation.replay.gallery import Gallery
+from lrn_ros.evaluation.replay.label_mapping import LabelMapping
+from lrn_ros.evaluation.replay.part import read_frames, read_part
+from lrn_ros.evaluation.replay.results import merge
+from lrn_ros.evaluation.replay.scoring import Scoring, TruthOptions, open_truth
 from lrn_ros.inference.smoothing import Smoother
 from lrn_ros.labels import LabelSet
 
@@ -129,7 +129,7 @@ def test_start_and_duration(segmenter, frames, write_bag, timed, tmp_path):
 def test_worst_frames_are_those_with_most_wrong_pixels(
     segmenter, frames, write_bag, timed, tmp_path
 ):
-    from lrn_ros.evaluation.gallery import PANELS, picture_file, read_pictures
+    from lrn_ros.evaluation.replay.gallery import PANELS, picture_file, read_pictures
 
     part = run(segmenter, right(write_bag, timed, frames), tmp_path / "out")
     pictures = read_pictures(part.files.pictures)

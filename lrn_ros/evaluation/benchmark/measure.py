@@ -3,7 +3,7 @@
 """Side-by-side measurement: every combination in a process of its own, in turns, in rounds.
 
 All processes are started and warmed up first; then one at a time measures while the others block,
-so that a drift of the machine hits all alike. What is derived from it: benchmark_figures.py.
+so that a drift of the machine hits all alike. What is derived from it: benchmark/figures.py.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from lrn_ros.evaluation.benchmark_models import Model
-from lrn_ros.evaluation.benchmark_process import Worker, WorkerEnded
-from lrn_ros.evaluation.benchmark_worker import BASELINE
+from lrn_ros.evaluation.benchmark.models import Model
+from lrn_ros.evaluation.benchmark.process import Worker, WorkerEnded
+from lrn_ros.evaluation.benchmark.worker import BASELINE
 from lrn_ros.inference.backends.base import MODULES
 from lrn_ros.scene import StreetScene
 
@@ -88,7 +88,7 @@ class Run:
     Attributes:
         samples: by combination, in order.
         skipped: the combinations that are not among them.
-        limits: of the machine, one a round, see benchmark_worker.limits.
+        limits: of the machine, one a round, see benchmark.worker.limits.
         no_limits: why they are missing.
         interrupted: by Ctrl-C, so that rounds are missing.
     """
@@ -105,7 +105,7 @@ class Plan:
     """What to measure and how.
 
     Attributes:
-        models: see benchmark_models.find_models.
+        models: see benchmark.models.find_models.
         combinations: of them, see `combine`.
         threads: CPU threads of every process.
         frames: measured frames of a combination in a round.

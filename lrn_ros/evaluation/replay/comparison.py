@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrn_ros.errors import UserError
-from lrn_ros.evaluation.blocks import Blocks, block_length, interval
-from lrn_ros.evaluation.frame_counts import figures, vector
-from lrn_ros.evaluation.part import Part, read_frames, read_part
-from lrn_ros.evaluation.results import RESULTS
+from lrn_ros.evaluation.replay.blocks import Blocks, block_length, interval
+from lrn_ros.evaluation.replay.frame_counts import figures, vector
+from lrn_ros.evaluation.replay.part import Part, read_frames, read_part
+from lrn_ros.evaluation.replay.results import RESULTS
 
 LOWER_IS_BETTER = ("ece", "flicker", "p50_ms", "p95_ms")
 _LATENCY = {"p50_ms": 50.0, "p95_ms": 95.0}

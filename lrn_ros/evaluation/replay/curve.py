@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrn_ros.evaluation.frame_counts import figures, vector
-from lrn_ros.evaluation.part import STAGES, Part, read_frames
+from lrn_ros.evaluation.replay.frame_counts import figures, vector
+from lrn_ros.evaluation.replay.part import STAGES, Part, read_frames
 
 _FRAMES = 10  # of a span, about, so that its figures are more than chance
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrn_ros.errors import UserError
-from lrn_ros.evaluation.ground_truth import FolderTruth, TopicTruth, Truth
-from lrn_ros.evaluation.label_mapping import LabelMapping
+from lrn_ros.evaluation.replay.ground_truth import FolderTruth, TopicTruth, Truth
+from lrn_ros.evaluation.replay.label_mapping import LabelMapping
 from lrn_ros.labels import LabelSet
 
 if TYPE_CHECKING:  # needs rosbags

@@ -9,9 +9,9 @@ import json
 import numpy as np
 import pytest
 
-from lrn_ros.evaluation.realtime import PlayFiles, figures, read_played
-from lrn_ros.evaluation.report import stage_table
-from lrn_ros.evaluation.report_realtime import realtime_section
+from lrn_ros.evaluation.replay.realtime import PlayFiles, figures, read_played
+from lrn_ros.evaluation.report.page import stage_table
+from lrn_ros.evaluation.report.realtime import realtime_section
 
 MS = 1_000_000
 ABOUT = {

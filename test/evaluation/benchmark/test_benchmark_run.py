@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 pytest.importorskip("torch")
-from lrn_ros.evaluation import benchmark  # noqa: E402
-from lrn_ros.evaluation.benchmark import Plan, combine, measure, render  # noqa: E402
-from lrn_ros.evaluation.benchmark_figures import figures, limits  # noqa: E402
-from lrn_ros.evaluation.benchmark_models import find_models  # noqa: E402
-from lrn_ros.evaluation.benchmark_worker import BASELINE, eager  # noqa: E402
+from lrn_ros.evaluation.benchmark import measure as benchmark  # noqa: E402
+from lrn_ros.evaluation.benchmark.figures import figures, limits  # noqa: E402
+from lrn_ros.evaluation.benchmark.measure import Plan, combine, measure, render  # noqa: E402
+from lrn_ros.evaluation.benchmark.models import find_models  # noqa: E402
+from lrn_ros.evaluation.benchmark.worker import BASELINE, eager  # noqa: E402
 
 SIZE = (64, 96)
 
@@ -74,7 +74,7 @@ def test_others_rest_during_a_turn(plan: Plan, tmp_path: Path) -> None:
 
 
 def test_the_limits_are_those_of_this_machine(plan: Plan, tmp_path: Path) -> None:
-    from lrn_ros.evaluation.benchmark_process import Worker
+    from lrn_ros.evaluation.benchmark.process import Worker
 
     worker = Worker(tmp_path / "log")
     try:
@@ -100,7 +100,7 @@ def test_the_limits_are_those_of_this_machine(plan: Plan, tmp_path: Path) -> Non
 def test_a_precision_with_a_file_of_its_own_runs_that(tmp_path: Path) -> None:
     """As NAME_int8.onnx: the model's in fp32, which says in its header that it is int8."""
     pytest.importorskip("openvino")
-    weights = Path(__file__).parents[2] / "weights"
+    weights = Path(__file__).parents[3] / "weights"
     data = (weights / "ndnet45_camvid.onnx").read_bytes()
     (tmp_path / "net.onnx").write_bytes(data)
     changed = data.replace(b'"precision": "fp32"', b'"precision": "int8"')
@@ -144,7 +144,7 @@ def test_a_killed_process_is_listed_and_the_others_go_on(plan: Plan, tmp_path: P
 
 
 def test_what_a_failing_process_said_is_the_reason(plan: Plan, tmp_path: Path) -> None:
-    from lrn_ros.evaluation.benchmark_process import Worker, WorkerEnded
+    from lrn_ros.evaluation.benchmark.process import Worker, WorkerEnded
 
     worker = Worker(tmp_path / "log")
     try:

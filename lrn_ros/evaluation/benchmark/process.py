@@ -18,7 +18,7 @@ class WorkerEnded(Exception):
 
 
 class Worker:
-    """A process of lrn_ros.evaluation.benchmark_worker; Ctrl-C in the terminal does not reach it.
+    """A process of lrn_ros.evaluation.benchmark.worker; Ctrl-C in the terminal does not reach it.
 
     Args:
         log: file for its standard error.
@@ -28,7 +28,7 @@ class Worker:
         self._log = log
         with log.open("wb") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "lrn_ros.evaluation.benchmark_worker"],
+                [sys.executable, "-m", "lrn_ros.evaluation.benchmark.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

@@ -16,8 +16,8 @@ from lrn_ros import __version__
 from lrn_ros.artifact import resolve_model
 from lrn_ros.bags.extent import Extent
 from lrn_ros.errors import UserError
-from lrn_ros.evaluation.replay import PartFiles, replay
-from lrn_ros.evaluation.scoring import TruthOptions
+from lrn_ros.evaluation.replay.accuracy import PartFiles, replay
+from lrn_ros.evaluation.replay.scoring import TruthOptions
 from lrn_ros.inference.backends.base import SUFFIXES
 from lrn_ros.inference.segmenter import Segmenter
 from lrn_ros.paths import share_folder

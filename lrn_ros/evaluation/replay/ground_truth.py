@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lrn_ros.bags.decode import label_of
 from lrn_ros.dataset import image_files, read_label
 from lrn_ros.errors import UserError
-from lrn_ros.evaluation.label_mapping import LabelMapping
+from lrn_ros.evaluation.replay.label_mapping import LabelMapping
 from lrn_ros.labels import LabelSet
 
 if TYPE_CHECKING:  # needs rosbags

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lrn_ros.errors import RunError, UserError
-from lrn_ros.evaluation.part import read_part
-from lrn_ros.evaluation.replay_job import Job, is_done, run_job
+from lrn_ros.evaluation.replay.job import Job, is_done, run_job
+from lrn_ros.evaluation.replay.part import read_part
 
 _PROGRESS = Callable[[int], None]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from lrn_ros.evaluation.benchmark import Combination, Plan, Run, Samples
-from lrn_ros.evaluation.benchmark_models import Model
-from lrn_ros.evaluation.benchmark_worker import BASELINE
+from lrn_ros.evaluation.benchmark.measure import Combination, Plan, Run, Samples
+from lrn_ros.evaluation.benchmark.models import Model
+from lrn_ros.evaluation.benchmark.worker import BASELINE
 from lrn_ros.evaluation.latency import Percentiles, percentiles
 
 

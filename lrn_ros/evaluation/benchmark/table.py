@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from lrn_ros.evaluation.benchmark import Plan, Run
-from lrn_ros.evaluation.benchmark_figures import Figures, Limits
-from lrn_ros.evaluation.benchmark_worker import BASELINE
+from lrn_ros.evaluation.benchmark.figures import Figures, Limits
+from lrn_ros.evaluation.benchmark.measure import Plan, Run
+from lrn_ros.evaluation.benchmark.worker import BASELINE
 from lrn_ros.evaluation.machine import Machine
 
 _Column = tuple[str, Callable[[Figures], str]]

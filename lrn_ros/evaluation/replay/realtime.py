@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from lrn_ros.evaluation.curve import spans
 from lrn_ros.evaluation.latency import STAGES, overhead, percentiles, rate
-from lrn_ros.evaluation.results import histogram, jitter
+from lrn_ros.evaluation.replay.curve import spans
+from lrn_ros.evaluation.replay.results import histogram, jitter
 
 _POINTS = 120  # of all curves together
 _TIMES = (*STAGES, "overhead_ms", "delivered_ms")

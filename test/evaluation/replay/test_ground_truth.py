@@ -17,9 +17,9 @@ pytest.importorskip("rosbags")
 
 from lrn_ros.bags.reader import BagLabel
 from lrn_ros.errors import UserError
-from lrn_ros.evaluation.ground_truth import FolderTruth, TopicTruth, read_truth
-from lrn_ros.evaluation.label_mapping import LabelMapping
-from lrn_ros.evaluation.scoring import scoring
+from lrn_ros.evaluation.replay.ground_truth import FolderTruth, TopicTruth, read_truth
+from lrn_ros.evaluation.replay.label_mapping import LabelMapping
+from lrn_ros.evaluation.replay.scoring import scoring
 from lrn_ros.labels import LabelSet
 from lrn_ros.paths import share_folder
 

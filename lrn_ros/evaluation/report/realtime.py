@@ -7,7 +7,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from lrn_ros.evaluation.report_charts import Line, histogram_chart, joined, length_s, line_chart
+from lrn_ros.evaluation.report.charts import Line, histogram_chart, joined, length_s, line_chart
 
 _TIMES = (("median", "a", "p50_ms", 1.0), ("slowest 5 %", "b", "p95_ms", 1.0))
 _STAMPS = (

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from lrn_ros.errors import UserError
-from lrn_ros.evaluation.replay import PartFiles
-from lrn_ros.evaluation.tally import Tally
+from lrn_ros.evaluation.replay.accuracy import PartFiles
+from lrn_ros.evaluation.replay.tally import Tally
 from lrn_ros.labels import LabelSet
 
 STAGES = ("read_ms", "preprocess_ms", "inference_ms", "postprocess_ms", "total_ms")

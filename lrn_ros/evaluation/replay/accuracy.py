@@ -27,13 +27,13 @@ from numpy.typing import NDArray
 from lrn_ros.bags.extent import Extent
 from lrn_ros.errors import UserError
 from lrn_ros.evaluation.calibration import grouped
-from lrn_ros.evaluation.findings import Alignment, of_labels
-from lrn_ros.evaluation.frame_counts import marginals
-from lrn_ros.evaluation.gallery import Gallery
-from lrn_ros.evaluation.ground_truth import Truth
-from lrn_ros.evaluation.prefetch import prefetch
-from lrn_ros.evaluation.scoring import Scoring, TruthOptions, open_truth
-from lrn_ros.evaluation.tally import Tally, stage_times
+from lrn_ros.evaluation.replay.findings import Alignment, of_labels
+from lrn_ros.evaluation.replay.frame_counts import marginals
+from lrn_ros.evaluation.replay.gallery import Gallery
+from lrn_ros.evaluation.replay.ground_truth import Truth
+from lrn_ros.evaluation.replay.prefetch import prefetch
+from lrn_ros.evaluation.replay.scoring import Scoring, TruthOptions, open_truth
+from lrn_ros.evaluation.replay.tally import Tally, stage_times
 from lrn_ros.inference.segmenter import Segmenter
 from lrn_ros.inference.smoothing import Smoother
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from lrn_ros.evaluation.benchmark_figures import Figures
+from lrn_ros.evaluation.benchmark.figures import Figures
 
 _AREA = 500.0  # square points of a bubble per million parameters
 

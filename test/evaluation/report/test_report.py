@@ -24,12 +24,12 @@ from scene_bags import IMAGES, LABELS
 from lrn_ros import Segmenter
 from lrn_ros.bags.reader import BagReader
 from lrn_ros.cli.common import plain
-from lrn_ros.evaluation.part import read_part
-from lrn_ros.evaluation.replay import replay
-from lrn_ros.evaluation.report import write_report
-from lrn_ros.evaluation.report_charts import Line, heat_chart, joined, length_s, line_chart
-from lrn_ros.evaluation.results import merge
-from lrn_ros.evaluation.scoring import TruthOptions
+from lrn_ros.evaluation.replay.accuracy import replay
+from lrn_ros.evaluation.replay.part import read_part
+from lrn_ros.evaluation.replay.results import merge
+from lrn_ros.evaluation.replay.scoring import TruthOptions
+from lrn_ros.evaluation.report.charts import Line, heat_chart, joined, length_s, line_chart
+from lrn_ros.evaluation.report.page import write_report
 from lrn_ros.labels import LabelSet
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from lrn_ros.evaluation.gallery import PANELS, picture_file, read_pictures
-from lrn_ros.evaluation.part import Part
-from lrn_ros.evaluation.report_charts import (
+from lrn_ros.evaluation.replay.gallery import PANELS, picture_file, read_pictures
+from lrn_ros.evaluation.replay.part import Part
+from lrn_ros.evaluation.report.charts import (
     Line,
     heat_chart,
     histogram_chart,
@@ -24,8 +24,8 @@ from lrn_ros.evaluation.report_charts import (
     line_chart,
     reliability_chart,
 )
-from lrn_ros.evaluation.report_realtime import realtime_section, realtime_tiles
-from lrn_ros.evaluation.report_template import PAGE, SCRIPT, STYLE
+from lrn_ros.evaluation.report.realtime import realtime_section, realtime_tiles
+from lrn_ros.evaluation.report.template import PAGE, SCRIPT, STYLE
 
 _STRIP = 60  # overlays in the report
 _WORST = 3  # frames a class

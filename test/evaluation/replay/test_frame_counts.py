@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lrn_ros.evaluation.calibration import grouped
-from lrn_ros.evaluation.frame_counts import figures, marginals, vector
-from lrn_ros.evaluation.tally import Tally
+from lrn_ros.evaluation.replay.frame_counts import figures, marginals, vector
+from lrn_ros.evaluation.replay.tally import Tally
 
 
 def frame(seed: int) -> tuple[np.ndarray, ...]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lrn_ros.evaluation.ground_truth import Matching
+from lrn_ros.evaluation.replay.ground_truth import Matching
 
 _GAP = 1.5  # intervals between images that say that one is missing
 _APART_S = 0.5  # a stamp further from the recorder's clock than the others by this is wrong

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from lrn_ros.errors import UserError
-from lrn_ros.evaluation.curve import Stream
-from lrn_ros.evaluation.findings import of_stream
 from lrn_ros.evaluation.latency import percentiles
-from lrn_ros.evaluation.part import STAGES, Part
-from lrn_ros.evaluation.tally import Tally
+from lrn_ros.evaluation.replay.curve import Stream
+from lrn_ros.evaluation.replay.findings import of_stream
+from lrn_ros.evaluation.replay.part import STAGES, Part
+from lrn_ros.evaluation.replay.tally import Tally
 
 RESULTS = "results.json"
 _POINTS = 120  # of all curves together

@@ -17,12 +17,12 @@ pytest.importorskip("rosbags")
 
 from lrn_ros.cli import main
 from lrn_ros.cli.common import write_json
-from lrn_ros.evaluation.comparison import Margins, compare, losses, read_run
 from lrn_ros.evaluation.confusion import scores
-from lrn_ros.evaluation.frame_counts import marginals
-from lrn_ros.evaluation.part import STAGES, read_part
-from lrn_ros.evaluation.results import RESULTS, merge
-from lrn_ros.evaluation.tally import Tally
+from lrn_ros.evaluation.replay.comparison import Margins, compare, losses, read_run
+from lrn_ros.evaluation.replay.frame_counts import marginals
+from lrn_ros.evaluation.replay.part import STAGES, read_part
+from lrn_ros.evaluation.replay.results import RESULTS, merge
+from lrn_ros.evaluation.replay.tally import Tally
 
 STEP_NS = 100_000_000
 NAMES = ("road", "sky", "car")

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 
-from lrn_ros.evaluation.blocks import Blocks, block_length, interval
+from lrn_ros.evaluation.replay.blocks import Blocks, block_length, interval
 
 
 def test_blocks_of_one_frame_are_scipys_bootstrap() -> None:
