@@ -17,18 +17,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
-from lightning.fabric.loggers import CSVLogger
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from lrn_ros.artifact import read_info, read_weights, resolve_model
-from lrn_ros.dataset import sequence
 from lrn_ros.errors import UserError
 from lrn_ros.evaluation.confusion import Scores, confusion_matrix, scores
 from lrn_ros.labels import LabelSet
-from lrn_ros.networks import build
 from lrn_ros.training.augment import Augmenter
 from lrn_ros.training.clock import StepClock
 from lrn_ros.training.data import Pairs, load_split, render_scenes
@@ -36,6 +31,7 @@ from lrn_ros.training.heads import Outputs, TrainingNetwork, freeze_batch_norm
 from lrn_ros.training.losses import class_weights, cross_entropy, pixel_contrast
 from lrn_ros.training.recipe import Recipe, Stage
 from lrn_ros.training.schedule import learning_rate
+from lrn_ros.training.start import hold_out, make_fabric, make_network, make_optimizer
 
 # Mean and standard deviation of ImageNet's RGB, the field's usual normalisation.
 MEAN = (0.485, 0.456, 0.406)
@@ -85,8 +81,8 @@ class Trainer:
         self.labels = LabelSet.load(recipe.labels)
         if recipe.scene_share and self.labels.name != "camvid11":
             raise UserError("scene_share: rendered scenes carry camvid11 labels only")
-        network = _build(recipe, self.labels)
-        self.fabric = _fabric(recipe, output, devices, num_nodes, tensorboard)
+        network = make_network(recipe, self.labels)
+        self.fabric = make_fabric(recipe, output, devices, num_nodes, tensorboard)
         self.fabric.launch()
         self.progress_bar = progress and self.fabric.is_global_zero
         torch.set_flush_denormal(True)
@@ -94,7 +90,7 @@ class Trainer:
         size = (recipe.size[0], recipe.size[1]) if recipe.size else None
         train = load_split(data, "train", self.labels, size, self.progress_bar)
         if recipe.holdout:
-            val, train = _hold_out(train, recipe.holdout)
+            val, train = hold_out(train, recipe.holdout)
         else:
             val = load_split(data, "val", self.labels, size, self.progress_bar)
         self.train, self.val = train.to(device), val.to(device)
@@ -102,13 +98,13 @@ class Trainer:
         self.scenes: Pairs | None = None
         if recipe.scene_share:
             self.scenes = render_scenes(recipe.scene_frames, self.size, recipe.seed).to(device)
-        self.average = _build(recipe, self.labels)
+        self.average = make_network(recipe, self.labels)
         self.average.load_state_dict(network.state_dict())
         self.average.to(device).eval()
         self.raw = TrainingNetwork(network, recipe, len(self.labels))
         if self.fabric.world_size > 1 and device.type == "cuda":
             self.raw = nn.SyncBatchNorm.convert_sync_batchnorm(self.raw)
-        self.network, self.optimizer = self.fabric.setup(self.raw, _optimizer(self.raw, recipe))
+        self.network, self.optimizer = self.fabric.setup(self.raw, make_optimizer(self.raw, recipe))
         shares = self.train.class_shares(len(self.labels))
         self.weights = class_weights(shares, recipe).to(device)
         self.augment = Augmenter(recipe, shares)
@@ -330,88 +326,3 @@ class Trainer:
             summed: Any = self.fabric.all_reduce(total, reduce_op="sum")
             matrix = summed.cpu().numpy()
         return scores(matrix)
-
-
-def _fabric(
-    recipe: Recipe, output: Path, devices: int, num_nodes: int, tensorboard: bool
-) -> Fabric:
-    on_cpu = not torch.cuda.is_available()
-    if recipe.precision == "16-mixed" and on_cpu:
-        raise UserError("precision 16-mixed needs a GPU; bf16-mixed and 32-true work on a CPU")
-    if not on_cpu and devices > torch.cuda.device_count():
-        raise UserError(f"--devices {devices}: this machine has {torch.cuda.device_count()}")
-    if tensorboard:
-        from lightning.fabric.loggers import TensorBoardLogger
-
-        try:
-            logger: Any = TensorBoardLogger(output, name="log")
-        except ModuleNotFoundError as error:
-            raise UserError("--log tensorboard: pip install tensorboard") from error
-    else:
-        logger = CSVLogger(str(output), name="log", flush_logs_every_n_steps=1)
-    return Fabric(
-        accelerator="cpu" if on_cpu else "cuda",
-        devices=devices,
-        num_nodes=num_nodes,
-        precision=recipe.precision,  # type: ignore[arg-type]
-        loggers=[logger],
-    )
-
-
-def _hold_out(pairs: Pairs, sequences: list[str]) -> tuple[Pairs, Pairs]:
-    """The pairs of the sequences, and the others."""
-    known = {sequence(name) for name in pairs.names}
-    wanted = {str(s) for s in sequences}
-    if not wanted < known:
-        raise UserError(
-            f"holdout {sorted(wanted)}: some, not all, of the sequences {', '.join(sorted(known))}"
-        )
-    return pairs.part(wanted, inside=True), pairs.part(wanted, inside=False)
-
-
-def _build(recipe: Recipe, labels: LabelSet) -> nn.Module:
-    """The recipe's network with its starting weights."""
-    torch.manual_seed(recipe.seed)
-    try:
-        network = build(recipe.architecture, num_classes=len(labels), **recipe.options)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"recipe {recipe.name!r}: {error}") from error
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = recipe.bn_momentum
-    if recipe.init:
-        _load(network, recipe)
-    return network
-
-
-def _load(network: nn.Module, recipe: Recipe) -> None:
-    """Start from a model file: all of its weights that the network has in the same shape."""
-    path = resolve_model(recipe.init, (".safetensors",))
-    info, weights = read_info(path), read_weights(path)
-    own = network.state_dict()
-    fitting = {
-        name: torch.from_numpy(array)
-        for name, array in weights.items()
-        if name in own and own[name].shape == array.shape
-    }
-    left = sorted(name for name in set(own) - set(fitting) if own[name].ndim)
-    if any(not name.startswith(("svn.", "classifier.")) for name in left):
-        raise UserError(
-            f"init {path}: a {info.architecture}, whose weights do not fit {recipe.architecture}"
-            f" ({left[0]} and {len(left) - 1} more)"
-        )
-    network.load_state_dict(fitting, strict=False)
-
-
-def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    plain = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, recipe.lr, momentum=recipe.momentum)
-    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer](
-        groups, recipe.lr
-    )

@@ -1,0 +1,120 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a training run starts from: devices, network, optimizer, held-out drives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.loggers import CSVLogger
+from torch import nn
+
+from lrn_ros.artifact import read_info, read_weights, resolve_model
+from lrn_ros.dataset import sequence
+from lrn_ros.errors import UserError
+from lrn_ros.labels import LabelSet
+from lrn_ros.networks import build
+from lrn_ros.training.data import Pairs
+from lrn_ros.training.recipe import Recipe
+
+
+def make_fabric(
+    recipe: Recipe, output: Path, devices: int, num_nodes: int, tensorboard: bool
+) -> Fabric:
+    """Devices, precision and logger; see Trainer for the arguments.
+
+    Raises:
+        UserError: the recipe's precision or so many devices are not there.
+    """
+    on_cpu = not torch.cuda.is_available()
+    if recipe.precision == "16-mixed" and on_cpu:
+        raise UserError("precision 16-mixed needs a GPU; bf16-mixed and 32-true work on a CPU")
+    if not on_cpu and devices > torch.cuda.device_count():
+        raise UserError(f"--devices {devices}: this machine has {torch.cuda.device_count()}")
+    if tensorboard:
+        from lightning.fabric.loggers import TensorBoardLogger
+
+        try:
+            logger: Any = TensorBoardLogger(output, name="log")
+        except ModuleNotFoundError as error:
+            raise UserError("--log tensorboard: pip install tensorboard") from error
+    else:
+        logger = CSVLogger(str(output), name="log", flush_logs_every_n_steps=1)
+    return Fabric(
+        accelerator="cpu" if on_cpu else "cuda",
+        devices=devices,
+        num_nodes=num_nodes,
+        precision=recipe.precision,  # type: ignore[arg-type]
+        loggers=[logger],
+    )
+
+
+def hold_out(pairs: Pairs, sequences: list[str]) -> tuple[Pairs, Pairs]:
+    """The pairs of the sequences, and the others.
+
+    Raises:
+        UserError: a sequence is not among them, or none is left.
+    """
+    known = {sequence(name) for name in pairs.names}
+    wanted = {str(s) for s in sequences}
+    if not wanted < known:
+        raise UserError(
+            f"holdout {sorted(wanted)}: some, not all, of the sequences {', '.join(sorted(known))}"
+        )
+    return pairs.part(wanted, inside=True), pairs.part(wanted, inside=False)
+
+
+def make_network(recipe: Recipe, labels: LabelSet) -> nn.Module:
+    """The recipe's network with its starting weights.
+
+    Raises:
+        UserError: options that the architecture has not, or an `init` that does not fit.
+    """
+    torch.manual_seed(recipe.seed)
+    try:
+        network = build(recipe.architecture, num_classes=len(labels), **recipe.options)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"recipe {recipe.name!r}: {error}") from error
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = recipe.bn_momentum
+    if recipe.init:
+        _load(network, recipe)
+    return network
+
+
+def _load(network: nn.Module, recipe: Recipe) -> None:
+    """Start from a model file: all of its weights that the network has in the same shape."""
+    path = resolve_model(recipe.init, (".safetensors",))
+    info, weights = read_info(path), read_weights(path)
+    own = network.state_dict()
+    fitting = {
+        name: torch.from_numpy(array)
+        for name, array in weights.items()
+        if name in own and own[name].shape == array.shape
+    }
+    left = sorted(name for name in set(own) - set(fitting) if own[name].ndim)
+    if any(not name.startswith(("svn.", "classifier.")) for name in left):
+        raise UserError(
+            f"init {path}: a {info.architecture}, whose weights do not fit {recipe.architecture}"
+            f" ({left[0]} and {len(left) - 1} more)"
+        )
+    network.load_state_dict(fitting, strict=False)
+
+
+def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimizer; weight decay is for tensors of two and more dimensions."""
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    plain = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, recipe.lr, momentum=recipe.momentum)
+    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer](
+        groups, recipe.lr
+    )
