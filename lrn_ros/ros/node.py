@@ -372,8 +372,8 @@ def main(args: list[str] | None = None) -> int:
     finally:
         executor.shutdown(timeout_sec=0.5)
         node.destroy_node()
-        # It holds the participant, whose leave peers would otherwise not be told below. rclpy has no
-        # public name for it, so it may have another one some day.
+        # It holds the participant, whose leave peers would otherwise not be told below. No public
+        # part of rclpy: it may be called otherwise some day.
         if (machine := getattr(node, "_state_machine", None)) is not None:
             machine.destroy_when_not_in_use()
         rclpy.try_shutdown()
