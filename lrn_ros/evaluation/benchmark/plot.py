@@ -30,22 +30,35 @@ def draw_latency(path: Path, rows: Sequence[Figures]) -> None:
     figure = Figure(figsize=(9, 6), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
+    colours = {kind: f"C{i}" for i, kind in enumerate(dict.fromkeys(_kind(row) for row in rows))}
     for row in rows:
         miou = accuracy(row)
         if miou is None or row.parameters is None:
             raise ValueError(f"{row.combination} has no accuracy or no parameters")
-        at = row.total.p50, 100 * miou
-        axes.scatter(*at, s=_AREA * row.parameters / 1e6, alpha=0.5)
+        at, colour = (row.total.p50, 100 * miou), colours[_kind(row)]
+        axes.scatter(*at, s=_AREA * row.parameters / 1e6, alpha=0.4, color=colour, linewidths=0)
         axes.scatter(*at, s=4, color="black")
         axes.annotate(
-            str(row.combination).replace("$", r"\$"), at, xytext=(6, 6),
-            textcoords="offset points", fontsize=8, rotation=30,
+            row.combination.model.replace("$", r"\$"), at, xytext=(5, 5),
+            textcoords="offset points", fontsize=7, rotation=30, color=colour,
         )  # fmt: skip
+    for kind, colour in colours.items():
+        axes.scatter([], [], s=60, alpha=0.6, color=colour, linewidths=0, label=kind)
+    axes.legend(fontsize=8, loc="lower right")
     axes.set_xscale("log")
-    axes.margins(0.2)
-    axes.grid(alpha=0.3)
+    axes.margins(0.15)
+    axes.grid(alpha=0.3, which="both")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
+    axes.tick_params(which="minor", labelsize=6)
     axes.set_xlabel("frame in to mask out, median, ms")
     measured = all(r.miou is not None for r in rows)
     axes.set_ylabel("mIoU, %" if measured else "validation mIoU that the model file states, %")
     figure.suptitle("Latency and accuracy; area: parameters")
     canvas.print_png(path)
+
+
+def _kind(row: Figures) -> str:
+    """What a colour stands for."""
+    c = row.combination
+    return f"{c.backend} {c.precision} {c.size[0]}x{c.size[1]}"
