@@ -44,8 +44,9 @@ def upsample(coarse: NDArray[np.float32], geometry: Geometry, stride: int) -> ND
     rows, columns = axes(coarse.shape[1:], geometry, stride)
     scores = np.empty((len(coarse), *geometry.output), np.float32)
     everywhere = np.arange(geometry.output[1])
-    for start, stop in _runs(rows.low, len(coarse) * len(everywhere)):
-        scores[:, start:stop] = _interpolate(coarse, rows, columns, start, stop, everywhere)
+    for first, last in _runs(rows.low):
+        for start, stop, part in _interpolate(coarse, rows, columns, (first, last), everywhere):
+            scores[:, start:stop] = part
     return scores
 
 
@@ -76,16 +77,16 @@ def upsample_argmax(
     mask = np.empty(geometry.output, np.uint8)
     probability = np.empty(geometry.output, np.uint8) if confidence else None
     settled = _settled(coarse)
-    for start, stop in _runs(rows.low, len(coarse) * geometry.output[1]):
-        known = settled[rows.low[start]].take(columns.low)
-        mask[start:stop] = known
+    for first, last in _runs(rows.low):
+        known = settled[rows.low[first]].take(columns.low)
+        mask[first:last] = known
         where = np.arange(len(known)) if confidence else np.flatnonzero(known == UNLABELLED)
-        scores = _interpolate(coarse, rows, columns, start, stop, where)
-        top = scores.max(axis=0)
-        mask[start:stop, where] = _first_equal(scores, top)
-        if probability is not None:
-            total = np.exp(np.subtract(scores, top, out=scores), out=scores).sum(axis=0)
-            probability[start:stop] = np.rint(255 / total)
+        for start, stop, scores in _interpolate(coarse, rows, columns, (first, last), where):
+            top = scores.max(axis=0)
+            mask[start:stop, where] = _first_equal(scores, top)
+            if probability is not None:
+                total = np.exp(np.subtract(scores, top, out=scores), out=scores).sum(axis=0)
+                probability[start:stop] = np.rint(255 / total)
     return mask, probability
 
 
@@ -104,32 +105,38 @@ def axes(cells: Sequence[int], geometry: Geometry, stride: int) -> tuple[Axis, A
     return along(0), along(1)
 
 
-def _runs(low: NDArray[np.intp], scores_per_row: int) -> Iterator[tuple[int, int]]:
-    """[start, stop) of pixel rows between the same two rows of scores, _CHUNK scores or a row."""
-    step = max(1, _CHUNK // scores_per_row)
+def _runs(low: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
+    """[first, last) of the pixel rows between the same two rows of scores."""
     borders = [0, *(np.flatnonzero(np.diff(low)) + 1).tolist(), len(low)]
-    for first, last in zip(borders, borders[1:]):
-        for start in range(first, last, step):
-            yield start, min(start + step, last)
+    yield from zip(borders, borders[1:])
 
 
 def _interpolate(
     coarse: NDArray[np.float32],
     rows: Axis,
     columns: Axis,
-    start: int,
-    stop: int,
+    run: tuple[int, int],
     where: NDArray[np.intp],
-) -> NDArray[np.float32]:
-    """Scores (K, stop - start, len(where)) at one run's rows and the columns `where`."""
-    pair = coarse[:, [rows.low[start], rows.high[start]]]
-    pair = pair.take(columns.low[where], axis=2) * columns.weight_low[where] + (
-        pair.take(columns.high[where], axis=2) * columns.weight_high[where]
+) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
+    """Scores at one run's rows and the columns `where`, _CHUNK of them or a row at a time.
+
+    Yields:
+        start and stop of the rows, and (K, stop - start, len(where)) scores.
+    """
+    (first, last), left, right = run, columns.low[where], columns.high[where]
+    if not len(where):
+        return
+    pair = coarse[:, [rows.low[first], rows.high[first]]]
+    pair = pair.take(left, axis=2) * columns.weight_low[where] + (
+        pair.take(right, axis=2) * columns.weight_high[where]
     )
     top, bottom = pair[:, :1], pair[:, 1:]
-    scores: NDArray[np.float32] = top * rows.weight_low[start:stop, None]
-    scores += bottom * rows.weight_high[start:stop, None]
-    return scores
+    step = max(1, _CHUNK // top.size)
+    for start in range(first, last, step):
+        stop = min(start + step, last)
+        scores: NDArray[np.float32] = top * rows.weight_low[start:stop, None]
+        scores += bottom * rows.weight_high[start:stop, None]
+        yield start, stop, scores
 
 
 def _first_equal(scores: NDArray[np.float32], top: NDArray[np.float32]) -> NDArray[np.uint8]:
