@@ -21,6 +21,7 @@ from itertools import tee, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -218,7 +219,7 @@ def replay(
     for old in (files.summary, *stale):
         old.unlink(missing_ok=True)
     complete, start = True, time.perf_counter()
-    with files.frames.open("w", encoding="utf-8") as lines:
+    with files.frames.open("w", encoding="utf-8") as lines, _one_opencv_thread():
         scorer = _Scorer(compare, thorough, lines)
         frames = prefetch(_read(bag, topic, truth, extent), _AHEAD)
         try:
@@ -247,6 +248,17 @@ def replay(
         }
         files.summary.write_text(json.dumps(summary) + "\n", encoding="utf-8")
     return complete
+
+
+@contextmanager
+def _one_opencv_thread() -> Iterator[None]:
+    """OpenCV's pool waits busily and so takes the processor from the backend."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 @contextmanager

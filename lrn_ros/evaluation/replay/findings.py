@@ -18,6 +18,7 @@ _APART_S = 0.5  # a stamp further from the recorder's clock than the others by t
 _REACH = 3  # frames, and steps of the coarse picture, by which labels may be shifted
 _COARSE = 160  # pixels wide, about
 _FEWEST = 5  # labels that must agree before a shift is reported
+_ALL, _EVERY = 20, 10  # every label is tried at all places up to so many, then every tenth
 _GAIN = 0.005  # share of pixels that must fit better
 _OFTEN = 0.7  # share of the labels for which this must hold
 
@@ -51,6 +52,7 @@ class Alignment:
 
     def __init__(self, classes: int) -> None:
         self._classes, self._step = classes, 1
+        self._seen = 0  # labels
         self._masks: deque[NDArray[np.uint8]] = deque(maxlen=2 * _REACH + 1)
         self._labels: deque[NDArray[np.uint8] | None] = deque(maxlen=_REACH + 1)
         steps = range(-_REACH, _REACH + 1)
@@ -70,7 +72,9 @@ class Alignment:
         self._masks.append(mask[::step, ::step].copy())
         self._labels.append(coarse)
         if coarse is not None:
-            self._pixels.add(self._beside(self._masks[-1], coarse))
+            if self._seen < _ALL or self._seen % _EVERY == 0:
+                self._pixels.add(self._beside(self._masks[-1], coarse))
+            self._seen += 1
         middle = self._labels[0]
         if len(self._masks) == 2 * _REACH + 1 and middle is not None:
             known = middle < self._classes
