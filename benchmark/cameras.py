@@ -5,7 +5,8 @@
 python benchmark/cameras.py --cameras 4
 
 A node under one camera and a node under several take turns, with as many images a second in all,
-more than either can take. The ratio is that of the medians.
+more than either can take; else this is said, and the exit status is 1. The ratio is that of the
+medians.
 """
 
 from __future__ import annotations
@@ -36,12 +37,14 @@ def main() -> int:
     args = parser.parse_args()
     rates: dict[int, list[float]] = {1: [], args.cameras: []}
     least = 1.0  # of a camera, by its fair share
+    kept_up = False
     for turn in range(args.turns):
         for count in list(rates)[:: -1 if turn % 2 else 1]:
             parameters = {"backend": args.backend}
             rate = args.rate / count
             found = soak(args.seconds, rate, tuple(args.size), parameters, count=count)
             rates[count].append(found.per_second)
+            kept_up |= not found.dropped.get("superseded")
             least = min(least, min(found.by_camera) * count / found.published)
     ratio = median(rates[args.cameras]) / median(rates[1])
     figures = {
@@ -52,7 +55,9 @@ def main() -> int:
         "least_share": least,
     }
     print(json.dumps(figures, indent=2))
-    return int(ratio < 0.98 or least < 0.8)  # a few percent are the machine's
+    if kept_up:
+        print("the node kept up, so this is the cameras' rate: a higher --rate", file=sys.stderr)
+    return int(kept_up or ratio < 0.98 or least < 0.8)  # a few percent are the machine's
 
 
 if __name__ == "__main__":

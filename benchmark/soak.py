@@ -163,16 +163,16 @@ def soak(
         overload: send, all together, this multiple of what the node can take, not `rate`.
         count: of cameras.
     """
-    env = environment(None)
+    os.environ.update(environment(None))  # of this process too: a sender needs the DDS profile
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=int(env["ROS_DOMAIN_ID"]))
+    rclpy.init(context=context, domain_id=int(os.environ["ROS_DOMAIN_ID"]))
     cameras = Cameras(size, count, context)
     names = ", ".join(f"'{prefix.removesuffix('/')}'" for prefix in cameras.prefixes)
     parameters = parameters | {"cameras": f"[{names}]"}
     pairs = [a for k, v in parameters.items() for a in ("-p", f"{k}:={v}")]
     command = [sys.executable, "-m", "lrn_ros.ros.node", "--ros-args", "-p", "autostart:=true"]
     process = subprocess.Popen(
-        [*command, *pairs], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [*command, *pairs], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     spinner = threading.Thread(target=_spin, args=(cameras, context), daemon=True)
     spinner.start()
@@ -187,9 +187,15 @@ def soak(
         return _measure(cameras, process, seconds, rate)
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(10)
-        rclpy.shutdown(context=context)
-        spinner.join()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        finally:
+            rclpy.shutdown(context=context)
+            spinner.join()
+            cameras.destroy_node()
 
 
 def _measure(

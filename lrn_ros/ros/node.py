@@ -347,8 +347,8 @@ def main(args: list[str] | None = None) -> int:
     rclpy's would interrupt the clean-up.
     """
     keep_freed_memory()
-    # Its pool takes half a millisecond of processor time an image, from the backend's threads, and
-    # makes nothing here faster (benchmark/transport.py).
+    # Its pool's threads wait busily, half a millisecond of processor time an image, which the
+    # backend's threads need (benchmark/transport.py).
     cv2.setNumThreads(1)
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     node = SegmentationNode()

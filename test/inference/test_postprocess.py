@@ -24,6 +24,7 @@ GEOMETRIES = {
     "one row": fit((1, 700), (96, 128)),
     "far smaller": Geometry((9, 7), (512, 400), (512, 400), (9, 7)),
     "one score": Geometry((30, 40), (8, 8), (8, 8), (30, 40)),
+    "rows in several chunks": Geometry((80, 1280), (40, 640), (40, 640), (80, 1280)),
     "one column of scores": Geometry((64, 8), (64, 8), (64, 8), (64, 8)),
 }
 

@@ -50,3 +50,11 @@ def test_overload() -> None:
     # A frame waits for at most one other.
     assert found["processing_p50"] < 2.5 * found["inference_p50"]
     assert found["second_half"] < 1.5, "no queue builds up"
+
+
+def test_overload_by_several_cameras() -> None:
+    found = soak("--minutes", "0.2", "--overload", "3", "--cameras", "3")
+    assert found["unexplained"] == 0
+    assert found["dropped"]["superseded"] > 0
+    assert len(found["by_camera"]) == 3 and sum(found["by_camera"]) == found["published"]
+    assert min(found["by_camera"]) > 0.8 * max(found["by_camera"]), "none starves"

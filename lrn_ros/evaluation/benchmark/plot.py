@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -30,7 +31,9 @@ def draw_latency(path: Path, rows: Sequence[Figures]) -> None:
     figure = Figure(figsize=(9, 6), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    colours = {kind: f"C{i}" for i, kind in enumerate(dict.fromkeys(_kind(row) for row in rows))}
+    kinds = list(dict.fromkeys(_kind(row) for row in rows))
+    palette = colormaps["tab10" if len(kinds) <= 10 else "turbo"].resampled(max(10, len(kinds)))
+    colours = {kind: palette(i) for i, kind in enumerate(kinds)}
     for row in rows:
         miou = accuracy(row)
         if miou is None or row.parameters is None:

@@ -29,7 +29,7 @@ def realtime_section(realtime: dict[str, Any], stages: str) -> str:
     """The section.
 
     Args:
-        realtime: see lrn_ros.evaluation.realtime.figures; without NaN, as in JSON.
+        realtime: see lrn_ros.evaluation.replay.realtime.figures; without NaN, as in JSON.
         stages: its latency as an HTML table.
     """
     bags, bars, jitter = realtime["bags"], realtime["histogram"], realtime["jitter_ms"]
