@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -179,6 +180,7 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Measure and print; 1 where a bar is missed."""
     args = _parser().parse_args()
+    cv2.setNumThreads(1)  # as in the node
     videos: dict[str, dict[str, Any]] = {}
     try:
         segmenter = load_segmenter(args)
