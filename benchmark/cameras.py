@@ -29,7 +29,7 @@ def main() -> int:
     )
     add = parser.add_argument
     add("--cameras", type=int, default=4, help="(%(default)s)")
-    add("--rate", type=float, default=80.0, help="images a second of all together (%(default)s)")
+    add("--rate", type=float, default=40.0, help="images a second of all together (%(default)s)")
     add("--size", type=int, nargs=2, default=(720, 1280), metavar=("H", "W"))
     add("--seconds", type=float, default=20.0, help="of a turn (%(default)s)")
     add("--turns", type=int, default=5, help="(%(default)s)")

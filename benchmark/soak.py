@@ -57,7 +57,7 @@ class Result:
         heartbeat_gap_s: longest time between two /diagnostics; sent once a second.
         memory_mb: resident memory of the node after it has settled, and at the end.
         growth: of that memory, in percent.
-        inference_p50: the network, pre- and postprocessing of a frame.
+        inference_p50, inference_p99: the network, pre- and postprocessing of a frame.
         processing_p50, processing_p99: receipt to mask published, waiting included.
         second_half: median processing of the second half of the run by that of the first.
     """
@@ -76,6 +76,7 @@ class Result:
     memory_mb: tuple[float, float]
     growth: float
     inference_p50: float
+    inference_p99: float
     processing_p50: float
     processing_p99: float
     second_half: float
@@ -235,6 +236,7 @@ def _measure(
         memory_mb=(settled_mb, end_mb),
         growth=100 * (end_mb / settled_mb - 1),
         inference_p50=float(np.median(inference)),
+        inference_p99=float(np.percentile(inference, 99)),
         processing_p50=float(np.median(processing)),
         processing_p99=float(np.percentile(processing, 99)),
         second_half=float(np.median(processing[half:]) / np.median(processing[:half])),
