@@ -181,9 +181,12 @@ def soak(
         _until(cameras.is_active, process, "active")
         _until(lambda: cameras.send(0.2, 10) and len(cameras.latencies) > 2, process, "answering")
         if overload:
-            before = len(cameras.latencies)
-            cameras.send(5.0, _FLOOD / count)
-            rate = overload * (len(cameras.latencies) - before) / 5.0 / count
+            reached = _FLOOD / overload
+            for _ in range(2):  # the second time without a flood, which takes processor time itself
+                before = len(cameras.latencies)
+                cameras.send(5.0, overload * reached / count)
+                reached = (len(cameras.latencies) - before) / 5.0
+            rate = overload * reached / count
         _quiet(cameras)
         return _measure(cameras, process, seconds, rate)
     finally:
