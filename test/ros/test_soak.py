@@ -53,7 +53,7 @@ def test_overload() -> None:
 
 
 def test_overload_by_several_cameras() -> None:
-    found = soak("--minutes", "0.2", "--overload", "3", "--cameras", "3")
+    found = soak("--minutes", "0.1", "--overload", "3", "--cameras", "3")
     assert found["unexplained"] == 0
     assert found["dropped"]["superseded"] > 0
     assert len(found["by_camera"]) == 3 and sum(found["by_camera"]) == found["published"]
