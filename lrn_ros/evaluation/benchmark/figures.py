@@ -19,7 +19,7 @@ from lrn_ros.evaluation.latency import Percentiles, percentiles
 class Limits:
     """Best of all rounds: multiply-adds per second of a matrix product, bytes copied per second."""
 
-    library: str
+    software: str
     fp32: float
     bf16: float
     copy: float
@@ -93,7 +93,7 @@ def limits(run: Run) -> Limits | None:
     if not run.limits:
         return None
     best = {n: max(r[n] for r in run.limits) for n in ("fp32", "bf16", "copy")}
-    return Limits(run.limits[0]["library"], **best)
+    return Limits(run.limits[0]["software"], **best)
 
 
 def figures(plan: Plan, run: Run) -> list[Figures]:

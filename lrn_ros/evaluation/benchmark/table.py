@@ -85,7 +85,7 @@ def _limits(run: Run, limits: Limits | None) -> str:
     if limits is None:
         return f"Limits of the machine: not measured, {run.no_limits or 'interrupted'}."
     return (
-        f"Limits of the machine with {limits.library}: matrix product fp32"
+        f"Limits of the machine with {limits.software}: matrix product fp32"
         f" {_number(limits.fp32, 1, 1e-9)} GMAC/s, bf16 {_number(limits.bf16, 1, 1e-9)} GMAC/s;"
         f" copying {_number(limits.copy, 1, 1e-9)} GB/s."
     )

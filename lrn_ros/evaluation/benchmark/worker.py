@@ -162,7 +162,7 @@ def limits(threads: int) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(threads)
-    found: dict[str, Any] = {"library": f"torch {torch.__version__}"}
+    found: dict[str, Any] = {"software": f"torch {torch.__version__}"}
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         a, b = torch.randn(2, _SIDE, _SIDE, dtype=dtype)
         out = torch.empty_like(a)

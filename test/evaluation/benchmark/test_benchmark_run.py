@@ -82,7 +82,7 @@ def test_the_limits_are_those_of_this_machine(plan: Plan, tmp_path: Path) -> Non
     finally:
         worker.close()
     found = limits(run)
-    assert found is not None and found.library.startswith("torch ")
+    assert found is not None and found.software.startswith("torch ")
     a = np.ones((1024, 1024), np.float32)
     source = np.ones(1 << 26, np.uint8)
     target = np.zeros_like(source)
