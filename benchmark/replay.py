@@ -25,6 +25,7 @@ import cv2
 from lrn_ros.bags.reader import BagReader
 from lrn_ros.bags.writer import BagWriter
 from lrn_ros.cli.common import add_segmenter_options, load_segmenter, positive
+from lrn_ros.evaluation.machine import resident_mb
 from lrn_ros.evaluation.replay.accuracy import replay
 from lrn_ros.evaluation.replay.scoring import TruthOptions
 from lrn_ros.inference.segmenter import Segmenter
@@ -33,12 +34,6 @@ from lrn_ros.sources import SceneSource
 
 TOPIC = "/camera/image_raw"
 HELD = 20  # frames that the Segmenter alone runs over, again and again
-
-
-def resident_mb() -> float:
-    """Resident set of this process, MB."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * 4096 / 1e6
 
 
 def write_scene(path: Path, size: tuple[int, int], frames: int, rate: float, every: int) -> None:
@@ -70,8 +65,7 @@ def replay_once(segmenter: Segmenter, bag: Path, thorough: bool) -> tuple[float,
 
 
 def segment_only(segmenter: Segmenter, bag: Path, count: int) -> float:
-    """Frames a second of the Segmenter over frames in memory, with OpenCV as in a replay."""
-    cv2.setNumThreads(1)
+    """Frames a second of the Segmenter over frames in memory."""
     frames = [f.rgb for f in islice(BagReader(bag).frames(TOPIC), HELD)]
     start = time.perf_counter()
     for i in range(count):
@@ -92,14 +86,14 @@ def main() -> None:
     add("--thorough", action="store_true", help="see lrn replay")
     add_segmenter_options(parser)
     args = parser.parse_args()
-    segmenter = load_segmenter(args)
+    cv2.setNumThreads(1)  # as in a replay
+    segmenter, half = load_segmenter(args), min(args.frames // 2, 300)
     turns = []
     with tempfile.TemporaryDirectory() as folder:
         bag = Path(folder) / "bag"
         write_scene(bag, tuple(args.size), args.frames, args.rate, args.label_every)
         segmenter.warm_up(*args.size)
         for _ in range(args.turns):
-            half = min(args.frames // 2, 300)
             before = segment_only(segmenter, bag, half)
             rate, growth = replay_once(segmenter, bag, args.thorough)
             after = segment_only(segmenter, bag, half)

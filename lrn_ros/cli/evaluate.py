@@ -134,8 +134,7 @@ def _report(
 
     images = Counter(_sequence(f) for f in files)
     matrix = np.sum(list(matrices.values()), axis=0)
-    found, total = scores(matrix), max(1, int(matrix.sum()))
-    per_class = zip(found.iou, found.precision, found.recall, found.pixels)
+    found = scores(matrix)
     return {
         "model": segmenter.info.name,
         "architecture": segmenter.info.architecture,
@@ -150,16 +149,7 @@ def _report(
         "flip": args.flip,
         "miou": found.miou,
         "pixel_accuracy": found.pixel_accuracy,
-        "classes": {
-            name: {
-                "iou": iou,
-                "precision": precision,
-                "recall": recall,
-                "pixels": pixels,
-                "share": pixels / total,
-            }
-            for name, (iou, precision, recall, pixels) in zip(segmenter.labels.names, per_class)
-        },
+        "classes": found.by_class(segmenter.labels.names),
         "sequences": {
             name: {"images": images[name], "miou": scores(matrices[name]).miou}
             for name in sorted(matrices)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +53,21 @@ class Scores:
     precision: tuple[float, ...]
     recall: tuple[float, ...]
     pixels: tuple[int, ...]
+
+    def by_class(self, names: Sequence[str]) -> dict[str, dict[str, float]]:
+        """The figures of every class under its name, with its share of all pixels."""
+        total = max(1, sum(self.pixels))
+        rows = zip(names, self.iou, self.precision, self.recall, self.pixels)
+        return {
+            name: {
+                "iou": iou,
+                "precision": precision,
+                "recall": recall,
+                "pixels": pixels,
+                "share": pixels / total,
+            }
+            for name, iou, precision, recall, pixels in rows
+        }
 
 
 def scores(matrix: NDArray[np.int64]) -> Scores:

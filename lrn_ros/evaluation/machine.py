@@ -1,9 +1,10 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a measurement was made with: the machine and the versions of the software."""
+"""What a measurement was made with: machine, memory, versions of the software."""
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from dataclasses import dataclass
@@ -11,6 +12,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 _PACKAGES = ("numpy", "opencv-python-headless", "torch", "openvino", "rclpy", "rosbags")
+
+
+def resident_mb(pid: int | str = "self") -> float:
+    """Resident memory of a process in MB of 10^6 bytes, nan where /proc does not say."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return math.nan
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 @dataclass(frozen=True)

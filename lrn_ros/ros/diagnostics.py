@@ -4,11 +4,8 @@
 
 from __future__ import annotations
 
-import math
-import os
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
@@ -92,15 +89,6 @@ def camera_values(snapshot: Snapshot, topic: str, reliability: str) -> dict[str,
         }
     values |= snapshot.peers
     return values | {f"fault {k}": v for k, v in snapshot.faults.items()}
-
-
-def resident_mb() -> float:
-    """Resident memory of this process in MB, nan where /proc does not say."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return math.nan
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 class Heartbeat:

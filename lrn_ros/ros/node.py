@@ -24,6 +24,7 @@ from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from lrn_ros.errors import RunError, UserError
+from lrn_ros.evaluation.machine import resident_mb
 from lrn_ros.inference.backends.base import BackendError
 from lrn_ros.inference.cache import EngineCache
 from lrn_ros.inference.frame_sizes import FrameSizes
@@ -292,7 +293,7 @@ class SegmentationNode(LifecycleNode):
         """Statuses for /diagnostics; called from the heartbeat's thread."""
         name, phase = self.get_name(), self._phase
         supervisor, settings, cameras = self._supervisor, self._settings, list(self._cameras)
-        values = {"state": phase, "memory_mb": f"{diagnostics.resident_mb():.0f}"}
+        values = {"state": phase, "memory_mb": f"{resident_mb():.0f}"}
         level, message = DiagnosticStatus.OK, phase
         if self._failure:
             level, message = DiagnosticStatus.ERROR, f"configure failed: {self._failure}"

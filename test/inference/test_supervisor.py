@@ -75,6 +75,24 @@ class Bench:
             assert time.monotonic() < deadline, self.said
             time.sleep(0.01)
 
+    def fail(self, reason: str, times: int = 3) -> None:
+        """So many frames in a row fail."""
+        self.fault = RuntimeError(reason)
+        for _ in range(times):
+            with pytest.raises(RuntimeError, match=reason):
+                self.mask()
+        self.fault = None
+
+    def fail_to_compile(self, first: Callable[[], object] = lambda: None) -> None:
+        """The next compilation does something first, and fails."""
+
+        def fail() -> None:
+            self.compile = lambda: None
+            first()
+            raise BackendError("cannot compile")
+
+        self.compile = fail
+
     def warm(self) -> None:
         with pytest.raises(NotReady):
             self.mask()
@@ -188,18 +206,10 @@ def test_a_size_that_the_model_refuses_stays_refused(bench: Bench) -> None:
 def test_three_failures_in_a_row_restart_the_backend(bench: Bench) -> None:
     bench.warm()
     for failures in (2, 2):  # a frame that works in between
-        bench.fault = RuntimeError("out of memory")
-        for _ in range(failures):
-            with pytest.raises(RuntimeError, match="out of memory"):
-                bench.mask()
-        bench.fault = None
+        bench.fail("out of memory", failures)
         bench.mask()
     assert len(bench.loads) == 1
-    bench.fault = RuntimeError("out of memory")
-    for _ in range(3):
-        with pytest.raises(RuntimeError, match="out of memory"):
-            bench.mask()
-    bench.fault = None
+    bench.fail("out of memory")
     bench.wait(lambda: len(bench.loads) == 2 and not bench.supervisor.status().restarting)
     assert bench.loads == [{}, {}]
     assert "backend torch failed and is restarted: RuntimeError: out of memory" in bench.said
@@ -211,11 +221,7 @@ def test_a_backend_that_keeps_failing_is_given_up(bench: Bench) -> None:
     """After two restarts; it was the only one, so that nothing runs any more."""
     for restart in range(3):
         bench.warm()
-        bench.fault = RuntimeError("driver reset")
-        for _ in range(3):
-            with pytest.raises(RuntimeError, match="driver reset"):
-                bench.mask()
-        bench.fault = None
+        bench.fail("driver reset")
         bench.wait(lambda n=restart + 2: len(bench.loads) == n)  # type: ignore[misc]
         bench.wait(lambda: not bench.supervisor.status().restarting)
     assert [list(given_up) for given_up in bench.loads] == [[], [], [], ["torch"]]
@@ -227,11 +233,7 @@ def test_a_backend_that_keeps_failing_is_given_up(bench: Bench) -> None:
 
 
 def test_a_compiler_that_fails_restarts_the_backend(bench: Bench) -> None:
-    def fail() -> None:
-        bench.compile = lambda: None
-        raise BackendError("cannot compile")
-
-    bench.compile = fail
+    bench.fail_to_compile()
     with pytest.raises(NotReady):
         bench.mask()
     bench.wait(lambda: len(bench.loads) == 2 and not bench.supervisor.status().restarting)
@@ -246,21 +248,13 @@ def test_a_failed_backend_is_let_go_before_the_next_one_is_loaded(
     """Its memory is needed."""
     monkeypatch.setattr(module, "_PAUSE_S", 0.3)  # the frames that failed are done with by then
 
-    def fail() -> None:
-        bench.compile = lambda: None
-        raise BackendError("cannot compile")
-
     if fails == "compiling":
-        bench.compile = fail
+        bench.fail_to_compile()
         with pytest.raises(NotReady):
             bench.mask()
     else:
         bench.warm()
-        bench.fault = RuntimeError("driver reset")
-        for _ in range(3):
-            with pytest.raises(RuntimeError, match="driver reset"):
-                bench.mask()
-        bench.fault = None
+        bench.fail("driver reset")
     bench.wait(lambda: len(bench.loads) == 2)
     assert bench.held == [0, 0]
 
@@ -269,23 +263,12 @@ def test_two_failures_at_once_are_one_restart(bench: Bench) -> None:
     """Frames fail while another size compiles, and then that fails as well."""
     bench.warm()
     go, started = threading.Event(), threading.Event()
-
-    def fail() -> None:
-        bench.compile = lambda: None
-        started.set()
-        go.wait(20)
-        raise BackendError("cannot compile")
-
-    bench.compile = fail
+    bench.fail_to_compile(lambda: (started.set(), go.wait(20)))
     with pytest.raises(NotReady):
         other = bench.supervisor.segmenter.geometry(120, 160)
         bench.supervisor.run([np.zeros((120, 160, 3), np.uint8)], other, False)
     assert started.wait(5)
-    bench.fault = RuntimeError("driver reset")
-    for _ in range(3):
-        with pytest.raises(RuntimeError, match="driver reset"):
-            bench.mask()
-    bench.fault = None
+    bench.fail("driver reset")
     go.set()
     bench.wait(lambda: len(bench.loads) == 2 and not bench.supervisor.status().restarting)
     bench.warm()  # behind whatever else was to be done

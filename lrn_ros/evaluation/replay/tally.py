@@ -104,23 +104,12 @@ class Tally:
         if not self.labelled:
             return None
         found, edges = scores(self.matrix), boundary_scores(self.boundary)
-        total = max(1, int(self.matrix.sum()))
-        rows = zip(names, found.iou, found.precision, found.recall, found.pixels, edges.f_score)
+        rows = zip(found.by_class(names).items(), edges.f_score)
         return {
             "frames": self.labelled,
             "miou": found.miou,
             "pixel_accuracy": found.pixel_accuracy,
-            "classes": {
-                name: {
-                    "iou": iou,
-                    "precision": precision,
-                    "recall": recall,
-                    "pixels": pixels,
-                    "share": pixels / total,
-                    "boundary_f": f_score,
-                }
-                for name, iou, precision, recall, pixels, f_score in rows
-            },
+            "classes": {name: row | {"boundary_f": f_score} for (name, row), f_score in rows},
             "confusion": self.matrix.tolist(),
             "boundary": {"frames": self.sampled, "f_score": edges.mean},
             "calibration": self._calibration(),
