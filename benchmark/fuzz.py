@@ -11,24 +11,22 @@ import argparse
 import json
 import random
 import struct
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from node_process import Process, running_node, until
 from rclpy.node import Node
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
-from lrn_ros.ros.processes import NODE, environment
+from lrn_ros.ros.processes import NODE
 from lrn_ros.ros.qos import profile
 
 _SIZE = (64, 96)
@@ -139,29 +137,14 @@ def fuzz(transport: str, count: int, seed: int) -> Result:
     Raises:
         SystemExit: the node ended, or a valid message was not answered in time.
     """
-    env = environment(None)
-    context = rclpy.Context()
-    rclpy.init(context=context, domain_id=int(env["ROS_DOMAIN_ID"]))
-    parameters = ["autostart:=true", f"image_transport:={transport}", "network_size:=[64, 96]"]
-    pairs = [a for p in parameters for a in ("-p", p)]
-    command = [sys.executable, "-m", "lrn_ros.ros.node", "--ros-args", *pairs]
-    quiet = subprocess.DEVNULL
-    process = subprocess.Popen(command, env=env, stdout=quiet, stderr=quiet)
-    attacker = Attacker(transport, context)
-    spinner = threading.Thread(target=_spin, args=(attacker, context), daemon=True)
-    spinner.start()
-    try:
-        return _attack(attacker, process, transport, count, random.Random(seed))
-    finally:
-        process.terminate()
-        process.wait(10)
-        rclpy.shutdown(context=context)
-        spinner.join()
+    parameters = {"image_transport": transport, "network_size": "[64, 96]"}
+    with running_node(partial(Attacker, transport), parameters) as (peer, process):
+        return _attack(peer, process, transport, count, random.Random(seed))
 
 
 def _attack(
     attacker: Attacker,
-    process: subprocess.Popen[bytes],
+    process: Process,
     transport: str,
     count: int,
     choice: random.Random,
@@ -173,10 +156,17 @@ def _attack(
         nonlocal number
         number += 1
         attacker.send(valid(transport, number))
-        _until(lambda: number in attacker.answered, process, f"message {number} is answered")
+        until(
+            lambda: number in attacker.answered,
+            process,
+            f"message {number} is answered",
+            _TIMEOUT_S,
+        )
 
-    _until(lambda: attacker.values.get("reliability") == "reliable", process, "it listens")
-    _until(lambda: _answers_one(attacker, transport), process, "it answers")
+    until(
+        lambda: attacker.values.get("reliability") == "reliable", process, "it listens", _TIMEOUT_S
+    )
+    until(lambda: _answers_one(attacker, transport), process, "it answers", _TIMEOUT_S)
     time.sleep(2.5)  # until /diagnostics has counted these
     before = _counts(attacker)
     for i in range(count):
@@ -207,26 +197,6 @@ def _answers_one(attacker: Attacker, transport: str) -> bool:
     attacker.send(valid(transport, 0))
     time.sleep(0.2)
     return 0 in attacker.answered
-
-
-def _until(condition: Any, process: subprocess.Popen[bytes], what: str) -> None:
-    deadline = time.monotonic() + _TIMEOUT_S
-    while not condition():
-        if process.poll() is not None:
-            raise SystemExit(f"the node ended with status {process.poll()}")
-        if time.monotonic() > deadline:
-            raise SystemExit(f"not within {_TIMEOUT_S:.0f} s: {what}")
-        time.sleep(0.002)
-
-
-def _spin(node: Node, context: Any) -> None:
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    try:
-        while context.ok():
-            executor.spin_once(timeout_sec=0.1)
-    except ExternalShutdownException:
-        pass
 
 
 def main() -> int:

@@ -11,35 +11,31 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import signal
-import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import GetState
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from node_process import Process, running_node, until
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from lrn_ros.evaluation.machine import describe
+from lrn_ros.evaluation.machine import describe, resident_mb
 from lrn_ros.images import fill_image
-from lrn_ros.ros.processes import NODE, environment
+from lrn_ros.ros.processes import NODE
 from lrn_ros.ros.qos import profile
 from lrn_ros.scene import StreetScene
 
 PERIOD_S = 1.0  # of /diagnostics
 _FRAMES = 8  # rendered ones that are sent in turn
 _FLOOD = 200.0  # Hz, more than it can take
+_START_S = 120.0  # the node is active and answers within
 _SETTLE_S = 10.0  # memory counts from here on: allocators have grown by then
 
 
@@ -83,6 +79,11 @@ class Result:
     backend: str
 
 
+def prefixes(count: int) -> list[str]:
+    """What the topics of so many cameras begin with."""
+    return [""] if count == 1 else [f"camera{i}/" for i in range(count)]
+
+
 class Cameras(Node):
     """Sends frames and listens to everything that says how the node is.
 
@@ -94,9 +95,8 @@ class Cameras(Node):
 
     def __init__(self, size: tuple[int, int], count: int, context: Any) -> None:
         super().__init__("soak_camera", context=context)
-        self.prefixes = [""] if count == 1 else [f"camera{i}/" for i in range(count)]
         self.outlets = [
-            self.create_publisher(Image, f"/{p}image", profile(1)) for p in self.prefixes
+            self.create_publisher(Image, f"/{p}image", profile(1)) for p in prefixes(count)
         ]
         self.latencies: list[dict[str, str]] = []
         self.beats: list[float] = []
@@ -104,7 +104,7 @@ class Cameras(Node):
         self.state = self.create_client(GetState, f"{NODE}/get_state")
         self.create_subscription(DiagnosticArray, f"{NODE}/latency", self._on_latency, profile(10))
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, profile(10))
-        for prefix in self.prefixes:
+        for prefix in prefixes(count):
             self.create_subscription(Image, f"{NODE}/{prefix}mask", lambda _: None, profile(1))
         scene = StreetScene(seed=1, height=size[0], width=size[1])
         self.messages = [Image() for _ in range(_FRAMES)]
@@ -164,22 +164,14 @@ def soak(
         overload: send, all together, this multiple of what the node can take, not `rate`.
         count: of cameras.
     """
-    os.environ.update(environment(None))  # of this process too: a sender needs the DDS profile
-    context = rclpy.Context()
-    rclpy.init(context=context, domain_id=int(os.environ["ROS_DOMAIN_ID"]))
-    cameras = Cameras(size, count, context)
-    names = ", ".join(f"'{prefix.removesuffix('/')}'" for prefix in cameras.prefixes)
-    parameters = parameters | {"cameras": f"[{names}]"}
-    pairs = [a for k, v in parameters.items() for a in ("-p", f"{k}:={v}")]
-    command = [sys.executable, "-m", "lrn_ros.ros.node", "--ros-args", "-p", "autostart:=true"]
-    process = subprocess.Popen(
-        [*command, *pairs], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    spinner = threading.Thread(target=_spin, args=(cameras, context), daemon=True)
-    spinner.start()
-    try:
-        _until(cameras.is_active, process, "active")
-        _until(lambda: cameras.send(0.2, 10) and len(cameras.latencies) > 2, process, "answering")
+    names = ", ".join(f"'{prefix.removesuffix('/')}'" for prefix in prefixes(count))
+    parameters = {**parameters, "cameras": f"[{names}]"}
+    with running_node(partial(Cameras, size, count), parameters) as (cameras, process):
+        until(cameras.is_active, process, "active", _START_S)
+        until(
+            lambda: cameras.send(0.2, 10) and len(cameras.latencies) > 2,
+            process, "answering", _START_S,
+        )  # fmt: skip
         if overload:
             reached = _FLOOD / overload
             for _ in range(2):  # the second time without a flood, which takes processor time itself
@@ -189,22 +181,9 @@ def soak(
             rate = overload * reached / count
         _quiet(cameras)
         return _measure(cameras, process, seconds, rate)
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
-        finally:
-            rclpy.shutdown(context=context)
-            spinner.join()
-            cameras.destroy_node()
 
 
-def _measure(
-    cameras: Cameras, process: subprocess.Popen[bytes], seconds: float, rate: float
-) -> Result:
+def _measure(cameras: Cameras, process: Process, seconds: float, rate: float) -> Result:
     before, first = _counts(cameras), len(cameras.latencies)
     beats = len(cameras.beats)
     settle = min(_SETTLE_S, seconds / 4)
@@ -260,30 +239,6 @@ def _quiet(cameras: Cameras) -> None:
     while answered != len(cameras.latencies):
         answered = len(cameras.latencies)
         time.sleep(2.5 * PERIOD_S)
-
-
-def resident_mb(pid: int) -> float:
-    """Resident memory of a process in MB."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def _until(condition: Any, process: subprocess.Popen[bytes], what: str) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise SystemExit(f"the node is not {what}; its exit status is {process.poll()}")
-        time.sleep(0.1)
-
-
-def _spin(node: Node, context: Any) -> None:
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    try:
-        while context.ok():
-            executor.spin_once(timeout_sec=0.1)
-    except ExternalShutdownException:
-        pass
 
 
 def main() -> int:
