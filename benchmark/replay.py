@@ -17,7 +17,7 @@ import json
 import statistics
 import tempfile
 import time
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 
 import cv2
@@ -34,13 +34,14 @@ from lrn_ros.sources import SceneSource
 
 TOPIC = "/camera/image_raw"
 HELD = 20  # frames that the Segmenter alone runs over, again and again
+RENDERED = 100  # frames that fill a long bag, again and again: rendering takes longer than reading
 
 
 def write_scene(path: Path, size: tuple[int, int], frames: int, rate: float, every: int) -> None:
     """Write a bag of the scene; one frame in `every` has a label, 0: none has."""
-    source = SceneSource(0, size, rate)
+    rendered = list(islice(SceneSource(0, size, rate).frames(), min(frames, RENDERED)))
     with BagWriter(path, "mcap", TOPIC, False, LabelSet.load("camvid11")) as writer:
-        for i, frame in enumerate(islice(source.frames(), frames)):
+        for i, frame in enumerate(islice(cycle(rendered), frames)):
             label = frame.label if every and i % every == 0 else None
             writer.write(round((1.7e9 + i / rate) * 1e9), frame.rgb, label)
 

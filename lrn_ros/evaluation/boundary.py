@@ -45,20 +45,11 @@ def boundary_counts(
     if truth.shape != prediction.shape:
         raise ValueError(f"truth has shape {truth.shape}, prediction {prediction.shape}")
     labelled = truth < classes
-    true_edges = _boundaries(np.where(labelled, truth, UNLABELLED))
-    found_edges = _boundaries(np.where(labelled, prediction, UNLABELLED))
+    true = _boundaries(np.where(labelled, truth, UNLABELLED))
+    found = _boundaries(np.where(labelled, prediction, UNLABELLED))
     reach = tolerance * math.hypot(*truth.shape)
-    counts = np.zeros((classes, 4), np.int64)
-    for k in range(classes):
-        true, found = true_edges == k, found_edges == k
-        counts[k, 0::2] = np.count_nonzero(found), np.count_nonzero(true)
-        if counts[k, 0] and counts[k, 2]:
-            x, y, width, height = cv2.boundingRect((true | found).view(np.uint8))
-            inside = np.s_[y : y + height, x : x + width]
-            true, found = true[inside], found[inside]
-            counts[k, 1] = np.count_nonzero(_distance(true)[found] <= reach)
-            counts[k, 3] = np.count_nonzero(_distance(found)[true] <= reach)
-    return counts
+    columns = *_count(found, true, reach, classes), *_count(true, found, reach, classes)
+    return np.stack(columns, 1)
 
 
 @dataclass(frozen=True)
@@ -113,7 +104,26 @@ def _boundaries(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.where(edge, mask, np.uint8(UNLABELLED))
 
 
-def _distance(pixels: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """(H, W): Euclidean distance to the nearest of `pixels`."""
-    elsewhere = np.where(pixels, np.uint8(0), np.uint8(1))
-    return cv2.distanceTransform(elsewhere, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)  # type: ignore[return-value]
+def _count(
+    edges: NDArray[np.uint8], others: NDArray[np.uint8], reach: float, classes: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Per class: pixels of `edges`, and those with the same class in `others` within `reach`.
+
+    Neighbours are tried from the nearest on, for the pixels that have found none so far.
+    """
+    margin = int(reach)
+    around = cv2.copyMakeBorder(
+        others, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=[UNLABELLED]
+    )
+    y, x = np.nonzero(edges != UNLABELLED)
+    classes_left = edges[y, x]
+    width = around.shape[1]
+    left = (y + margin) * width + x + margin  # positions in `around`, row after row
+    side = np.arange(-margin, margin + 1)
+    squared = side[:, None] ** 2 + side**2
+    offsets, inside = side[:, None] * width + side, squared <= reach**2
+    flat, total = around.ravel(), np.bincount(classes_left, minlength=256)[:classes]
+    for offset in offsets[inside][np.argsort(squared[inside])]:
+        lonely = flat[left + offset] != classes_left
+        left, classes_left = left[lonely], classes_left[lonely]
+    return total, total - np.bincount(classes_left, minlength=256)[:classes]
