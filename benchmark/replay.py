@@ -3,11 +3,13 @@
 """What accuracy replay costs beside the network: its rate against the Segmenter's own, and memory.
 
 A bag of the street scene, labelled once a second, is written and replayed as by `lrn replay
---mode accuracy`, and the Segmenter alone runs over the same frames, held in memory: in turns,
-several times. Both are of this machine as loaded as it is; the ratio is of neighbours in time, and
-its median is reported.
+--mode accuracy`. Every so often the replay is held up, and the Segmenter runs alone over frames in
+memory, so that both are of the machine as loaded as it is then. Their ratio is of the whole replay;
+the median of the turns is reported.
 Memory is the process's resident set after the first tenth of each replay's frames and its largest
 value after that: what grows with the bag shows there.
+
+python benchmark/replay.py --turns 1 --rate 15 --frames 9000 --label-every 15   # 10 minutes, 25 GB
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from itertools import cycle, islice
 from pathlib import Path
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from lrn_ros.bags.reader import BagReader
 from lrn_ros.bags.writer import BagWriter
@@ -33,7 +37,9 @@ from lrn_ros.labels import LabelSet
 from lrn_ros.sources import SceneSource
 
 TOPIC = "/camera/image_raw"
-HELD = 20  # frames that the Segmenter alone runs over, again and again
+EVERY, ALONE = 60, 20  # frames of the replay before frames of the Segmenter alone
+WARM = 3  # of these, run once more before, to wake the processor
+DRAIN_S = 0.5  # what was read ahead is decoded, and what was segmented is scored, by then
 RENDERED = 100  # frames that fill a long bag, again and again: rendering takes longer than reading
 
 
@@ -46,60 +52,91 @@ def write_scene(path: Path, size: tuple[int, int], frames: int, rate: float, eve
             writer.write(round((1.7e9 + i / rate) * 1e9), frame.rgb, label)
 
 
-def replay_once(segmenter: Segmenter, bag: Path, thorough: bool) -> tuple[float, float]:
-    """Frames a second, and growth of the resident set in MB."""
-    sizes: list[float] = []
+class Interleaved:
+    """Holds a replay up every so often, and runs the Segmenter alone.
+
+    Args:
+        segmenter: that of the replay.
+        frames: (H, W, 3) uint8, as in the replay.
+
+    Attributes:
+        replayed: frames of the replay so far.
+        held_up_s: for how long it was held up.
+        alone_s: of these, how long the Segmenter took.
+        alone: its frames.
+        sizes: the resident set after every frame of the replay, MB.
+    """
+
+    def __init__(self, segmenter: Segmenter, frames: list[NDArray[np.uint8]]) -> None:
+        self._segmenter, self._frames = segmenter, frames
+        self.replayed = self.alone = 0
+        self.held_up_s = self.alone_s = 0.0
+        self.sizes: list[float] = []
+
+    def progress(self, count: int) -> None:
+        """Called for every frame of the replay."""
+        self.replayed += count
+        self.sizes.append(resident_mb())
+        if self.replayed % EVERY:
+            return
+        start = time.perf_counter()
+        time.sleep(DRAIN_S)
+        for frame in self._frames[:WARM]:
+            self._segmenter(frame)
+        begin = time.perf_counter()
+        for frame in self._frames:
+            self._segmenter(frame)
+        self.alone_s += time.perf_counter() - begin
+        self.alone += len(self._frames)
+        self.held_up_s += time.perf_counter() - start
+
+
+def measure(segmenter: Segmenter, bag: Path, thorough: bool) -> dict[str, float]:
+    """Frames a second of the replay and of the Segmenter alone, and growth of memory in MB."""
+    held = [f.rgb for f in islice(BagReader(bag).frames(TOPIC), ALONE)]
+    beside = Interleaved(segmenter, held)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "part"
         replay(
-            segmenter,
-            BagReader(bag),
-            TOPIC,
-            out,
-            TruthOptions(),
-            thorough=thorough,
-            progress=lambda count: sizes.append(resident_mb()),
-        )
+            segmenter, BagReader(bag), TOPIC, out, TruthOptions(),
+            thorough=thorough, progress=beside.progress,
+        )  # fmt: skip
         summary = json.loads((out / "part.json").read_text(encoding="utf-8"))
-    settled = len(sizes) // 10
-    return len(sizes) / summary["seconds"], max(sizes[settled:]) - sizes[settled]
-
-
-def segment_only(segmenter: Segmenter, bag: Path, count: int) -> float:
-    """Frames a second of the Segmenter over frames in memory."""
-    frames = [f.rgb for f in islice(BagReader(bag).frames(TOPIC), HELD)]
-    start = time.perf_counter()
-    for i in range(count):
-        segmenter(frames[i % len(frames)])
-    return count / (time.perf_counter() - start)
+    rate = beside.replayed / (summary["seconds"] - beside.held_up_s)
+    alone = beside.alone / beside.alone_s
+    settled = beside.sizes[len(beside.sizes) // 10 :]
+    return {
+        "replay": rate,
+        "alone": alone,
+        "ratio": rate / alone,
+        "growth_mb": max(settled) - settled[0],
+    }
 
 
 def main() -> None:
     """Print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add = parser.add_argument
     add("--model", default="lrnnet_c_camvid")
     add("--size", type=positive, nargs=2, default=(720, 1280), metavar=("H", "W"))
-    add("--frames", type=positive, default=300, help="of the bag (%(default)s)")
+    add("--frames", type=positive, default=300, help=f"of the bag, {EVERY} or more (%(default)s)")
     add("--rate", type=float, default=30.0, help="Hz, of the bag (%(default)s)")
     add("--label-every", type=int, default=30, help="frames; 0: no labels (%(default)s)")
     add("--turns", type=positive, default=3, help="(%(default)s)")
     add("--thorough", action="store_true", help="see lrn replay")
     add_segmenter_options(parser)
     args = parser.parse_args()
+    if args.frames < EVERY:
+        parser.error(f"--frames {args.frames}: {EVERY} or more are needed")
     cv2.setNumThreads(1)  # as in a replay
-    segmenter, half = load_segmenter(args), min(args.frames // 2, 300)
-    turns = []
+    segmenter = load_segmenter(args)
     with tempfile.TemporaryDirectory() as folder:
         bag = Path(folder) / "bag"
         write_scene(bag, tuple(args.size), args.frames, args.rate, args.label_every)
         segmenter.warm_up(*args.size)
-        for _ in range(args.turns):
-            before = segment_only(segmenter, bag, half)
-            rate, growth = replay_once(segmenter, bag, args.thorough)
-            after = segment_only(segmenter, bag, half)
-            alone = 2 / (1 / before + 1 / after)  # equally many frames each
-            turns.append({"replay": rate, "alone": alone, "ratio": rate / alone, "mb": growth})
+        turns = [measure(segmenter, bag, args.thorough) for _ in range(args.turns)]
     print(
         json.dumps(
             {
@@ -112,7 +149,6 @@ def main() -> None:
                 "label_every": args.label_every,
                 "turns": turns,
                 "ratio": statistics.median(t["ratio"] for t in turns),
-                "growth_mb": [t["mb"] for t in turns],
             },
             indent=2,
         )

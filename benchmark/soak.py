@@ -29,7 +29,7 @@ from std_msgs.msg import Header
 from lrn_ros.evaluation.machine import describe, resident_mb
 from lrn_ros.images import fill_image
 from lrn_ros.ros.processes import NODE
-from lrn_ros.ros.qos import profile
+from lrn_ros.ros.qos import PublisherEventCallbacks, SubscriptionEventCallbacks, profile
 from lrn_ros.scene import StreetScene
 
 PERIOD_S = 1.0  # of /diagnostics
@@ -95,8 +95,12 @@ class Cameras(Node):
 
     def __init__(self, size: tuple[int, int], count: int, context: Any) -> None:
         super().__init__("soak_camera", context=context)
+        # It stands for processes of the cameras' own, so it must not slow down with their number.
+        silent = PublisherEventCallbacks(use_default_callbacks=False)
+        unheard = SubscriptionEventCallbacks(use_default_callbacks=False)
         self.outlets = [
-            self.create_publisher(Image, f"/{p}image", profile(1)) for p in prefixes(count)
+            self.create_publisher(Image, f"/{p}image", profile(1), event_callbacks=silent)
+            for p in prefixes(count)
         ]
         self.latencies: list[dict[str, str]] = []
         self.beats: list[float] = []
@@ -105,7 +109,10 @@ class Cameras(Node):
         self.create_subscription(DiagnosticArray, f"{NODE}/latency", self._on_latency, profile(10))
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, profile(10))
         for prefix in prefixes(count):
-            self.create_subscription(Image, f"{NODE}/{prefix}mask", lambda _: None, profile(1))
+            self.create_subscription(
+                Image, f"{NODE}/{prefix}mask", lambda _: None, profile(1),
+                event_callbacks=unheard, raw=True,
+            )  # fmt: skip
         scene = StreetScene(seed=1, height=size[0], width=size[1])
         self.messages = [Image() for _ in range(_FRAMES)]
         for i, message in enumerate(self.messages):

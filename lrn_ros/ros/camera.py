@@ -29,16 +29,14 @@ from lrn_ros.ros.qos import (
     SubscriptionEventCallbacks,
     UnsupportedEventTypeError,
     all_reliable,
-    fits,
+    misfits,
     overrides,
-    policy_name,
     profile,
     reliability_given,
 )
 from lrn_ros.ros.statistics import Statistics
 
 _SET_BACK_NS = 10**9
-_PUBLISHERS, _SUBSCRIBERS = "incompatible publishers", "incompatible subscribers"
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,7 @@ class Camera:
         deliver: Callable[[Camera, Frame], None],
     ) -> None:
         self.prefix, self.statistics = prefix, Statistics()
-        self.outputs = Outputs(node, prefix, with_info, self._on_unfit_subscriber)
+        self.outputs = Outputs(node, prefix, with_info)
         self.waiting: Frame | None = None
         self.served_at = 0.0  # monotonic, when the worker last took a frame
         self.geometry: Geometry | None = None  # of the frame served last
@@ -133,7 +131,7 @@ class Camera:
         self.topic = f"{image}/compressed" if compressed else image
         self._type = CompressedImage if compressed else Image
         self._parse = parse_compressed_image if compressed else parse_image
-        self._reliable = bool(all_reliable(node, self.topic))
+        self._reliable = bool(all_reliable(self._publishers()))
         self._info_subscription = None
         try:
             self._subscription = self._subscribe()
@@ -156,17 +154,18 @@ class Camera:
         """What the subscription asks for at present."""
         return "reliable" if self._reliable else "best_effort"
 
-    def follow_publishers(self) -> None:
-        """Subscribe anew when what the publishers offer has changed; forget peers that fit now."""
-        if self.statistics.peers:
-            self._forget_peers()
-        reliable = all_reliable(self._node, self.topic)
-        if reliable in (None, self._reliable) or reliability_given(self._node, self.topic):
-            return
-        self._reliable = reliable
-        self._node.destroy_subscription(self._subscription)
-        self._subscription = self._subscribe()
-        self._node.get_logger().info(f"{self.topic}: subscribed as {self.reliability}")
+    def follow_peers(self) -> None:
+        """Subscribe anew when what publishers offer has changed; say who cannot be connected."""
+        publishers = self._publishers()
+        reliable = all_reliable(publishers)
+        changed = reliable not in (None, self._reliable)
+        if changed and not reliability_given(self._node, self.topic):
+            self._reliable = bool(reliable)
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = self._subscribe()
+            self._node.get_logger().info(f"{self.topic}: subscribed as {self.reliability}")
+        self._note("publishers", {self.topic: misfits(self._subscription, publishers)})
+        self._note("subscribers", self.outputs.misfits())
 
     def destroy(self) -> None:
         """Remove subscriptions and publishers."""
@@ -206,9 +205,9 @@ class Camera:
     def _subscribe(self) -> Any:
         qos = profile(reliable=self._reliable)
         overridable = overrides(reliability=reliability_given(self._node, self.topic))
-        events = SubscriptionEventCallbacks(
-            message_lost=self._on_lost, incompatible_qos=self._on_unfit_publisher
-        )
+        # Every event with a callback costs the executor time for every message, so the default
+        # ones for peers that do not fit are left out: follow_peers finds these.
+        events = SubscriptionEventCallbacks(message_lost=self._on_lost, use_default_callbacks=False)
         callback: Any = self._on_image  # rclpy's type hint knows no message info
         subscribe = partial(
             self._node.create_subscription, self._type, self.topic, callback, qos, raw=True,
@@ -240,24 +239,14 @@ class Camera:
         self._sequence.lost(event.total_count_change)
         self.statistics.dropped("transport", event.total_count_change)
 
-    def _on_unfit_publisher(self, event: Any) -> None:
-        self._unfit(_PUBLISHERS, self.topic, policy_name(event), "its images cannot be received")
+    def _publishers(self) -> list[Any]:
+        return list(self._node.get_publishers_info_by_topic(self.topic))
 
-    def _on_unfit_subscriber(self, topic: str, policy: str) -> None:
-        self._unfit(_SUBSCRIBERS, topic, policy, "it receives nothing")
-
-    def _unfit(self, kind: str, topic: str, policy: str, so: str) -> None:
-        self.statistics.peer(kind, f"{topic}: {policy}")
-        self._node.get_logger().warning(f"{topic}: {kind}, {policy} does not fit: {so}")
-
-    def _forget_peers(self) -> None:
-        """Take back what was said of publishers or subscribers that are gone, or fit by now."""
-        offers = self._node.get_publishers_info_by_topic(self.topic)
-        asked = self._subscription.qos_profile
-        if all(fits(offer.qos_profile, asked) for offer in offers):
-            self.statistics.peer(_PUBLISHERS, "")
-        if self.outputs.all_fit():
-            self.statistics.peer(_SUBSCRIBERS, "")
+    def _note(self, peers: str, found: Mapping[str, str]) -> None:
+        """Report peers that cannot be connected, by topic; log it when that changes."""
+        text = "; ".join(f"{topic}: {reason}" for topic, reason in found.items() if reason)
+        if self.statistics.peer(f"incompatible {peers}", text):
+            self._node.get_logger().warning(f"{self.name}: incompatible {peers}: {text}")
 
     def _on_info(self, message: CameraInfo) -> None:
         self.info = message

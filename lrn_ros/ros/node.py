@@ -287,7 +287,7 @@ class SegmentationNode(LifecycleNode):
 
     def _follow(self) -> None:
         for camera in self._cameras:
-            camera.follow_publishers()
+            camera.follow_peers()
 
     def _report(self) -> list[DiagnosticStatus]:
         """Statuses for /diagnostics; called from the heartbeat's thread."""

@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import cv2
@@ -23,10 +21,8 @@ from lrn_ros.labels import LabelSet
 from lrn_ros.ros.parameters import Settings
 from lrn_ros.ros.qos import (
     PublisherEventCallbacks,
-    UnsupportedEventTypeError,
-    fits,
+    misfits,
     overrides,
-    policy_name,
     profile,
 )
 
@@ -45,38 +41,21 @@ class Outputs:
         node: publishes.
         prefix: of the camera, or empty.
         with_info: also publish a scaled CameraInfo.
-        on_incompatible: is told the topic and the policy of subscribers that ask for more than is
-            offered.
     """
 
-    def __init__(
-        self,
-        node: Node,
-        prefix: str,
-        with_info: bool,
-        on_incompatible: Callable[[str, str], None],
-    ) -> None:
+    def __init__(self, node: Node, prefix: str, with_info: bool) -> None:
         self._node = node
         own = f"~/{prefix}/" if prefix else "~/"
 
         def advertise(
             kind: Any, name: str, depth: int = 1, latched: bool = False, base: str = own
         ) -> Any:
-            topic = node.resolve_topic_name(base + name)
-
-            def incompatible(event: Any) -> None:
-                on_incompatible(topic, policy_name(event))
-
-            create = partial(
-                node.create_publisher, kind, topic, profile(depth, latched=latched),
+            # Every event with a callback costs the executor time for every message.
+            return node.create_publisher(
+                kind, base + name, profile(depth, latched=latched),
                 qos_overriding_options=overrides(),
+                event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
             )  # fmt: skip
-            try:
-                return create(
-                    event_callbacks=PublisherEventCallbacks(incompatible_qos=incompatible)
-                )
-            except UnsupportedEventTypeError:  # the middleware does not report these
-                return create()
 
         self.mask = advertise(Image, "mask")
         self.color = advertise(Image, "color")
@@ -97,13 +76,15 @@ class Outputs:
         """Whether anybody subscribes to a per-frame output."""
         return any(map(_listened, self._frame_outputs))
 
-    def all_fit(self) -> bool:
-        """Whether every subscriber of a per-frame output takes what is offered."""
-        return all(
-            fits(publisher.qos_profile, subscriber.qos_profile)
-            for publisher in (*self._frame_outputs, self.classes)
-            for subscriber in self._node.get_subscriptions_info_by_topic(publisher.topic_name)
-        )
+    def misfits(self) -> dict[str, str]:
+        """Topic -> why subscribers of a per-frame output or of the classes get nothing."""
+        found = {}
+        for publisher in (*self._frame_outputs, self.classes):
+            topic = publisher.topic_name
+            if self._node.count_subscribers(topic) > publisher.get_subscription_count():
+                subscribers = self._node.get_subscriptions_info_by_topic(topic)
+                found[topic] = misfits(publisher, subscribers)
+        return found
 
     def wants_confidence(self) -> bool:
         """Whether anybody subscribes to the confidence."""

@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from rclpy.duration import Infinite
 from rclpy.node import Node
 from rclpy.qos import (
     DurabilityPolicy,
     HistoryPolicy,
+    LivelinessPolicy,
     QoSCompatibility,
     QoSPolicyKind,
     QoSProfile,
@@ -17,6 +20,7 @@ from rclpy.qos import (
     qos_check_compatible,
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.topic_endpoint_info import TopicEndpointTypeEnum
 
 try:
     from rclpy.event_handler import (
@@ -36,8 +40,8 @@ __all__ = [
     "SubscriptionEventCallbacks",
     "UnsupportedEventTypeError",
     "all_reliable",
+    "misfits",
     "overrides",
-    "policy_name",
     "profile",
     "reliability_given",
 ]
@@ -64,15 +68,47 @@ def overrides(*, reliability: bool = True) -> QoSOverridingOptions:
     return QoSOverridingOptions(kinds + [QoSPolicyKind.RELIABILITY] * reliability)
 
 
-def policy_name(event: Any) -> str:
-    """The policy of an event of incompatible quality of service, such as "reliability"."""
-    name = str(getattr(event.last_policy_kind, "name", event.last_policy_kind)).lower()
-    return name.removeprefix("rmw_qos_policy_")
+def misfits(ours: Any, peers: Iterable[Any]) -> str:
+    """Why some of a topic's peers are not connected; empty where all are.
+
+    Args:
+        ours: a publisher and its `peers` subscriptions, or the other way round.
+        peers: TopicEndpointInfo of the graph.
+    """
+    reasons = {_misfit(ours, peer) for peer in peers} - {""}
+    return ", ".join(sorted(reasons))
 
 
-def fits(offered: QoSProfile, requested: QoSProfile) -> bool:
-    """Whether a publisher's offer meets a subscription's request."""
-    return qos_check_compatible(offered, requested)[0] != QoSCompatibility.ERROR
+def _misfit(ours: Any, peer: Any) -> str:
+    if (expected := type_name(ours.msg_type)) != peer.topic_type:
+        return f"type {peer.topic_type} instead of {expected}"
+    profiles = peer.qos_profile, _as_in_graph(ours.qos_profile)
+    offers = peer.endpoint_type == TopicEndpointTypeEnum.PUBLISHER
+    compatibility, reason = qos_check_compatible(*(profiles if offers else profiles[::-1]))
+    if compatibility != QoSCompatibility.ERROR:
+        return ""
+    faults = [part.strip() for part in reason.split(";")]
+    return ", ".join(f.removeprefix("ERROR: ") for f in faults if f.startswith("ERROR"))
+
+
+def _as_in_graph(qos: QoSProfile) -> QoSProfile:
+    """Of our own, which leave the durations to their default, with that default: infinite."""
+    return QoSProfile(
+        history=qos.history,
+        depth=qos.depth,
+        reliability=qos.reliability,
+        durability=qos.durability,
+        deadline=Infinite,
+        lifespan=Infinite,
+        liveliness=LivelinessPolicy.AUTOMATIC,
+        liveliness_lease_duration=Infinite,
+    )
+
+
+def type_name(message: type) -> str:
+    """A message class's name in the graph, such as sensor_msgs/msg/Image."""
+    package, kind, *_ = message.__module__.split(".")
+    return f"{package}/{kind}/{message.__name__}"
 
 
 def reliability_given(node: Node, topic: str) -> bool:
@@ -80,9 +116,7 @@ def reliability_given(node: Node, topic: str) -> bool:
     return f"qos_overrides.{topic}.subscription.reliability" in node._parameter_overrides
 
 
-def all_reliable(node: Node, topic: str) -> bool | None:
-    """Whether every publisher of a topic offers reliable delivery; None without publishers."""
-    publishers = node.get_publishers_info_by_topic(topic)
-    if not publishers:
-        return None
-    return all(p.qos_profile.reliability == ReliabilityPolicy.RELIABLE for p in publishers)
+def all_reliable(publishers: Iterable[Any]) -> bool | None:
+    """Whether these publishers of the graph all offer reliable delivery; None without any."""
+    reliable = [p.qos_profile.reliability == ReliabilityPolicy.RELIABLE for p in publishers]
+    return all(reliable) if reliable else None

@@ -93,13 +93,13 @@ class Statistics:
             self.faults[key] = message
             return new
 
-    def peer(self, key: str, text: str) -> None:
-        """Note something about publishers or subscribers that do not fit; nothing: they do."""
+    def peer(self, key: str, text: str) -> bool:
+        """Note which publishers or subscribers do not fit; True when there is news to tell."""
         with self._lock:
+            before = self.peers.pop(key, "")
             if text:
                 self.peers[key] = text
-            else:
-                self.peers.pop(key, None)
+            return text not in ("", before)
 
     def idled(self) -> None:
         """Count a frame that nobody wanted."""

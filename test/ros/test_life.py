@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from harness import (
     stamp_of,
     wait,
 )
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from lrn_ros.scene import StreetScene
 
@@ -168,21 +169,32 @@ def test_peers_that_do_not_fit_are_reported(
     report = Report(client)
     unheard = client.node.create_publisher(Image, "/image", best_effort(1))
     deaf = client.collect(Image, f"{NODE}/mask", latched())
-    wait(lambda: "incompatible" in " ".join(report.values()), 10, "reported")
-    status = report.status()
-    assert {"incompatible publishers", "incompatible subscribers"} <= set(report.values())
-    assert status.level in (DiagnosticStatus.WARN, DiagnosticStatus.STALE)
-    assert "reliability" in report.values()["incompatible publishers"]
-    assert "durability" in report.values()["incompatible subscribers"]
-    assert "subscribed as best_effort" not in node.text().split("active")[-1], "the pin holds"
     masks = client.collect(Image, f"{NODE}/mask")
+    offered = "/image: Best effort publisher and reliable subscription"
+    wanted = f"{NODE}/mask: Volatile publisher and transient local subscription"
+    both = {"incompatible publishers": offered, "incompatible subscribers": wanted}.items()
+    wait(lambda: both <= report.values().items(), 10, "reported")
+    assert report.status().level in (DiagnosticStatus.WARN, DiagnosticStatus.STALE)
+    assert offered in node.text() and wanted in node.text()
+    assert "subscribed as best_effort" not in node.text().split("active")[-1], "the pin holds"
     wait(lambda: camera.get_subscription_count() > 0, 10, "the fitting one is heard")
     time.sleep(1)
     send_until(camera, masks, SMALL)
     assert not deaf
     client.node.destroy_publisher(unheard)
     wait(lambda: "incompatible publishers" not in report.values(), 10, "it is forgotten")
-    assert "incompatible subscribers" in report.values(), "that one is still there"
+    with contextlib.closing(Client(client.domain)) as other:  # a participant's topic has one type
+        other.node.create_publisher(CompressedImage, "/image", reliable(1))
+        expected = "/image: type sensor_msgs/msg/CompressedImage instead of sensor_msgs/msg/Image"
+        wait(lambda: report.values().get("incompatible publishers") == expected, 10, "the type")
+    wait(lambda: "incompatible publishers" not in report.values(), 10, "it is forgotten")
+    assert both - report.values().items() == {("incompatible publishers", offered)}
+    client.node.destroy_subscription(
+        next(
+            s for s in client.node.subscriptions if s.qos_profile.durability == latched().durability
+        )
+    )
+    wait(lambda: "incompatible subscribers" not in report.values(), 10, "it is forgotten")
 
 
 def test_every_frame_is_accounted_for(
