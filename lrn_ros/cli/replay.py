@@ -61,7 +61,7 @@ def add_parser(subparsers: Any) -> None:
     add("--start", type=seconds, default=0.0, metavar="S", help="skip so much of the bag")
     add("--duration", type=some_seconds, metavar="S", help="replay only so much of it")
     add("--thorough", action="store_true",
-        help="boundary, calibration and temporal figures of every frame, not every second or two"
+        help="boundary, calibration and temporal figures of every frame, not every two seconds"
         )  # fmt: skip
     add("--temporal-smoothing", action="store_true", help="average over frames, as the node can")
     add("--workers", type=positive, default=1, metavar="N", help="replay so many bags side by side"

@@ -43,8 +43,8 @@ if TYPE_CHECKING:  # needs rosbags
 
 _AHEAD = 4  # frames read before they are segmented, and segmented before they are scored
 # Of the bag's time between two labelled frames, and two pairs of frames, whose costly figures are
-# taken: at 30 Hz these are 8 % of a replay's work on two cores.
-_SAMPLE_NS, _PAIR_NS = 1_000_000_000, 2_000_000_000
+# taken: together these take 0.15 s on one core.
+_COSTLY_NS = 2_000_000_000
 _CONSECUTIVE_NS = 500_000_000  # frames further apart are no pair
 _FLUSH = 100  # frames
 
@@ -156,7 +156,7 @@ class _Scorer:
             return {}
         if not 0 < time_ns - previous[0] <= _CONSECUTIVE_NS:
             return {}
-        if not self._thorough and not _due(time_ns, self._paired_ns, _PAIR_NS):
+        if not self._thorough and not _due(time_ns, self._paired_ns, _COSTLY_NS):
             return {}
         self._paired_ns = time_ns
         found = self.tally.follow(previous[1:], (frame.rgb, mask))
@@ -194,8 +194,8 @@ def replay(
         folder: for PartFiles; it is made.
         truth_options: the ground truth.
         extent: the part of the bag.
-        thorough: take boundary, calibration and temporal figures of every frame, not just once a
-            second or two.
+        thorough: take boundary, calibration and temporal figures of every frame, not just every
+            two seconds.
         progress: called with 1 for every frame.
         smoothing: between frames, see lrn_ros.inference.smoothing.
         stale: files that are removed, as earlier figures in `folder` are, once it is sure that the
@@ -289,7 +289,7 @@ def _segment_all(
     with ThreadPoolExecutor(1, "scoring") as pool:
         for read in frames:
             time_ns = _time_ns(read.frame)
-            sample = read.label is not None and (thorough or _due(time_ns, sampled_ns, _SAMPLE_NS))
+            sample = read.label is not None and (thorough or _due(time_ns, sampled_ns, _COSTLY_NS))
             sampled_ns = time_ns if sample else sampled_ns
             smooth = smoother.at(time_ns / 1e9) if smoother else None
             result = segmenter(read.frame.rgb, confidence=sample, smooth=smooth)
