@@ -150,23 +150,17 @@ def _attack(
     choice: random.Random,
 ) -> Result:
     number = 0
+    wait = partial(until, process=process, timeout_s=_TIMEOUT_S)
 
     def answered() -> None:
         """Send a valid message and wait for its mask."""
         nonlocal number
         number += 1
         attacker.send(valid(transport, number))
-        until(
-            lambda: number in attacker.answered,
-            process,
-            f"message {number} is answered",
-            _TIMEOUT_S,
-        )
+        wait(lambda: number in attacker.answered, what=f"message {number} is answered")
 
-    until(
-        lambda: attacker.values.get("reliability") == "reliable", process, "it listens", _TIMEOUT_S
-    )
-    until(lambda: _answers_one(attacker, transport), process, "it answers", _TIMEOUT_S)
+    wait(lambda: attacker.values.get("reliability") == "reliable", what="it listens")
+    wait(lambda: _answers_one(attacker, transport), what="it answers")
     time.sleep(2.5)  # until /diagnostics has counted these
     before = _counts(attacker)
     for i in range(count):
