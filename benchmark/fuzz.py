@@ -21,12 +21,12 @@ from typing import Any
 import cv2
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from node_process import Process, running_node, until
+from node_process import running_node, until
 from rclpy.node import Node
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
-from lrn_ros.ros.processes import NODE
+from lrn_ros.ros.processes import NODE, Family
 from lrn_ros.ros.qos import profile
 
 _SIZE = (64, 96)
@@ -138,19 +138,19 @@ def fuzz(transport: str, count: int, seed: int) -> Result:
         SystemExit: the node ended, or a valid message was not answered in time.
     """
     parameters = {"image_transport": transport, "network_size": "[64, 96]"}
-    with running_node(partial(Attacker, transport), parameters) as (peer, process):
-        return _attack(peer, process, transport, count, random.Random(seed))
+    with running_node(partial(Attacker, transport), parameters) as (peer, family, _):
+        return _attack(peer, family, transport, count, random.Random(seed))
 
 
 def _attack(
     attacker: Attacker,
-    process: Process,
+    family: Family,
     transport: str,
     count: int,
     choice: random.Random,
 ) -> Result:
     number = 0
-    wait = partial(until, process=process, timeout_s=_TIMEOUT_S)
+    wait = partial(until, family=family, timeout_s=_TIMEOUT_S)
 
     def answered() -> None:
         """Send a valid message and wait for its mask."""

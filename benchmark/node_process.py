@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
-import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 from unittest.mock import patch
 
@@ -19,50 +19,52 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
-from lrn_ros.ros.processes import environment
+from lrn_ros.errors import RunError
+from lrn_ros.ros.parameters import SPECS
+from lrn_ros.ros.processes import Family, environment, node_arguments
 
 Peer = TypeVar("Peer", bound=Node)
-Process = subprocess.Popen[bytes]
 
 
 @contextmanager
 def running_node(
     make: Callable[[Any], Peer], parameters: Mapping[str, str]
-) -> Iterator[tuple[Peer, Process]]:
+) -> Iterator[tuple[Peer, Family, subprocess.Popen[bytes]]]:
     """Start the node, and a peer whose callbacks run in a thread; end both.
 
     Args:
         make: makes the peer, from its rclpy context.
         parameters: of the node, as text; it starts by itself.
+
+    Yields:
+        The peer; the node as a family of one, and its process.
+
+    Raises:
+        SystemExit: the node does not end as it should.
     """
-    # For this process too: a sender needs the DDS profile.
-    with patch.dict(os.environ, environment(None)):
-        context = rclpy.Context()
-        rclpy.init(context=context, domain_id=int(os.environ["ROS_DOMAIN_ID"]))
-        peer = make(context)
-        given = {"autostart": "true", **parameters}
-        pairs = [a for name, value in given.items() for a in ("-p", f"{name}:={value}")]
-        command = [sys.executable, "-m", "lrn_ros.ros.node", "--ros-args", *pairs]
-        quiet = subprocess.DEVNULL
-        process = subprocess.Popen(command, stdout=quiet, stderr=quiet)
-    spinner = threading.Thread(target=_spin, args=(peer, context), daemon=True)
-    spinner.start()
-    try:
-        yield peer, process
-    finally:
-        process.send_signal(signal.SIGINT)
+    env = environment(None)
+    arguments = node_arguments({"model": SPECS["model"].default, **parameters}, {})
+    with tempfile.TemporaryDirectory() as logs:
+        with patch.dict(os.environ, env):  # for this process too: a sender needs the DDS profile
+            context = rclpy.Context()
+            rclpy.init(context=context, domain_id=int(env["ROS_DOMAIN_ID"]))
+            peer = make(context)
+        family = Family(env, Path(logs))
+        process = family.start("node", arguments)
+        spinner = threading.Thread(target=_spin, args=(peer, context), daemon=True)
+        spinner.start()
         try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
+            yield peer, family, process
         finally:
+            family.stop()
             rclpy.shutdown(context=context)
             spinner.join()
             peer.destroy_node()
+        if process.returncode:
+            raise SystemExit(f"the node ended with status {process.returncode}")
 
 
-def until(condition: Callable[[], Any], process: Process, what: str, timeout_s: float) -> None:
+def until(condition: Callable[[], Any], family: Family, what: str, timeout_s: float) -> None:
     """Wait for a condition.
 
     Raises:
@@ -70,8 +72,10 @@ def until(condition: Callable[[], Any], process: Process, what: str, timeout_s: 
     """
     deadline = time.monotonic() + timeout_s
     while not condition():
-        if process.poll() is not None:
-            raise SystemExit(f"the node ended with status {process.poll()}")
+        try:
+            family.check()
+        except RunError as error:
+            raise SystemExit(str(error)) from error
         if time.monotonic() > deadline:
             raise SystemExit(f"not within {timeout_s:.0f} s: {what}")
         time.sleep(0.01)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import GetState
-from node_process import Process, running_node, until
+from node_process import running_node, until
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -96,10 +96,9 @@ class Cameras(Node):
     def __init__(self, size: tuple[int, int], count: int, context: Any) -> None:
         super().__init__("soak_camera", context=context)
         # It stands for processes of the cameras' own, so it must not slow down with their number.
-        silent = PublisherEventCallbacks(use_default_callbacks=False)
-        unheard = SubscriptionEventCallbacks(use_default_callbacks=False)
+        unwatched = PublisherEventCallbacks(use_default_callbacks=False)
         self.outlets = [
-            self.create_publisher(Image, f"/{p}image", profile(1), event_callbacks=silent)
+            self.create_publisher(Image, f"/{p}image", profile(1), event_callbacks=unwatched)
             for p in prefixes(count)
         ]
         self.latencies: list[dict[str, str]] = []
@@ -111,7 +110,7 @@ class Cameras(Node):
         for prefix in prefixes(count):
             self.create_subscription(
                 Image, f"{NODE}/{prefix}mask", lambda _: None, profile(1),
-                event_callbacks=unheard, raw=True,
+                raw=True, event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
             )  # fmt: skip
         scene = StreetScene(seed=1, height=size[0], width=size[1])
         self.messages = [Image() for _ in range(_FRAMES)]
@@ -173,11 +172,11 @@ def soak(
     """
     names = ", ".join(f"'{prefix.removesuffix('/')}'" for prefix in prefixes(count))
     parameters = {**parameters, "cameras": f"[{names}]"}
-    with running_node(partial(Cameras, size, count), parameters) as (cameras, process):
-        until(cameras.is_active, process, "active", _START_S)
+    with running_node(partial(Cameras, size, count), parameters) as (cameras, family, process):
+        until(cameras.is_active, family, "active", _START_S)
         until(
             lambda: cameras.send(0.2, 10) and len(cameras.latencies) > 2,
-            process, "answering", _START_S,
+            family, "answering", _START_S,
         )  # fmt: skip
         if overload:
             reached = _FLOOD / overload
@@ -187,17 +186,17 @@ def soak(
                 reached = (len(cameras.latencies) - before) / 5.0
             rate = overload * reached / count
         _quiet(cameras)
-        return _measure(cameras, process, seconds, rate)
+        return _measure(cameras, process.pid, seconds, rate)
 
 
-def _measure(cameras: Cameras, process: Process, seconds: float, rate: float) -> Result:
+def _measure(cameras: Cameras, pid: int, seconds: float, rate: float) -> Result:
     before, first = _counts(cameras), len(cameras.latencies)
     beats = len(cameras.beats)
     settle = min(_SETTLE_S, seconds / 4)
     sent = cameras.send(settle, rate)
-    settled_mb = resident_mb(process.pid)
+    settled_mb = resident_mb(pid)
     sent += cameras.send(seconds - settle, rate)
-    end_mb = resident_mb(process.pid)
+    end_mb = resident_mb(pid)
     times = np.array(cameras.beats[beats:])
     _quiet(cameras)
     by_camera = [after - before[name] for name, after in _counts(cameras).items()]

@@ -91,18 +91,18 @@ class Family:
     Args:
         env: their environment.
         logs: folder of the logs.
-        player: the one that ends by itself.
+        player: the one that ends by itself, if there is one.
     """
 
-    def __init__(self, env: dict[str, str], logs: Path, player: str) -> None:
+    def __init__(self, env: dict[str, str], logs: Path, player: str = "") -> None:
         self._env, self._logs, self._player = env, logs, player
         self._members: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, name: str, arguments: list[str]) -> None:
+    def start(self, name: str, arguments: list[str]) -> subprocess.Popen[bytes]:
         """Start a process."""
         command = [sys.executable, "-m", f"lrn_ros.ros.{name}", *arguments]
         with (self._logs / f"{name}.log").open("wb") as log:
-            self._members[name] = subprocess.Popen(
+            process = self._members[name] = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -111,6 +111,7 @@ class Family:
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which ends the others
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )
+        return process
 
     def check(self) -> bool:
         """Whether the player still runs.

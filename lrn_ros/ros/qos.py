@@ -80,7 +80,7 @@ def misfits(ours: Any, peers: Iterable[Any]) -> str:
 
 
 def _misfit(ours: Any, peer: Any) -> str:
-    if (expected := type_name(ours.msg_type)) != peer.topic_type:
+    if (expected := _type_name(ours.msg_type)) != peer.topic_type:
         return f"type {peer.topic_type} instead of {expected}"
     profiles = peer.qos_profile, _as_in_graph(ours.qos_profile)
     offers = peer.endpoint_type == TopicEndpointTypeEnum.PUBLISHER
@@ -105,7 +105,7 @@ def _as_in_graph(qos: QoSProfile) -> QoSProfile:
     )
 
 
-def type_name(message: type) -> str:
+def _type_name(message: type) -> str:
     """A message class's name in the graph, such as sensor_msgs/msg/Image."""
     package, kind, *_ = message.__module__.split(".")
     return f"{package}/{kind}/{message.__name__}"

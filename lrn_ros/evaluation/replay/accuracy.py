@@ -156,7 +156,7 @@ class _Scorer:
             return {}
         if not 0 < time_ns - previous[0] <= _CONSECUTIVE_NS:
             return {}
-        if not self._thorough and not _due(time_ns, self._paired_ns, _COSTLY_NS):
+        if not self._thorough and not _due(time_ns, self._paired_ns):
             return {}
         self._paired_ns = time_ns
         found = self.tally.follow(previous[1:], (frame.rgb, mask))
@@ -169,8 +169,9 @@ def _time_ns(frame: BagFrame) -> int:
     return frame.stamp_ns or frame.recorded_ns
 
 
-def _due(time_ns: int, last_ns: int | None, interval_ns: int) -> bool:
-    return last_ns is None or abs(time_ns - last_ns) >= interval_ns
+def _due(time_ns: int, last_ns: int | None) -> bool:
+    """Whether it is time for costly figures again."""
+    return last_ns is None or abs(time_ns - last_ns) >= _COSTLY_NS
 
 
 def replay(
@@ -289,7 +290,7 @@ def _segment_all(
     with ThreadPoolExecutor(1, "scoring") as pool:
         for read in frames:
             time_ns = _time_ns(read.frame)
-            sample = read.label is not None and (thorough or _due(time_ns, sampled_ns, _COSTLY_NS))
+            sample = read.label is not None and (thorough or _due(time_ns, sampled_ns))
             sampled_ns = time_ns if sample else sampled_ns
             smooth = smoother.at(time_ns / 1e9) if smoother else None
             result = segmenter(read.frame.rgb, confidence=sample, smooth=smooth)
