@@ -5,6 +5,10 @@
 Consistency is the mIoU between a mask and the one before it, warped by optical flow, after Liu et
 al., "Efficient semantic video segmentation with per-frame inference", ECCV 2020. Flicker is the
 share of pixels of another class than before where nothing moved and nothing changed.
+
+Pictures of 1280 pixels or more are compared at a half, a third... of their size, and so at 640 to
+1279 pixels on their longer side: flow costs less, and half a pixel of motion means much the
+same for all cameras.
 """
 
 from __future__ import annotations
@@ -19,13 +23,14 @@ from lrn_ros.evaluation.confusion import confusion_matrix, scores
 from lrn_ros.inference.flow import find_flow
 from lrn_ros.labels import UNLABELLED
 
+_SIDE = 640  # pixels, the least longer side of a picture made smaller
 _STILL = 0.5  # pixels of flow below which nothing moved
 _ALIKE = 8  # grey levels up to which nothing changed: sensor noise and JPEG
 
 
 @dataclass(frozen=True)
 class Motion:
-    """Where the pixels of a frame were in the frame before.
+    """Where the pixels of a frame were in the frame before, (H, W) being the size of comparison.
 
     Attributes:
         x, y: (H, W) float32, position in the frame before, in pixels.
@@ -55,7 +60,8 @@ def find_motion(previous: NDArray[np.uint8], present: NDArray[np.uint8]) -> Moti
     if previous.shape != present.shape:
         raise ValueError(f"frames of shapes {previous.shape} and {present.shape}")
     before, now = (
-        np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8) for rgb in (previous, present)
+        _smaller(np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8), cv2.INTER_AREA)
+        for rgb in (previous, present)
     )
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     back, forth = find_flow(search, now, before), find_flow(search, before, now)
@@ -126,18 +132,33 @@ def steadiness(
     Args:
         previous: (H, W) class ids of the frame before; 255 is left out of the consistency.
         present: (H, W) class ids; 255 is inconsistent with every class.
-        motion: between the frames, whose size the masks have.
+        motion: between the frames, which have the masks' size.
         classes: K.
+
+    Raises:
+        ValueError: the sizes differ.
     """
+    if previous.shape == present.shape:
+        previous, present = (_smaller(m, cv2.INTER_NEAREST) for m in (previous, present))
     if not previous.shape == present.shape == motion.still.shape:
         raise ValueError(
-            f"masks of shapes {previous.shape} and {present.shape}, frames {motion.still.shape}"
+            f"masks of shapes {previous.shape} and {present.shape}, motion of {motion.still.shape}"
         )
     return Steadiness(
         confusion_matrix(warp(previous, motion), present, classes),
         int(np.count_nonzero(motion.still)),
         int(np.count_nonzero(motion.still & (previous != present))),
     )
+
+
+def _smaller(plane: NDArray[np.uint8], interpolation: int) -> NDArray[np.uint8]:
+    """At the size of comparison; the plane itself if it has that."""
+    height, width = plane.shape
+    by = max(height, width) // _SIDE
+    if by < 2:
+        return plane
+    size = max(1, width // by), max(1, height // by)
+    return np.asarray(cv2.resize(plane, size, interpolation=interpolation), np.uint8)
 
 
 def _squared(flow: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -118,3 +118,30 @@ def test_videos_add_up() -> None:
         find_motion(rgb, rgb[1:])
     with pytest.raises(ValueError, match="shapes"):
         steadiness(mask[1:], mask[1:], motion, 3)
+
+
+@pytest.mark.parametrize("size, by", [((180, 1279), 1), ((180, 1280), 2), ((1930, 270), 3)])
+def test_large_pictures_are_compared_at_a_fraction_of_their_size(
+    size: tuple[int, int], by: int
+) -> None:
+    height, width = size
+    wide = cv2.GaussianBlur(texture(height, width + 12), (0, 0), by)
+    before, now = wide[:, :-12].copy(), wide[:, 12:].copy()
+    mask = bands(height, width + 12)
+    motion = find_motion(before, now)
+    assert motion.still.shape == (height // by, width // by)
+    inner = np.s_[8:-8, 8:-16]
+    x = np.arange(width // by)[None, :]
+    assert np.abs(motion.x - x - 12 / by)[inner].max() < 0.5
+    counted = steadiness(mask[:, :-12], mask[:, 12:], motion, 3)
+    assert counted.consistency > 0.995
+    assert counted.matrix.sum() == np.count_nonzero(motion.visible) > 0.8 * motion.visible.size
+    unmoved = steadiness(mask[:, :-12], mask[:, :-12], find_motion(before, before), 3)
+    assert (unmoved.still, unmoved.flickered) == (motion.still.size, 0)
+    with pytest.raises(ValueError, match="shapes"):
+        steadiness(mask[:-by, :-12], mask[:-by, 12:], motion, 3)
+
+
+def test_a_line_of_pixels_is_a_picture() -> None:
+    line = texture(1, 1300)
+    assert find_motion(line, line).still.shape == (1, 650)

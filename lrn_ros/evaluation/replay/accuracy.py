@@ -43,7 +43,7 @@ if TYPE_CHECKING:  # needs rosbags
 
 _AHEAD = 4  # frames read before they are segmented, and segmented before they are scored
 # Of the bag's time between two labelled frames, and two pairs of frames, whose costly figures are
-# taken: together these take 0.15 s on one core.
+# taken: together these take 0.07 s on one core for 1280x720.
 _COSTLY_NS = 2_000_000_000
 _CONSECUTIVE_NS = 500_000_000  # frames further apart are no pair
 _FLUSH = 100  # frames
