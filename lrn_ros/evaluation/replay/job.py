@@ -158,6 +158,7 @@ def run_job(
     Raises:
         UserError: see open_bag, Segmenter.load and replay.
     """
+    settings = job.settings()  # before: a file that is written meanwhile makes this one stale
     bag = open_bag(job.bag)
     topic = bag.image_topic(job.topic)
     segmenter = load(replace(job.model, threads=job.model.threads or threads))
@@ -167,7 +168,7 @@ def run_job(
     )  # fmt: skip
     files = PartFiles(job.folder)
     summary = json.loads(files.summary.read_text(encoding="utf-8"))
-    summary["settings"] = job.settings()
+    summary["settings"] = settings
     summary["model"] = {
         "name": segmenter.info.name,
         "architecture": segmenter.info.architecture,
