@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -53,7 +54,8 @@ class Played:
         late_ms: by how much each was published late.
         answered_ns: when the frames that were answered had been published.
         stages: for each of these the durations by name, ms, NaN unknown; `delivered_ms` is from
-            publishing the image to the arrival of the mask at a subscriber.
+            publishing the image to the arrival of the mask at a subscriber, unknown where images
+            have the same stamp.
         masks_ns: when masks arrived at the subscriber.
         counts: what the node has counted from the first frame on: idle, dropped_CAUSE.
         backend: what the node ran on, empty if it answered nothing.
@@ -95,37 +97,61 @@ def read_played(folder: Path, about: Mapping[str, Any]) -> Played:
         about: what is to be said of it in the results: name, path, topic, complete, ...
     """
     files = PlayFiles(folder)
-    published, late, by_stamp = array("q"), array("d"), {}
-    for line in _lines(files.sent):
-        published.append(line["at_ns"])
-        late.append((line["at_ns"] - line["due_ns"]) / 1e6)
-        by_stamp[line["stamp_ns"]] = line["at_ns"]
-    masks = {n["stamp_ns"]: n["at_ns"] for n in _lines(files.received) if n["kind"] == "mask"}
-    masks = {stamp: at for stamp, at in masks.items() if stamp in by_stamp}
+    sent = _Sent(files.sent)
+    masks: dict[int, int] = {}
+    arrivals = array("q")
+    for line in _lines(files.received):
+        if line["kind"] == "mask" and sent.has(line):
+            masks[line["stamp_ns"]] = line["at_ns"]
+            arrivals.append(line["at_ns"])
     answered, stages = array("q"), {name: array("d") for name in _TIMES}
     before: dict[str, int] = {}  # what the node counted until the first frame
     counts: dict[str, int] = {}
     backend = ""
     for line in _lines(files.received):
         values, stamp = line.get("values", {}), line["stamp_ns"]
-        if line["kind"] == "latency" and stamp in by_stamp:
+        if line["kind"] == "latency" and sent.has(line):
             found = {k: float(v) for k, v in values.items() if k.endswith("_ms")}
             found["overhead_ms"] = overhead(found)
-            found["delivered_ms"] = (masks.get(stamp, np.nan) - by_stamp[stamp]) / 1e6
-            answered.append(by_stamp[stamp])
+            found["delivered_ms"] = (masks.get(stamp, np.nan) - sent.by_stamp[stamp]) / 1e6
+            answered.append(sent.answered_ns(line))
             for name in _TIMES:
                 stages[name].append(found.get(name, np.nan))
             backend = values["backend"]
         elif line["kind"] == "diagnostics" and "received" in values:
             ends = [k for k in values if k == "idle" or k.startswith("dropped_")]
             counts = {k: int(values[k]) for k in ends}
-            if published and line["at_ns"] < published[0]:
+            if sent.at_ns and line["at_ns"] < sent.at_ns[0]:
                 before = counts
     counts = {k: n - before.get(k, 0) for k, n in counts.items()}
-    arrivals = array("q", sorted(masks.values()))
     damage = files.damage.read_text(encoding="utf-8") if files.damage.is_file() else None
     about = {**about, "damage": damage}
-    return Played(about, published, late, answered, stages, arrivals, counts, backend)
+    return Played(about, sent.at_ns, sent.late_ms, answered, stages, arrivals, counts, backend)
+
+
+class _Sent:
+    """What was published, and which of it an answer is to."""
+
+    def __init__(self, path: Path) -> None:
+        self.at_ns, self.late_ms = array("q"), array("d")
+        self.by_stamp: dict[int | None, float] = {}  # NaN where frames have the same stamp
+        for line in _lines(path):
+            at, stamp = line["at_ns"], line["stamp_ns"]
+            self.at_ns.append(at)
+            self.late_ms.append((at - line["due_ns"]) / 1e6)
+            self.by_stamp[stamp] = np.nan if stamp in self.by_stamp else at
+
+    def has(self, line: Mapping[str, Any]) -> bool:
+        """Whether it is about a frame; the grey image before them may have the first's stamp."""
+        return line["stamp_ns"] in self.by_stamp and line["at_ns"] >= self.at_ns[0]
+
+    def answered_ns(self, line: Mapping[str, Any]) -> int:
+        """When the frame was published; of the same stamp the last before the node received one."""
+        sent_ns = self.by_stamp[line["stamp_ns"]]
+        if not np.isnan(sent_ns):
+            return int(sent_ns)
+        received_ns = line["at_ns"] - float(line["values"]["processing_ms"]) * 1e6
+        return self.at_ns[max(bisect_right(self.at_ns, received_ns) - 1, 0)]
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -21,8 +21,11 @@ ABOUT = {
 DELIVERED = {0: 30.0, 1: 34.0, 4: 31.0, 5: 40.0, 6: 33.0, 8: 32.0}  # image to mask, ms
 
 
-def write(folder, invalid):
-    """Ten frames: six answered, two superseded, one lost, and one told to be invalid, or untold."""
+def write(folder, invalid, stamp_ns=None):
+    """Ten frames: six answered, two superseded, one lost, and one told to be invalid, or untold.
+
+    With `stamp_ns` all images have that stamp, also the one before the first frame.
+    """
     files = PlayFiles(folder)
     folder.mkdir()
     sent, received = [], []
@@ -33,14 +36,15 @@ def write(folder, invalid):
             continue
         values = {"processing_ms": f"{20 + i}.000", "inference_ms": "15.000"}
         values |= {"queue_ms": "1.000", "transport_ms": "nan", "backend": "torch fp32"}
-        received.append({"kind": "latency", "stamp_ns": i, "values": values})
         arrival = at + int(DELIVERED[i] * MS)
+        received.append({"kind": "latency", "stamp_ns": i, "at_ns": arrival, "values": values})
         if i != 8:  # the subscriber has missed a mask
             received.append({"kind": "mask", "stamp_ns": i, "at_ns": arrival})
     # An image before the first frame was answered, and three were dropped; /diagnostics counts up.
     values = {"processing_ms": "900.000", "inference_ms": "900.000", "backend": "torch fp32"}
-    received.insert(0, {"kind": "latency", "stamp_ns": -7, "values": values})
-    received.insert(0, {"kind": "mask", "stamp_ns": -7, "at_ns": 4_000 * MS})
+    for kind in ("latency", "mask"):
+        line = {"kind": kind, "stamp_ns": -7, "at_ns": 4_000 * MS, "values": values}
+        received.insert(0, line)
     for at, superseded in ((4_990, 3), (5_400, 4), (6_200, 5)):
         values = {"received": "1", "idle": "0", "dropped_superseded": f"{superseded}"}
         values |= {"dropped_transport": "1", "dropped_invalid": f"{int(invalid)}"}
@@ -49,6 +53,7 @@ def write(folder, invalid):
         received.append({"kind": "diagnostics", "at_ns": at * MS, "stamp_ns": 0, "values": values})
     received.append({"kind": "diagnostics", "stamp_ns": 9, "values": {"state": "active"}})
     for file, lines in ((files.sent, sent), (files.received, received)):
+        lines = [ln if stamp_ns is None else ln | {"stamp_ns": stamp_ns} for ln in lines]
         text = "".join(json.dumps(line) + "\n" for line in lines)
         file.write_text(text + '{"cut', encoding="utf-8")
     return folder
@@ -60,6 +65,18 @@ def test_what_nobody_has_told_is_unaccounted(tmp_path):
     assert frames["dropped"] == {"superseded": 2, "transport": 1, "invalid": 0}
     assert frames["unaccounted"] == 1
     assert read_played(write(tmp_path / "b", invalid=True), ABOUT).frames()["unaccounted"] == 0
+
+
+def test_images_of_one_stamp_are_told_apart_by_time(tmp_path):
+    """Stamps that are not set: the image before the first frame is none of them either."""
+    run = read_played(write(tmp_path / "unset", invalid=True, stamp_ns=0), ABOUT)
+    other = read_played(write(tmp_path / "set", invalid=True), ABOUT)
+    assert run.frames() == other.frames() and run.frames()["unaccounted"] == 0
+    assert list(run.answered_ns) == list(other.answered_ns)
+    found, usual = figures([run]), figures([other])
+    assert "delivered_ms" not in found["latency_ms"]  # nobody knows whose mask it was
+    assert found["latency_ms"]["processing_ms"] == usual["latency_ms"]["processing_ms"]
+    assert found["bags"][0]["fps"] == usual["bags"][0]["fps"]
 
 
 def test_figures_of_one_bag(tmp_path):
