@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -154,7 +153,10 @@ class VideoSource:
 
 
 class BagSource:
-    """One image topic of a rosbag2; a damaged bag ends at the damage, with a warning."""
+    """One image topic of a rosbag2; a damaged bag ends at the damage, with a warning.
+
+    An image that cannot be decoded is left out, and the others keep their numbers.
+    """
 
     label_set: str | None = None
 
@@ -171,10 +173,9 @@ class BagSource:
 
     def frames(self, wanted: Collection[int] | None = None) -> Iterator[Frame]:
         """See Source.frames."""
-        indices = itertools.count() if wanted is None else sorted(set(wanted))
-        for index, frame in zip(indices, self._bag.frames(self._topic, wanted)):
+        for frame in self._bag.frames(self._topic, wanted):
             seconds = (frame.stamp_ns or frame.recorded_ns) / 1e9
-            yield Frame(index, f"{index:06d}", frame.rgb, seconds=seconds)
+            yield Frame(frame.index, f"{frame.index:06d}", frame.rgb, seconds=seconds)
         if self._bag.damage:
             _LOG.warning("%s: damaged, read in part: %s", self._bag.path, self._bag.damage)
 

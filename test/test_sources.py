@@ -23,7 +23,7 @@ def _png(rgb):
     return cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].ravel()
 
 
-def _write_bag(path: Path, plugin) -> None:
+def _write_bag(path: Path, plugin, damaged: int | None = None) -> None:
     from rosbags.rosbag2 import Writer
     from rosbags.typesys import Stores, get_typestore
 
@@ -40,8 +40,8 @@ def _write_bag(path: Path, plugin) -> None:
             padded = np.zeros((16, 80), np.uint8)
             padded[:, :72] = bgr.reshape(16, 72)
             message = image(
-                header=header, height=16, width=24, encoding="bgr8", is_bigendian=0, step=80,
-                data=padded.ravel(),
+                header=header, height=16, width=24, is_bigendian=0, step=80,
+                encoding="none" if i == damaged else "bgr8", data=padded.ravel(),
             )  # fmt: skip
             stamp = i * 100_000_000
             writer.write(raw, stamp, store.serialize_cdr(message, image.__msgtype__))
@@ -86,6 +86,17 @@ def test_a_damaged_bag_warns(bag, caplog):
     (bag / "metadata.yaml").unlink()
     _same(list(open_source(bag, topic="/front/image").frames()), FRAMES)
     assert "read in part: metadata.yaml is missing" in caplog.text
+
+
+def test_the_images_beside_a_damaged_one_keep_their_numbers(tmp_path, caplog):
+    rosbag2 = pytest.importorskip("rosbags.rosbag2")
+    _write_bag(tmp_path / "bag", rosbag2.StoragePlugin.MCAP, damaged=2)
+    source = open_source(tmp_path / "bag", topic="/front/image")
+    for wanted, indices in ((None, [0, 1, 3, 4]), ({1, 2, 4}, [1, 4])):
+        frames = list(source.frames(wanted))
+        _same(frames, [FRAMES[i] for i in indices])
+        assert [(f.index, f.name) for f in frames] == [(i, f"{i:06d}") for i in indices]
+    assert "messages left out: 1" in caplog.text
 
 
 def test_folder_with_labels(tmp_path):
