@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # needs rosbags
 
 _HELD = 32  # labels of a topic that wait for their images
 _LEAP_NS = 1_000_000_000
+_AHEAD_NS = 500_000_000  # read by stamp before the recorder's clock says so
 _STAMP = re.compile(r"(\d{9,10})[._-](\d{1,9})|(\d{16,18}|[1-8]\d{18})")  # in 64 bits
 _NUMBER = re.compile(r"\d{1,18}")
 
@@ -104,7 +105,11 @@ class Truth(Protocol):
 
 
 class TopicTruth:
-    """A label topic, read beside the images; labels come in the order of their stamps.
+    """A label topic, read beside the images; labels come in the order of their images.
+
+    How far to read is told by the stamps and, because one may be wrong and a clock may be set, by
+    the recorder's clock too: a label is recorded about as long after its image as the last one that
+    was found.
 
     Args:
         labels: see BagReader.labels.
@@ -124,39 +129,54 @@ class TopicTruth:
         self._labels, self._tolerance, self._mapping = labels, tolerance_ns, mapping
         self._held: deque[BagLabel] = deque(maxlen=_HELD)
         self._ended = False
-        self._before: int | None = None
+        self._late_ns: int | None = None  # from an image's recording to its label's
         self._last_ns: int | None = None
+        self._clock_ns: int | None = None
 
     def find(
         self, index: int, stamp_ns: int, recorded_ns: int, next_ns: int | None = None
     ) -> NDArray[np.uint8] | None:
         """See Truth.find."""
-        if not self._leaps(stamp_ns, recorded_ns):
-            while not self._ended and not (self._held and self._held[-1].stamp_ns > stamp_ns):
-                self._read()
+        leaps = self._leaps(stamp_ns, recorded_ns, next_ns)
+        while self._is_further_on(stamp_ns, recorded_ns, leaps):
+            self._read()
         others, self._last_ns = (self._last_ns, next_ns), stamp_ns
         stamps = [label.stamp_ns for label in self._held]
         at = self.matching.choose(stamps, stamp_ns, others, self._tolerance)
         if at is None:
             return None
         self.matching.matched += 1
-        for _ in range(at):
-            self._held.popleft()
-        label = self._held.popleft().label
-        return label if self._mapping is None else self._mapping(label)
+        found = self._held[at]
+        del self._held[at]
+        self._late_ns = found.recorded_ns - recorded_ns
+        return found.label if self._mapping is None else self._mapping(found.label)
 
     def finish(self) -> None:
         """See Truth.finish."""
         while not self._ended:
             self._read()
 
-    def _leaps(self, stamp_ns: int, recorded_ns: int) -> bool:
-        """Whether the stamp is ahead of its time: reading on to it would pass by the next labels.
+    def _leaps(self, stamp_ns: int, recorded_ns: int, next_ns: int | None) -> bool:
+        """Whether the stamp is ahead of its time: the labels up to it are those of other images.
 
-        Measured against the frame before, so that of a clock that was set one frame is lost.
+        Measured against the frames before and after, so that of a clock that was set one frame is.
         """
-        before, self._before = self._before, stamp_ns - recorded_ns
-        return before is not None and self._before - before > _LEAP_NS
+        before, self._clock_ns = self._clock_ns, stamp_ns - recorded_ns
+        if next_ns is not None and stamp_ns - next_ns > _LEAP_NS:
+            return True
+        return before is not None and self._clock_ns - before > _LEAP_NS
+
+    def _is_further_on(self, stamp_ns: int, recorded_ns: int, leaps: bool) -> bool:
+        """Whether the image's label may be one of those not yet read."""
+        if self._ended or not self._held:
+            return not self._ended
+        newest = self._held[-1]
+        if self._late_ns is None:
+            self._late_ns = min(0, newest.recorded_ns - recorded_ns)
+        ahead_ns = newest.recorded_ns - self._late_ns - recorded_ns
+        if newest.stamp_ns > stamp_ns:
+            return ahead_ns <= 0 and newest.stamp_ns - stamp_ns > _LEAP_NS
+        return not leaps and (ahead_ns <= _AHEAD_NS or not self.matching.matched)
 
     def _read(self) -> None:
         label = next(self._labels, None)

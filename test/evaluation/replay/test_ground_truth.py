@@ -58,15 +58,74 @@ def test_sparse_labels_and_memory(monkeypatch):
     assert len(alive) <= 52  # no more is read than has been asked for
 
 
-def test_a_stamp_far_ahead_does_not_cost_the_next_labels():
-    times = [i * 100 * MS for i in range(600)]
-    truth = TopicTruth(iter(labels_at(*times[:250])), "/labels", MS)
-    wrong = {5: 40_000 * MS}  # added to the stamp of one image
-    found = [truth.find(i, t + wrong.get(i, 0), t) for i, t in enumerate(times[:250])]
-    assert [i for i, f in enumerate(found) if f is None] == [5]
-    late = TopicTruth(iter(labels_at(*times)), "/labels", MS)  # a clock that is set once
-    found = [late.find(i, t + 40_000 * MS * (i > 9), t) for i, t in enumerate(times[:200])]
-    assert [i for i, f in enumerate(found) if f is None] == [10]
+STEP, FAR = 33_333_333, 40_000 * MS
+
+
+def unlabelled(
+    images: dict[int, int], labels: dict[int, int], late: dict[int, int] | None = None
+) -> list[int]:
+    """Of 250 images at 30 Hz with a label each, those that get none or another one's.
+
+    Args:
+        images: from which image on stamps are so much later, nanoseconds; likewise labels.
+        late: from which label on it is recorded so much later.
+    """
+
+    def shift(at: int, of: dict[int, int]) -> int:
+        return next((by for start, by in sorted(of.items(), reverse=True) if at >= start), 0)
+
+    times = [10**18 + i * STEP for i in range(250)]
+    recorded = (
+        BagLabel(np.full((1, 1), i, np.uint8), t + shift(i, labels), t + shift(i, late or {}), "")
+        for i, t in enumerate(times)
+    )
+    truth = TopicTruth(recorded, "/labels", MS)
+    stamps = [t + shift(i, images) for i, t in enumerate(times)]
+    found = [
+        truth.find(i, stamp, time, after)
+        for i, (time, stamp, after) in enumerate(zip(times, stamps, [*stamps[1:], None]))
+    ]
+    return [i for i, f in enumerate(found) if f is None or f[0, 0] != i]
+
+
+@pytest.mark.parametrize("by", [FAR, -FAR])
+@pytest.mark.parametrize("at", [0, 10, 249])
+def test_a_wrong_stamp_costs_one_label(at, by):
+    wrong = {at: by, at + 1: 0}
+    assert unlabelled(images=wrong, labels={}) == [at]
+    assert unlabelled(images={}, labels=wrong) == [at]
+
+
+@pytest.mark.parametrize("by", [FAR, -FAR])
+def test_a_clock_that_is_set_costs_no_label(by):
+    assert unlabelled(images={100: by}, labels={100: by}) == []
+    assert unlabelled(images={100: by, 200: 0}, labels={100: by, 200: 0}) == []
+
+
+def test_a_stamp_that_is_another_images_costs_its_label_too():
+    assert unlabelled(images={10: 3 * STEP, 11: 0}, labels={}) == [10, 13]
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        {0: 5 * FAR},
+        {0: -5 * FAR},
+        {0: 0, 100: 3000 * MS},
+        {0: 0} | {i: 3000 * MS - (i - 100) * STEP for i in range(100, 190)},  # at once, at last
+    ],
+)
+def test_labels_may_be_recorded_at_another_time(late):
+    assert unlabelled(images={}, labels={}, late=late) == []
+
+
+@pytest.mark.parametrize("start", [-40, 40])
+def test_labels_and_images_need_not_begin_together(start):
+    times = [10**18 + i * STEP for i in range(100)]
+    truth = TopicTruth(iter(labels_at(*times[max(start, 0) :])), "/labels", MS)
+    images = [*times[max(-start, 0) :], None]
+    found = [truth.find(i, t, t, after) for i, (t, after) in enumerate(zip(images, images[1:]))]
+    assert [f is not None for f in found] == [t in times[max(start, 0) :] for t in images[:-1]]
 
 
 def save(path: Path, image: np.ndarray) -> None:
