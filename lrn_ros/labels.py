@@ -84,6 +84,29 @@ class LabelSet:
         table[[self.ignore, *self.void, UNLABELLED]] = UNLABELLED
         return table
 
+    def classes_of(self, image: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
+        """The classes of a label image.
+
+        Args:
+            image: (H, W) uint8, the set's own ids; see ids, ignore, void.
+            where: the image's origin, for errors.
+
+        Returns:
+            (H, W) uint8 class ids, 255 unlabelled.
+
+        Raises:
+            UserError: an id that the set does not have.
+        """
+        classes = self.id_table()[image]
+        if (wrong := classes < 0).any():
+            known = ", ".join(map(str, self.ids)) or f"0-{len(self) - 1}"
+            unlabelled = ", ".join(map(str, sorted({self.ignore, *self.void, UNLABELLED})))
+            raise UserError(
+                f"{where}: id {image[wrong][0]} is not in {self.name}"
+                f" (classes {known}; unlabelled {unlabelled})"
+            )
+        return classes.astype(np.uint8)
+
     def to_dict(self) -> dict[str, Any]:
         """The set as plain data, the form of the YAML files."""
         classes: list[dict[str, Any]] = [

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,37 +20,24 @@ def label_of(
     """Class ids of a label image.
 
     Args:
-        encoding: of the message; mono8 and 8UC1 hold class ids, colour images colours.
+        encoding: of the message; mono8 and 8UC1 hold the set's own ids, colour images colours.
         rgb: (H, W, 3) uint8, its pixels as RGB; equal channels where it holds ids.
-        label_set: the classes; an id is the position in it.
+        label_set: the classes, see LabelSet.ids, ignore, void.
         where: the image's origin, for errors.
 
     Returns:
-        (H, W) uint8 class ids; 255 where the image has 255, the set's `ignore`, or black that is
-        no class's colour.
+        (H, W) uint8 class ids; 255 where the image has 255, the set's `ignore` or `void`, or
+        black that is no class's colour.
 
     Raises:
         UserError: another encoding, or an id or a colour that the set does not have.
     """
     if encoding in _IDS:
-        return _by_id(np.ascontiguousarray(rgb[..., 0]), label_set, where)
+        return label_set.classes_of(rgb[..., 0], where)
     if encoding in _COLOURS:
         return _by_colour(rgb, label_set, where)
     works = ", ".join((*_IDS, *_COLOURS))
     raise UserError(f"{where}: labels in {encoding} have no exact values; {works} work")
-
-
-def _by_id(ids: NDArray[np.uint8], label_set: LabelSet, where: str) -> NDArray[np.uint8]:
-    table = np.full(256, -1, np.int16)
-    table[[label_set.ignore, UNLABELLED]] = UNLABELLED
-    table[: len(label_set)] = range(len(label_set))
-    label = cv2.LUT(ids, table)
-    if label.min() < 0:
-        raise UserError(
-            f"{where}: id {ids[label < 0][0]} is not a class of {label_set.name}"
-            f" (0-{len(label_set) - 1}, unlabelled {UNLABELLED})"
-        )
-    return label.astype(np.uint8)
 
 
 def _by_colour(rgb: NDArray[np.uint8], label_set: LabelSet, where: str) -> NDArray[np.uint8]:

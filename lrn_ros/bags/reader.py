@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from lrn_ros.bags.storage import Damaged, read_storage
 from lrn_ros.cdr import CompressedImageMessage, ImageMessage, parse_compressed_image, parse_image
 from lrn_ros.errors import UserError
 from lrn_ros.images import ImageError, compressed_to_rgb, message_to_rgb
-from lrn_ros.labels import LabelSet
+from lrn_ros.labels import UNLABELLED, LabelSet
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
@@ -176,30 +176,48 @@ class BagReader:
         """The labels of a topic in recorded order.
 
         Args:
-            topic: of type sensor_msgs/Image; mono8 (8UC1) holds class ids, 255 and the set's
-                `ignore` unlabelled; a colour image holds the set's colours, black unlabelled.
-            label_set: its classes; None: those of the bag, see `label_set`.
+            topic: of type sensor_msgs/Image; mono8 (8UC1) holds the ids of the set, as a PNG would
+                (see LabelSet.ids, ignore, void); a colour image its colours, black unlabelled.
+            label_set: its classes; None: those of the bag, see `label_set`. Where these have the
+                same names, mono8 holds the ids that the bag gives them, unlabelled 255 and the
+                set's `ignore`.
 
         Raises:
             UserError: no such topic or no classes; while iterating, an id or a colour that the set
                 does not have, another encoding, or not one label can be read.
         """
         self._checked(topic, (IMAGE,), self.label_topics() or self.image_topics())
-        known = label_set or self.label_set(topic)
+        try:
+            own = self.label_set(topic)
+        except UserError:
+            if label_set is None:
+                raise
+            own = None
+        known = label_set or own
         if known is None:
             raise UserError(f"{self.path}: {topic} has no {topic}/classes; name a label set")
-        return self._labels(topic, known)
+        return self._labels(topic, _with_ids(known, own) if own else known)
 
     def label_set(self, topic: str) -> LabelSet | None:
-        """The classes that the bag names in `topic`/classes; None: it does not."""
-        name = f"{topic}/classes"
-        found = self.topics.get(name)
-        if found is None or found.type != STRING or not found.count:
-            return None
+        """The classes with their ids that the bag names in `topic`/classes; None: it does not.
+
+        Those of a topic /NS/mask may be in /NS/classes too, as the node publishes them.
+
+        Raises:
+            UserError: what is there is not a list of classes.
+        """
+        for name in (f"{topic}/classes", f"{topic.rpartition('/')[0]}/classes"):
+            found = self.topics.get(name)
+            if found is not None and found.type == STRING and found.count:
+                return self._classes(name)
+        return None
+
+    def _classes(self, name: str) -> LabelSet:
         data = next(self.messages(name)).data
         text = bytes(data[8:-1])  # after the encapsulation and the length, before the NUL
         try:
-            classes = [{"name": c["name"], "rgb": c["rgb"]} for c in json.loads(text)]
+            keys = ("id", "name", "rgb")
+            classes = [{k: c[k] for k in keys if k in c} for c in json.loads(text)]
         except (ValueError, TypeError, KeyError) as error:
             raise UserError(f"{self.path}: {name} is not a list of classes: {error!r}") from error
         return LabelSet.from_dict({"name": name, "classes": classes}, f"{self.path} {name}")
@@ -282,6 +300,15 @@ class BagReader:
         if found.type not in kinds:
             raise UserError(f"{self.path}: {topic} is {found.type}, not {' or '.join(kinds)}")
         return topic
+
+
+def _with_ids(label_set: LabelSet, own: LabelSet) -> LabelSet:
+    """The set with the ids that a bag gives its classes; as it is where the names differ."""
+    ids = dict(zip(own.names, own.ids or range(len(own))))
+    if ids.keys() != set(label_set.names):
+        return label_set
+    ignore = UNLABELLED if label_set.ignore in ids.values() else label_set.ignore
+    return replace(label_set, ids=tuple(ids[n] for n in label_set.names), ignore=ignore, void=())
 
 
 def _decoded(

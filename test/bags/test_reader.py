@@ -17,6 +17,7 @@ from bag_files import STAMP_DELAY_NS, STEP_NS, image, storage_file, text, write_
 
 from lrn_ros.bags import is_bag
 from lrn_ros.bags.reader import BagReader, BagTopic
+from lrn_ros.dataset import read_label
 from lrn_ros.errors import UserError
 from lrn_ros.labels import LabelSet
 
@@ -156,7 +157,7 @@ def test_labels_by_id_and_by_colour(tmp_path):
             known = ids[i] == label
             np.testing.assert_array_equal(frame.label[known], label[known])
             assert frame.label.dtype == np.uint8 and frame.stamp_ns == (i + 1) * STEP_NS
-    with pytest.raises(UserError, match="id 3 is not a class of /truth/classes \\(0-2, unlab"):
+    with pytest.raises(UserError, match="id 3 is not in /truth/classes \\(classes 0, 1, 2; unlab"):
         list(bag.labels("/truth"))
     with pytest.raises(UserError, match="/rgb has no /rgb/classes; name a label set"):
         bag.labels("/rgb")
@@ -166,6 +167,54 @@ def test_labels_by_id_and_by_colour(tmp_path):
     same = LabelSet("same", ("a", "b"), ((9, 9, 9), (9, 9, 9)))
     with pytest.raises(UserError, match="share a colour; use mono8"):
         list(bag.labels("/rgb", same))
+
+
+def _ids(names, first):
+    """A message of classes with ids from `first` on."""
+    return text(json.dumps([{"id": first + i, "name": n, "rgb": [i] * 3} for i, n in names]))
+
+
+def test_the_ids_of_a_label_topic(tmp_path):
+    """Those of its classes; without these, those that the set gives to a PNG."""
+    city = LabelSet.load("cityscapes19")
+    names = list(enumerate(city.names))
+    classes = RNG.integers(0, 19, (16, 24), np.uint8)
+    classes[0, 0] = 255
+    unlabelled = classes == 255
+    from_one = np.where(unlabelled, 255, classes + 1).astype(np.uint8)
+    files = np.where(unlabelled, 4, np.array(city.ids)[classes % 19]).astype(np.uint8)
+    topics = {
+        "/positions": classes, "/from_one": from_one, "/files": files, "/node/mask": classes,
+        "/odd": files,
+    }  # fmt: skip
+    said = {
+        "/positions/classes": _ids(names, 0),
+        "/from_one/classes": _ids(names[::-1], 1),
+        "/node/classes": _ids(names, 0),
+        "/odd/classes": text("road, sidewalk"),
+    }
+    messages = {n: [image(0, pixels, "mono8")] for n, pixels in topics.items()}
+    said = {n: [m] for n, m in said.items()}
+    bag = BagReader(write_bag(tmp_path / "bag", "MCAP", messages | said))
+    for topic in topics:
+        (found,) = bag.labels(topic, city)
+        np.testing.assert_array_equal(found.label, classes, topic)
+    for topic in ("/positions", "/node/mask"):
+        (found,) = bag.labels(topic)
+        np.testing.assert_array_equal(found.label, classes, topic)
+    own = bag.label_set("/from_one")
+    (found,) = bag.labels("/from_one")
+    assert own.names == city.names[::-1] and own.ids == tuple(range(19, 0, -1))
+    np.testing.assert_array_equal(found.label[~unlabelled], 18 - classes[~unlabelled])
+    cv2.imwrite(str(tmp_path / "label.png"), files)
+    (found,) = bag.labels("/files", city)
+    np.testing.assert_array_equal(found.label, read_label(tmp_path / "label.png", city))
+    # Of a set with other names nothing is known but what it says itself.
+    other = LabelSet(
+        "other", ("a", "b"), ((0,) * 3, (1,) * 3), ids=(3, 1), void=tuple(range(4, 20))
+    )
+    with pytest.raises(UserError, match="id 2 is not in other .classes 3, 1; unlabelled 4, 5"):
+        list(bag.labels("/from_one", other))
 
 
 def test_labels_without_exact_values_are_refused(tmp_path):

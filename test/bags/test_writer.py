@@ -109,6 +109,18 @@ def test_read_back(tmp_path):
     assert bag.damage is None
 
 
+@pytest.mark.parametrize("name", ["camvid11", "cityscapes19"])
+def test_labels_are_class_ids_whatever_ids_the_set_has(tmp_path, name):
+    known = LabelSet.load(name)
+    label = RNG.integers(0, len(known), (64, 96), np.uint8)
+    label[:9] = 255
+    with BagWriter(tmp_path / "bag", label_set=known) as writer:
+        writer.write(START, SMOOTH[0], label)
+    bag = BagReader(tmp_path / "bag")
+    for labels in (bag.labels("/camera/labels"), bag.labels("/camera/labels", known)):
+        np.testing.assert_array_equal(next(labels).label, label)
+
+
 def test_compressed_images(tmp_path):
     bag = BagReader(_write(tmp_path / "bag", compressed=True))
     assert bag.image_topics() == ["/camera/image_raw/compressed"]
