@@ -31,6 +31,7 @@ from lrn_ros.errors import RunError, UserError
 
 if TYPE_CHECKING:
     from lrn_ros.evaluation.replay.job import Job
+    from lrn_ros.evaluation.replay.realtime import Played
     from lrn_ros.evaluation.replay.run import Outcome
 
 _REPORT = "report.html"
@@ -111,13 +112,16 @@ def run(args: argparse.Namespace) -> int:
     outcome = _run(args, jobs, total) if accurate else Outcome()
     if outcome.interrupted and not outcome.done:
         raise KeyboardInterrupt
-    failed, runs = dict(outcome.failed), []
+    failed, played = dict(outcome.failed), True
+    runs: list[Played] = []
     if timed and not outcome.interrupted:
         for old in (RESULTS, _REPORT):
             (args.output / old).unlink(missing_ok=True)
-        runs = play_bags(args, [j for j in jobs if j.name not in failed], failed)
+        runs, played = play_bags(args, [j for j in jobs if j.name not in failed], failed)
     parts = [read_part(j.name, j.folder) for j in jobs if j.name in outcome.done]
     if not parts and not runs:
+        if not played:
+            raise KeyboardInterrupt
         raise RunError(f"no bag could be replayed; {' and '.join(map(': '.join, failed.items()))}")
     results = merge(parts)
     results["model"] = results["model"] or model
@@ -128,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
         for r in runs
         if r.about["damage"] and r.about["name"] not in known
     ]
-    results["complete"] &= not outcome.interrupted and all(r.about["complete"] for r in runs)
+    results["complete"] &= not outcome.interrupted and played
     results["failed"] = [{"bag": name, "error": error} for name, error in failed.items()]
     write_json(args.output / RESULTS, results)
     write_report(args.output / _REPORT, plain(results), parts)
@@ -154,7 +158,7 @@ def _total(jobs: list[Job]) -> int:
     for job in jobs:
         try:
             total += _count(job)
-        except UserError:
+        except (UserError, OSError):
             if len(jobs) == 1:
                 raise
     return total

@@ -73,36 +73,46 @@ def _check_node(args: argparse.Namespace) -> None:
     check("network_size", args.network_size or (0, 0))
 
 
-def play_bags(args: argparse.Namespace, jobs: list[Job], failed: dict[str, str]) -> list[Played]:
-    """Play the bags one after the other, until one is interrupted.
+def play_bags(
+    args: argparse.Namespace, jobs: list[Job], failed: dict[str, str]
+) -> tuple[list[Played], bool]:
+    """Play the bags one after the other, until Ctrl-C.
 
     Returns:
-        those that were played, the last one perhaps not to its end; what has failed with others is
-        put into `failed` by name.
+        those that were played, the last one perhaps not to its end, and False after Ctrl-C; what
+        has failed with others is put into `failed` by name.
     """
+    runs: list[Played] = []
+    try:
+        complete = all(_play_bag(args, job, runs, failed) for job in jobs)
+    except KeyboardInterrupt:
+        complete = False
+    return runs, complete
+
+
+def _play_bag(
+    args: argparse.Namespace, job: Job, runs: list[Played], failed: dict[str, str]
+) -> bool:
+    """Play a bag and add it to `runs` or to `failed`; False after Ctrl-C."""
     from lrn_ros.evaluation.replay.job import open_bag
     from lrn_ros.evaluation.replay.realtime import read_played
 
-    runs: list[Played] = []
-    for job in jobs:
-        folder = args.output / "realtime" / job.name
-        try:
-            bag = open_bag(job.bag)
-            topic = bag.image_topic(job.topic)
-            complete = _play(args, job, bag, topic, folder)
-        except (UserError, RunError) as error:
-            failed[job.name] = str(error)
-            continue
-        rate, loops = args.rate or 1.0, args.loop or 1
-        about: dict[str, Any] = {
-            "name": job.name, "path": str(job.bag), "topic": topic, "rate": rate, "loops": loops,
-            "clock": args.clock, "start_s": args.start, "duration_s": args.duration,
-            "asked_fps": round(rate * bag.rate(topic), 3), "complete": complete,
-        }  # fmt: skip
-        runs.append(read_played(folder, about))
-        if not complete:
-            break
-    return runs
+    folder = args.output / "realtime" / job.name
+    try:
+        bag = open_bag(job.bag)
+        topic = bag.image_topic(job.topic)
+        complete = _play(args, job, bag, topic, folder)
+    except (UserError, RunError, OSError) as error:
+        failed[job.name] = str(error)
+        return True
+    rate, loops = args.rate or 1.0, args.loop or 1
+    about: dict[str, Any] = {
+        "name": job.name, "path": str(job.bag), "topic": topic, "rate": rate, "loops": loops,
+        "clock": args.clock, "start_s": args.start, "duration_s": args.duration,
+        "asked_fps": round(rate * bag.rate(topic), 3), "complete": complete,
+    }  # fmt: skip
+    runs.append(read_played(folder, about))
+    return complete
 
 
 def _play(args: argparse.Namespace, job: Job, bag: Any, topic: str, folder: Path) -> bool:

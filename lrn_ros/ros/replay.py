@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from lrn_ros.bags.extent import Extent
 from lrn_ros.bags.reader import COMPRESSED, BagReader
+from lrn_ros.errors import RunError
 from lrn_ros.evaluation.replay.job import ModelOptions
 from lrn_ros.evaluation.replay.realtime import PlayFiles
 from lrn_ros.ros.processes import NODE, Family, environment, node_arguments
@@ -75,11 +77,16 @@ def play_bag(
             family.start("recorder", ["--log", str(files.received), "--segmentation", NODE])
             family.start("node", _node_arguments(bag, options))
             watch.play()
+            watch.drain()
         except KeyboardInterrupt:
             complete = False
             family.stop_player()
-        if complete or watch.sent:  # else the node may not even be ready
-            watch.drain()
+            if watch.sent:  # else the node may not even be ready
+                with suppress(RunError):  # interrupted, it is no failure too
+                    watch.drain()
+        family.stop()
+    except KeyboardInterrupt:
+        complete = False
     finally:
         family.stop()
     return complete

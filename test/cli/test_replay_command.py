@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -16,7 +17,9 @@ import pytest
 pytest.importorskip("rosbags")
 pytest.importorskip("torch")
 
+from lrn_ros.bags.reader import BagReader
 from lrn_ros.cli import main
+from lrn_ros.evaluation.replay import job as replay_job
 
 OPTIONS = ["--backend", "torch", "--threads", "1", "--network-size", "64", "96"]
 CAMVID = Path(os.environ.get("LRN_CAMVID", "data/camvid"))
@@ -110,9 +113,24 @@ def test_several_bags_one_of_them_bad(bag, random_model, tmp_path, capsys):
     assert "no bag could be replayed" in capsys.readouterr().err
 
 
+def test_a_bag_that_there_is_no_room_for_stops_no_other(
+    bag, random_model, tmp_path, monkeypatch, capsys
+):
+    def open_bag(path: Path) -> BagReader:
+        if path.name == "full":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return BagReader(path)
+
+    monkeypatch.setattr(replay_job, "open_bag", open_bag)
+    shutil.copytree(bag, tmp_path / "full")
+    options = ["--model", random_model, *OPTIONS, "--output", tmp_path / "out"]
+    assert replay(tmp_path / "full", bag, *options) == 1
+    assert "full failed: [Errno 28] No space left" in capsys.readouterr().err
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
 def test_colour_coded_labels_and_a_mapping(dataset, bag, random_model, tmp_path, capsys):
     """Labels of the same frames as colours of Cityscapes, mapped back to CamVid's."""
-    from lrn_ros.bags.reader import BagReader
     from lrn_ros.labels import LabelSet
 
     city, camvid = LabelSet.load("cityscapes19"), LabelSet.load("camvid11")

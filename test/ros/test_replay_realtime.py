@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
 import subprocess
@@ -27,7 +28,11 @@ from lrn_ros.bags.reader import BagReader
 from lrn_ros.bags.writer import BagWriter
 from lrn_ros.cdr import read_stamp
 from lrn_ros.cli import main
+from lrn_ros.errors import RunError
+from lrn_ros.evaluation.replay.job import ModelOptions
+from lrn_ros.ros import replay as replay_module
 from lrn_ros.ros.bag_player import BagClock, timeline
+from lrn_ros.ros.replay import PlayOptions, play_bag
 from lrn_ros.scene import StreetScene
 
 IMAGES = "/camera/image_raw"
@@ -187,6 +192,61 @@ def test_ctrl_c_keeps_what_was_played_and_what_is_no_image_is_counted(
     assert frames["published"] == len(lines(sent)) == told(frames)
     assert frames["dropped"]["invalid"] == sum(s["index"] == 4 for s in lines(sent)) >= 1
     assert (out / "report.html").is_file() and not running(out)
+
+
+@pytest.mark.parametrize("waits", ["play", "drain", "stop"])
+def test_ctrl_c_at_any_time_ends_the_processes_and_keeps_what_was_recorded(
+    waits, slow_bag, tmp_path, monkeypatch
+):
+    done = []
+
+    def step(name):
+        done.append(name)
+        if name == waits and done.count(name) == 1:
+            raise KeyboardInterrupt
+        if name == "drain" and waits in done[:-1]:
+            raise RunError("the node ended")  # also then
+
+    class Calls:
+        sent = 15
+
+        def __init__(self, *_):
+            pass
+
+        def __getattr__(self, name):
+            return lambda *_: step(name)
+
+    monkeypatch.setattr(replay_module, "Family", Calls)
+    monkeypatch.setattr(replay_module, "Watch", Calls)
+    options = PlayOptions(IMAGES, ModelOptions("m"), False, Extent(), 1.0, 1, False, None)
+    assert not play_bag(BagReader(slow_bag), options, tmp_path / "out", print)
+    assert done[:4] == ["start"] * 3 + ["play"] and done[-1] == "stop"
+    assert done.count("drain") == {"play": 1, "drain": 2, "stop": 1}[waits]
+
+
+def test_bags_that_were_played_are_kept(slow_bag, fast_bag, tmp_path, monkeypatch, capsys):
+    """A bag that there is no room for stops no other, Ctrl-C before one is played only those."""
+    (tmp_path / "last").symlink_to(slow_bag)
+
+    def play(bag, options, folder, report):
+        if bag.path.name == "slow":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        if bag.path.name == "last":
+            raise KeyboardInterrupt
+        folder.mkdir(parents=True)
+        return True
+
+    monkeypatch.setattr(replay_module, "play_bag", play)
+    out, bags = tmp_path / "out", [slow_bag, fast_bag, tmp_path / "last"]
+    arguments = ["--mode", "realtime", "--output", str(out)]
+    assert main(["replay", *map(str, bags), *arguments]) == 130
+    results = json.loads((out / "results.json").read_text())
+    assert [b["name"] for b in results["realtime"]["bags"]] == ["1_fast"]
+    assert [f["bag"] for f in results["failed"]] == ["0_slow"] and not results["complete"]
+    assert "slow failed: [Errno 28] No space left" in capsys.readouterr().err
+    assert (out / "report.html").is_file()
+    assert main(["replay", str(bags[2]), "--mode", "realtime", "--output", str(out)]) == 130
+    assert not (out / "report.html").exists()
 
 
 @pytest.mark.parametrize(
