@@ -164,20 +164,21 @@ def _bytes(suffix: str, rgb: NDArray[Any], options: list[int]) -> bytes:
     return data.tobytes()
 
 
-def _factor(width: int) -> int:
-    """Whole, because OpenCV's averaging is several times faster then."""
-    return max(1, round(width / _WIDTH))
+def _factor(shape: tuple[int, ...]) -> int:
+    """Whole, because OpenCV's averaging is several times faster then; a row at least is left."""
+    height, width = shape[:2]
+    return max(1, min(round(width / _WIDTH), height))
 
 
 def _small(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    factor = _factor(rgb.shape[1])
+    factor = _factor(rgb.shape)
     height, width = (n // factor for n in rgb.shape[:2])
     whole = rgb[: height * factor, : width * factor]
     return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _small_ids(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    factor = _factor(mask.shape[1])
+    factor = _factor(mask.shape)
     height, width = (n // factor for n in mask.shape)
     middle = factor // 2
     return mask[middle::factor, middle::factor][:height, :width].copy()
