@@ -57,16 +57,16 @@ def add_parser(subparsers: Any) -> None:
         " default: what the bag says, else the model's")  # fmt: skip
     add("--mapping", metavar="NAME|FILE", help="brings other classes and the model's together,"
         " such as cityscapes19_to_camvid11")  # fmt: skip
-    add("--tolerance", type=seconds, default=0.001, metavar="S",
-        help="between the stamps of an image and its label (%(default)s)")  # fmt: skip
+    add("--tolerance", type=seconds, metavar="S",
+        help="between the stamps of an image and its label (0.001)")  # fmt: skip
     add("--start", type=seconds, default=0.0, metavar="S", help="skip so much of the bag")
     add("--duration", type=some_seconds, metavar="S", help="replay only so much of it")
     add("--thorough", action="store_true",
         help="boundary, calibration and temporal figures of every frame, not every two seconds"
         )  # fmt: skip
     add("--temporal-smoothing", action="store_true", help="average over frames, as the node can")
-    add("--workers", type=positive, default=1, metavar="N", help="replay so many bags side by side"
-        " (%(default)s); latencies are then those of a busy machine")  # fmt: skip
+    add("--workers", type=positive, metavar="N", help="replay so many bags side by side (1);"
+        " latencies are then those of a busy machine")  # fmt: skip
     add("--scheduler", metavar="ADDRESS", help="of a Dask cluster that shares this file system,"
         " such as tcp://host:8786; instead of --workers")  # fmt: skip
     add_realtime_options(parser)
@@ -152,8 +152,13 @@ def _tell(args: argparse.Namespace, results: dict[str, Any]) -> int:
     return (1 if results["failed"] else 0) if results["complete"] else 130
 
 
-def _total(jobs: list[Job]) -> int:
-    """Images of all bags; where there are several, one that cannot be opened comes up later."""
+def _total(jobs: list[Job]) -> int | None:
+    """Images of all bags, None if only a part is replayed: counting them would be reading them.
+
+    Where there are several bags, one that cannot be opened comes up later.
+    """
+    from lrn_ros.bags.extent import Extent
+
     total = 0
     for job in jobs:
         try:
@@ -161,7 +166,7 @@ def _total(jobs: list[Job]) -> int:
         except (UserError, OSError):
             if len(jobs) == 1:
                 raise
-    return total
+    return total if jobs[0].extent == Extent() else None
 
 
 def _count(job: Job) -> int:
@@ -194,7 +199,8 @@ def _jobs(args: argparse.Namespace) -> list[Job]:
 
     size = tuple(args.network_size) if args.network_size else None
     model = ModelOptions(args.model, args.backend, args.precision, size, args.threads)
-    truth = TruthOptions(args.ground_truth, args.labels, args.mapping, args.tolerance)
+    tolerance = TruthOptions.tolerance_s if args.tolerance is None else args.tolerance
+    truth = TruthOptions(args.ground_truth, args.labels, args.mapping, tolerance)
     names = _names(args.bags)
     return [
         Job(
@@ -221,14 +227,14 @@ def _names(bags: list[Path]) -> list[str]:
     return [f"{i}_{name}" for i, name in enumerate(names)]
 
 
-def _run(args: argparse.Namespace, jobs: list[Job], total: int) -> Outcome:
+def _run(args: argparse.Namespace, jobs: list[Job], total: int | None) -> Outcome:
     """Straight through the model, but for what an earlier run has done."""
     from tqdm import tqdm
 
     from lrn_ros.evaluation.replay.run import Workers, run_jobs
 
     with tqdm(total=total, unit="frame", disable=not sys.stderr.isatty()) as bar:
-        outcome = run_jobs(jobs, Workers(args.workers, args.scheduler), bar.update)
+        outcome = run_jobs(jobs, Workers(args.workers or 1, args.scheduler), bar.update)
     if outcome.reused:
         names = ", ".join(outcome.reused)
         print(f"lrn replay: {names}: taken from an earlier run", file=sys.stderr)

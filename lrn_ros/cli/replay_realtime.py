@@ -25,7 +25,9 @@ STAMPS = (
     " that no other node meets the recorded images."
 )
 _ONLY_REALTIME = ("rate", "loop", "clock", "domain_id")
-_ONLY_ACCURACY = ("ground_truth", "labels", "mapping", "thorough")
+_ONLY_ACCURACY = (
+    "ground_truth", "labels", "mapping", "tolerance", "thorough", "workers", "scheduler",
+)  # fmt: skip
 
 
 def add_realtime_options(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +52,7 @@ def check_mode(args: argparse.Namespace) -> None:
             rclpy is missing.
     """
     for mode, names in (("accuracy", _ONLY_REALTIME), ("realtime", _ONLY_ACCURACY)):
-        given = [n for n in names if getattr(args, n) not in (None, False)]
+        given = [n for n in names if getattr(args, n) is not None and getattr(args, n) is not False]
         if args.mode == mode and given:
             option = given[0].replace("_", "-")
             other = "realtime" if mode == "accuracy" else "accuracy"

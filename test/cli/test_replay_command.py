@@ -9,10 +9,12 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import tqdm
 
 pytest.importorskip("rosbags")
 pytest.importorskip("torch")
@@ -207,6 +209,20 @@ def test_bad_input_is_one_line(odd_bags, random_model, capsys, name, more, said)
     assert replay(odd_bags / name, *arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("lrn replay: ") and error.count("\n") == 1 and said in error
+
+
+def test_the_progress_of_a_part_has_no_false_total(bag, random_model, tmp_path, monkeypatch):
+    totals = []
+
+    class Bar(tqdm.tqdm):
+        def __init__(self, **options: Any) -> None:
+            totals.append(options["total"])
+            super().__init__(**options)
+
+    monkeypatch.setattr(tqdm, "tqdm", Bar)
+    arguments = [bag, "--model", random_model, *OPTIONS, "--output", tmp_path / "out"]
+    assert replay(*arguments) == 0 and replay(*arguments, "--duration", "0.15") == 0
+    assert totals == [3, None]
 
 
 def test_a_duration_of_nothing(bag, capsys):
