@@ -12,6 +12,7 @@ import yaml
 
 from lrn_ros.bags import STORAGE_SUFFIXES, is_storage
 from lrn_ros.bags.storage import survey
+from lrn_ros.bags.unpack import Unpacked
 from lrn_ros.errors import UserError
 
 
@@ -40,13 +41,14 @@ class Index:
     damage: tuple[str, ...] = ()
 
 
-def read_index(path: Path) -> Index:
+def read_index(path: Path, unpacked: Unpacked) -> Index:
     """The index of a bag, given its folder or a storage file.
 
     A file that a folder's metadata.yaml names stands for the whole bag.
 
     Raises:
         UserError: not a bag.
+        OSError: see Plain.
     """
     if not path.exists():
         raise UserError(f"{path}: no such file or folder")
@@ -61,13 +63,15 @@ def read_index(path: Path) -> Index:
         index = _read_metadata(folder)
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         if path.is_file():
-            return _survey([path])
+            return _survey([path], unpacked)
         missing = isinstance(error, FileNotFoundError)
-        return _survey(files, f"metadata.yaml {'is missing' if missing else 'cannot be read'}")
+        return _survey(
+            files, unpacked, f"metadata.yaml {'is missing' if missing else 'cannot be read'}"
+        )
     if path.is_file() and path not in index.files:
-        return _survey([path])
+        return _survey([path], unpacked)
     # A recorder that was killed may leave a metadata.yaml that counts no messages.
-    return index if any(t.count for t in index.topics.values()) else _survey(index.files)
+    return index if any(t.count for t in index.topics.values()) else _survey(index.files, unpacked)
 
 
 def _read_metadata(folder: Path) -> Index:
@@ -82,12 +86,12 @@ def _read_metadata(folder: Path) -> Index:
     return Index(files, dict(sorted(topics.items())), data["duration"]["nanoseconds"] / 1e9)
 
 
-def _survey(files: list[Path], *damage: str) -> Index:
+def _survey(files: list[Path], unpacked: Unpacked, *damage: str) -> Index:
     """The index from the files themselves."""
     topics: dict[str, BagTopic] = {}
     times: list[int] = []
     for file in files:
-        contents = survey(file)
+        contents = survey(file, unpacked)
         if contents.damage:
             damage += (f"{file.name}: {contents.damage}",)
         for name, (kind, count) in contents.topics.items():

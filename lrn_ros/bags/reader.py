@@ -16,6 +16,7 @@ from lrn_ros.bags.decode import label_of
 from lrn_ros.bags.extent import Extent, part
 from lrn_ros.bags.index import BagTopic, read_index
 from lrn_ros.bags.storage import Damaged, read_storage
+from lrn_ros.bags.unpack import Unpacked
 from lrn_ros.cdr import CompressedImageMessage, ImageMessage, parse_compressed_image, parse_image
 from lrn_ros.errors import UserError
 from lrn_ros.images import ImageError, compressed_to_rgb, message_to_rgb
@@ -94,7 +95,8 @@ class BagReader:
     """Reads a bag: sqlite3 or mcap, compressed or not, in one file or several.
 
     A damaged bag is read up to the damage: the iterators end there, and `damage` says why. Every
-    iterator opens the files for itself, so several can be walked side by side.
+    iterator opens the files for itself, so several can be walked side by side. A file that is
+    compressed as a whole is unpacked once, into the folder for temporary files; see Unpacked.
 
     Args:
         path: the bag's folder, or its storage file.
@@ -105,11 +107,13 @@ class BagReader:
 
     Raises:
         UserError: not a bag, or nothing of it can be read.
+        OSError: no room to unpack it, here or while iterating.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        index = read_index(path)
+        self._unpacked = Unpacked()
+        index = read_index(path, self._unpacked)
         self.topics: dict[str, BagTopic] = index.topics
         self._files, self._seconds = index.files, index.seconds
         self._damages = list(index.damage)
@@ -236,7 +240,7 @@ class BagReader:
         count = 0
         try:
             for file in self._files:
-                for record in read_storage(file, topic):
+                for record in read_storage(file, topic, self._unpacked):
                     yield BagMessage(record.type, record.data, record.recorded_ns)
                     count += 1
         except Damaged as error:

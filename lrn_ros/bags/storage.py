@@ -9,20 +9,21 @@ mcap record by record (https://mcap.dev/spec), sqlite3 row by row.
 from __future__ import annotations
 
 import os
-import shutil
+import shlex
 import struct
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 import apsw
 import lz4.frame  # type: ignore[import-untyped]
 from rosbags.rosbag2 import Reader
+
+from lrn_ros.bags.unpack import Unpacked, plain_name
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -63,42 +64,49 @@ class Contents:
     damage: str | None = None
 
 
-def read_storage(path: Path, topic: str | None = None) -> Iterator[Record]:
-    """The messages of a storage file, all or those of one topic, in recorded order.
+def read_storage(path: Path, topic: str, unpacked: Unpacked) -> Iterator[Record]:
+    """The messages of a topic of a storage file in recorded order.
 
-    Compressed messages are decompressed, and a compressed file is, into the folder for temporary
-    files.
+    Compressed messages are decompressed, and a compressed file is, see `unpacked`.
 
     Raises:
         Damaged: after the last message that can be read, where not all can.
+        OSError: see Plain.
     """
     if not path.is_file():
         raise Damaged(_MISSING)
-    with _decompressed(path) as file, _library(file) as opened:
+    plain = unpacked.get(path)  # keeps the file
+    with _library(plain.path) as opened:
         if isinstance(opened, str):
-            yield from _salvage(file, topic)
+            yield from _salvage(plain.path, topic)
             raise Damaged(opened)
-        chosen = [c for c in opened.connections if topic in (None, c.topic)]
-        if not chosen:
-            return
-        try:
-            for connection, recorded_ns, data in opened.messages(chosen):
-                yield Record(connection.topic, connection.msgtype, recorded_ns, _unpacked(data))
-        except Exception as error:  # damaged bytes make the library raise anything
-            raise Damaged(_reason(error)) from error
+        if chosen := [c for c in opened.connections if c.topic == topic]:
+            try:
+                for connection, recorded_ns, data in opened.messages(chosen):
+                    yield Record(topic, connection.msgtype, recorded_ns, _decompressed(data))
+            except Exception as error:  # damaged bytes make the library raise anything
+                raise Damaged(_reason(error)) from error
+    if unfinished := _unfinished(path):
+        raise Damaged(unfinished)
 
 
-def survey(path: Path) -> Contents:
-    """What a storage file has; a damaged one is read through for it, up to the damage."""
+def survey(path: Path, unpacked: Unpacked) -> Contents:
+    """What a storage file has; a damaged one is read through for it, up to the damage.
+
+    Raises:
+        OSError: see Plain.
+    """
     if not path.is_file():
         return Contents({}, 0, 0, _MISSING)
-    with _decompressed(path) as file, _library(file) as opened:
+    plain = unpacked.get(path)  # keeps the file
+    with _library(plain.path) as opened:
         if not isinstance(opened, str):
             known = {n: (t.msgtype or "", t.msgcount) for n, t in opened.topics.items()}
-            return Contents(known, opened.start_time, opened.end_time - 1)
+            start, end = opened.start_time, opened.end_time - 1
+            return Contents(known, start, end, _unfinished(path))
         topics: dict[str, tuple[str, int]] = {}
         times: list[int] = []
-        for record in _salvage(file, None):
+        for record in _salvage(plain.path, None):
             topics[record.topic] = (record.type, topics.get(record.topic, ("", 0))[1] + 1)
             times = [*times[:1], record.recorded_ns]
         first, last = (times[0], times[-1]) if times else (0, 0)
@@ -106,37 +114,31 @@ def survey(path: Path) -> Contents:
 
 
 @contextmanager
-def _decompressed(path: Path) -> Iterator[Path]:
-    """The file itself, or what can be had of a compressed one, as a temporary file."""
-    if path.suffix != ".zstd":
-        yield path
-        return
-    with TemporaryDirectory(prefix="lrn_bag_") as folder:
-        plain = Path(folder, path.stem)
-        # Where this file is damaged, `plain` is cut short, which its reader finds.
-        with (
-            path.open("rb") as packed,
-            plain.open("wb") as out,
-            suppress(EOFError, zstd.ZstdError),
-        ):
-            shutil.copyfileobj(zstd.ZstdFile(packed), out)
-        yield plain
-
-
-@contextmanager
 def _library(path: Path) -> Iterator[Reader | str]:
     """The library's reader of a file, or why there is none."""
-    try:
-        _check_pages(path)
-        reader = Reader(path)
-        reader.open()
-    except Exception as error:  # damaged bytes make the library raise anything
-        yield _reason(error)
-        return
-    try:
-        yield reader
-    finally:
-        reader.close()
+    with plain_name(path) as named:
+        try:
+            _check_pages(path)
+            reader = Reader(named)
+            reader.open()
+        except Exception as error:  # damaged bytes make the library raise anything
+            yield _unfinished(path) or _reason(error).replace(str(named), str(path))
+            return
+        try:
+            yield reader
+        finally:
+            reader.close()
+
+
+def _unfinished(path: Path) -> str | None:
+    """What is to be done about a log beside a database, which the library does not read."""
+    log = path.with_name(f"{path.name}-wal")
+    if not log.is_file() or not log.stat().st_size:
+        return None
+    return (
+        f"its recorder did not finish, messages in {log.name} are not read; first do:"
+        f" sqlite3 {shlex.quote(str(path))} 'PRAGMA journal_mode = delete'"
+    )
 
 
 def _check_pages(path: Path) -> None:
@@ -159,7 +161,7 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
-def _unpacked(data: bytes) -> bytes:
+def _decompressed(data: bytes) -> bytes:
     """A message as it was serialized; that begins with a zero, compressed ones with the magic."""
     return zstd.decompress(data) if data[:4] == b"\x28\xb5\x2f\xfd" else data
 
@@ -196,7 +198,7 @@ def _salvage_sqlite(path: Path, topic: str | None) -> Iterator[Record]:
         chosen = f"topic_id IN ({','.join(map(str, wanted)) or 'NULL'})"
         query = f"SELECT topic_id, timestamp, data FROM messages WHERE {chosen} ORDER BY id"
         for i, recorded_ns, data in database.execute(query):
-            yield Record(*topics[i], recorded_ns, _unpacked(data))
+            yield Record(*topics[i], recorded_ns, _decompressed(data))
 
 
 class _WholePages(apsw.VFS):
@@ -252,7 +254,7 @@ class _Scan:
         channel, _, recorded_ns = struct.unpack_from("<HIQ", body)
         topic, kind = self._channels[channel]
         if self._topic in (None, topic):
-            yield Record(topic, kind, recorded_ns, _unpacked(body[22:]))
+            yield Record(topic, kind, recorded_ns, _decompressed(body[22:]))
 
     def _declare(self, kind: int, body: bytes) -> None:
         if kind == _SCHEMA:

@@ -57,7 +57,7 @@ class BagWriter:
         frame_id: of every header.
 
     Raises:
-        UserError: `path` exists, or a bad `topic`.
+        UserError: `path` exists or has what an sqlite3 URI takes for its own, or a bad `topic`.
     """
 
     def __init__(
@@ -71,6 +71,10 @@ class BagWriter:
     ) -> None:
         if path.exists() or path.is_symlink():
             raise UserError(f"{path}: exists, nothing was overwritten; name a new folder")
+        if storage == "sqlite3" and set("?#%") & set(str(path.absolute())):
+            raise UserError(
+                f"{path.absolute()}: sqlite3 cannot write under a path with ?, # or %; mcap can"
+            )
         space = topic.rpartition("/")[0]
         self._info, self._labels = f"{space}/camera_info", f"{space}/labels"
         if not _TOPIC.fullmatch(topic) or topic in (self._info, self._labels):

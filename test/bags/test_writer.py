@@ -155,6 +155,14 @@ def test_what_is_there_is_kept(tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", ["run#1", "50%20off/bag", "what?"])
+def test_names_that_sqlite3_cannot_write(tmp_path, name):
+    with pytest.raises(UserError, match="sqlite3 cannot write under a path with .* mcap can"):
+        BagWriter(tmp_path / name, "sqlite3")
+    assert list(tmp_path.iterdir()) == []
+    assert len(list(BagReader(_write(tmp_path / name)).frames())) == 4
+
+
 @pytest.mark.parametrize(
     "topic", ["image", "/", "/a//b", "/a b", "/a/labels", "/camera_info", "/1"]
 )
