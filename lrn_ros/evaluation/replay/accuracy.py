@@ -304,17 +304,20 @@ def _segment_all(
 
 
 def _finish(truth: Truth, tally: Tally, whole: bool, rate: float) -> None:
-    """Count the labels without an image, unless images are missing because they were not read."""
+    """Count the labels without an image, unless images are missing because they were not read.
+
+    Raises:
+        UserError: no label has an image, though of all images, or within half their interval.
+    """
     matching = truth.matching
-    if not whole:
-        matching.labels = matching.matched
-        return
-    if matching.labels and not tally.labelled:
-        near = matching.nearest_ns
-        works = "; frames are numbered from 0"
-        if near is not None:
-            works = f"; the nearest one misses by {near / 1e6:+.1f} ms"
-            if abs(near) / 1e9 * rate < 0.5:  # of the frames' interval: it is no neighbour's
-                works += f", --tolerance {abs(near) / 1e9 * 1.01:.4g} would fit some"
+    near, works = matching.nearest_ns, "; frames are numbered from 0"
+    missed = near is not None and abs(near) / 1e9 * rate < 0.5  # of the frames' interval
+    if near is not None:
+        works = f"; the nearest one misses by {near / 1e6:+.1f} ms"
+        works += f", --tolerance {abs(near) / 1e9 * 1.01:.4g} would fit some" if missed else ""
+    if matching.labels and not tally.labelled and (whole or missed):
         raise UserError(f"{truth.title}: no label has the stamp or the number of an image{works}")
-    truth.finish()
+    if whole:
+        truth.finish()
+    else:
+        matching.labels = matching.matched

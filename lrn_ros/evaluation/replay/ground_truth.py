@@ -256,6 +256,19 @@ class FolderTruth:
         """See Truth.finish."""
 
 
+def check_fits_several(folder: Path) -> None:
+    """Check that labels may be of several bags, as those of a topic or named by stamp may.
+
+    Raises:
+        UserError: it is a folder of labels that are named by frame.
+    """
+    if folder.is_dir() and any(_stamp_of(file.stem) is None for file in image_files(folder)):
+        raise UserError(
+            f"{folder}: labels that are named by frame are those of one bag; several need labels"
+            " named by stamp (1700000000250000000.png), or to be replayed one by one"
+        )
+
+
 def read_truth(path: Path, labels: LabelSet) -> NDArray[np.uint8]:
     """Read a label image as (H, W) uint8 class ids, 255 unlabelled.
 

@@ -17,10 +17,11 @@ from lrn_ros.artifact import resolve_model
 from lrn_ros.bags.extent import Extent
 from lrn_ros.errors import UserError
 from lrn_ros.evaluation.replay.accuracy import PartFiles, replay
+from lrn_ros.evaluation.replay.label_mapping import LabelMapping
 from lrn_ros.evaluation.replay.scoring import TruthOptions
 from lrn_ros.inference.backends.base import SUFFIXES
 from lrn_ros.inference.segmenter import Segmenter
-from lrn_ros.paths import share_folder
+from lrn_ros.labels import LabelSet
 
 if TYPE_CHECKING:  # needs rosbags
     from lrn_ros.bags.reader import BagReader
@@ -50,6 +51,8 @@ class Job:
         truth: the ground truth.
         extent: the part of the bag.
         thorough, smoothing, stale: see replay.
+        workers: how many such jobs run side by side, None: as many as a cluster has; latencies
+            depend on it.
     """
 
     name: str
@@ -62,14 +65,15 @@ class Job:
     thorough: bool
     smoothing: bool = False
     stale: tuple[Path, ...] = ()
+    workers: int | None = 1
 
     def absolute(self) -> Job:
         """The same job for a process with another working directory."""
-        model = replace(self.model, model=_absolute(self.model.model))
-        truth = self.truth
+        model = replace(self.model, model=_absolute(self.model.model, SUFFIXES))
+        truth, yaml = self.truth, (".yaml", ".yml")
         truth = replace(truth, where=truth.where and _absolute(truth.where))
-        truth = replace(truth, labels=truth.labels and _absolute(truth.labels))
-        truth = replace(truth, mapping=truth.mapping and _absolute(truth.mapping))
+        truth = replace(truth, labels=truth.labels and _absolute(truth.labels, yaml))
+        truth = replace(truth, mapping=truth.mapping and _absolute(truth.mapping, yaml))
         bag, folder = self.bag.resolve(), self.folder.resolve()
         stale = tuple(path.resolve() for path in self.stale)
         return replace(self, bag=bag, folder=folder, model=model, truth=truth, stale=stale)
@@ -78,25 +82,27 @@ class Job:
         """What the result depends on, as plain data; `name`, `folder` and `stale` do not count.
 
         Raises:
-            UserError: no such model.
-            OSError: no such bag.
+            UserError: no such model, label set or mapping.
         """
         data = asdict(self)
         del data["name"], data["folder"], data["stale"]
-        truth, config = self.truth, share_folder() / "config"
-        given = [Path(g) for g in (truth.where, truth.labels, truth.mapping) if g]
-        named = [config / "labels" / f"{truth.labels}.yaml"]
-        named += [config / "mappings" / f"{truth.mapping}.yaml"]
-        read = [self.bag, *_model_files(self.model.model), *given, *named]
+        truth, bag = self.truth, self.bag
+        if bag.is_file() and (bag.parent / "metadata.yaml").exists():
+            bag = bag.parent  # a file stands for the whole bag
+        read = [bag, *_model_files(self.model.model)]
+        read += [Path(truth.where)] if truth.where else []
         data["files"] = [_state(path) for path in read if path.exists()]
+        data["classes"] = truth.labels and LabelSet.load(truth.labels).to_dict()
+        data["mapping"] = truth.mapping and asdict(LabelMapping.load(truth.mapping))
         data["bag"], data["version"] = str(self.bag), __version__
         return dict(json.loads(json.dumps(data)))
 
 
-def _absolute(name_or_path: str) -> str:
-    """A path as an absolute one; what is none, such as a topic or a name, as it is."""
+def _absolute(name_or_path: str, suffixes: tuple[str, ...] = ("",)) -> str:
+    """A path that ends so as an absolute one; what is none, a topic or a name, as it is."""
     path = Path(name_or_path).expanduser()
-    return str(path.resolve()) if path.exists() else name_or_path
+    is_path = name_or_path.endswith(suffixes) and path.exists()
+    return str(path.resolve()) if is_path else name_or_path
 
 
 def _model_files(name_or_path: str) -> list[Path]:
@@ -183,8 +189,11 @@ def run_job(
 
 def is_done(job: Job) -> bool:
     """Whether an earlier run has completed the same job with the same settings."""
+    files = PartFiles(job.folder)
     try:
-        summary = json.loads(PartFiles(job.folder).summary.read_text(encoding="utf-8"))
+        summary = json.loads(files.summary.read_text(encoding="utf-8"))
     except (OSError, ValueError):
+        return False
+    if not (files.frames.exists() and files.pictures.exists()):
         return False
     return bool(summary.get("complete")) and summary.get("settings") == job.settings()

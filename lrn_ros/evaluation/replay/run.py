@@ -12,10 +12,12 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from lrn_ros.errors import RunError, UserError
+from lrn_ros.evaluation.replay.ground_truth import check_fits_several
 from lrn_ros.evaluation.replay.job import Job, is_done, run_job
 from lrn_ros.evaluation.replay.part import read_part
 
@@ -63,11 +65,17 @@ def run_jobs(
         progress: called with the number of frames replayed since the last call.
 
     Raises:
-        UserError, RunError, OSError: the only job failed.
-        UserError: Dask is not installed, or its scheduler does not answer.
+        Exception: the only job failed, with a UserError, a RunError or an OSError where it is known
+            what may be done.
+        UserError: Dask is not installed, or its scheduler does not answer; labels that are named by
+            frame for several bags.
     """
+    if len(jobs) > 1:
+        for where in {job.truth.where for job in jobs if job.truth.where}:
+            check_fits_several(Path(where))
     outcome, left = Outcome(), []
-    for job in (job.absolute() for job in jobs):
+    side_by_side = None if workers.scheduler else workers.count
+    for job in (replace(job.absolute(), workers=side_by_side) for job in jobs):
         if _done(job):
             outcome.reused.append(job.name)
             progress(read_part(job.name, job.folder).tally.frames)
@@ -83,7 +91,9 @@ def run_jobs(
             elif len(jobs) == 1:
                 raise error
             else:
-                outcome.failed.append((job.name, " ".join(str(error).split()) or repr(error)))
+                known = isinstance(error, (UserError, RunError, OSError))
+                said = str(error) if known else f"{type(error).__name__}: {error}"
+                outcome.failed.append((job.name, " ".join(said.split())))
             if outcome.interrupted:
                 break
     except KeyboardInterrupt:
@@ -107,7 +117,7 @@ def _attempt(
     """The job, why it failed, and whether it is complete."""
     try:
         return job, None, run_job(job, progress, threads)
-    except (UserError, RunError, OSError) as error:
+    except Exception as error:  # is told with the job's name, or raised again
         return job, error, False
 
 
@@ -123,10 +133,7 @@ def _spread(jobs: Sequence[Job], workers: Workers, progress: _PROGRESS) -> Itera
         threads = None
         if workers.scheduler is None:  # the processes share the cores
             threads = max(1, (os.cpu_count() or 1) // workers.count)
-        submitted = {
-            client.submit(_attempt, job, threads=threads, key=job.name, pure=False): job
-            for job in jobs
-        }
+        submitted = {client.submit(_attempt, job, threads=threads, pure=False): job for job in jobs}
         for future in as_completed(submitted):
             job, error = submitted[future], future.exception()
             if error is not None:  # such as a worker that was killed

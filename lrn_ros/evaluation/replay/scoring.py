@@ -108,15 +108,24 @@ def open_truth(
 def _own_label_topic(bag: BagReader, topic: str) -> str | None:
     """The label topic beside an image topic, in the same namespace; None: there is none.
 
+    Where there is one camera alone, one further up will do.
+
     Raises:
         UserError: there are several.
     """
-    beside = [t for t in bag.label_topics() if topic.startswith(t.rpartition("/")[0] + "/")]
+    base, known = topic.removesuffix("/compressed"), bag.label_topics()
+    beside = [t for t in known if _namespace(t) == _namespace(base)]
+    if not beside and {t.removesuffix("/compressed") for t in bag.image_topics()} == {base}:
+        beside = [t for t in known if base.startswith(_namespace(t) + "/")]
     if len(beside) < 2:
         return beside[0] if beside else None
     raise UserError(
         f"{bag.path}: several label topics, {', '.join(beside)}; --ground-truth TOPIC names one"
     )
+
+
+def _namespace(topic: str) -> str:
+    return topic.rpartition("/")[0]
 
 
 def _assumed(model: LabelSet, mapping: LabelMapping | None) -> LabelSet:

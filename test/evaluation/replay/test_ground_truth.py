@@ -67,7 +67,8 @@ def unlabelled(
     """Of 250 images at 30 Hz with a label each, those that get none or another one's.
 
     Args:
-        images: from which image on stamps are so much later, nanoseconds; likewise labels.
+        images: from which image on stamps are so much later, nanoseconds.
+        labels: likewise those of labels.
         late: from which label on it is recorded so much later.
     """
 

@@ -217,6 +217,33 @@ def test_labels_that_fit_nothing_say_what_would(segmenter, frames, write_bag, ti
     )
 
 
+def test_labels_that_just_miss_are_said_of_a_part_too(
+    segmenter, frames, write_bag, timed, tmp_path
+):
+    images, labels = zip(*frames)
+    late = [(r, s + 20_000_000, p) for r, s, p in timed(labels)]
+    bag = write_bag({IMAGES: timed(images), LABELS: late}, CAMVID)
+    with pytest.raises(UserError, match=r"no label has the stamp.*--tolerance 0\.0202 would fit"):
+        run(segmenter, bag, tmp_path / "out", extent=Extent(0.3, 0.5))
+
+
+def test_labels_are_those_of_the_same_camera(frames, write_bag, timed):
+    images, labels = (timed(some[:2]) for some in zip(*frames))
+    other, nested = "/right/image_raw", "/camera/rgb/image_raw"
+
+    def found(*topics: str) -> list[str | None]:
+        """The label topic of each of a bag's image topics."""
+        bag = write_bag(
+            {**dict.fromkeys(topics, images), LABELS: labels}, CAMVID, name=f"bag{len(topics)}"
+        )
+        truths = [open_truth(BagReader(bag), t, TruthOptions(), CAMVID)[0] for t in topics]
+        return [truth and truth.title for truth in truths]
+
+    assert found(nested) == [LABELS], "the only camera"
+    assert found(IMAGES, other) == [LABELS, None]
+    assert found(IMAGES, other, nested) == [LABELS, None, None]
+
+
 def test_a_wrong_tolerance_is_not_recommended(segmenter, frames, write_bag, timed, tmp_path):
     """Labels of later frames: a tolerance that reaches them would take wrong ones."""
     images, labels = zip(*frames)

@@ -5,11 +5,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 pytest.importorskip("rosbags")
 pytest.importorskip("torch")
@@ -20,8 +24,8 @@ from lrn_ros import artifact
 from lrn_ros.bags.extent import Extent
 from lrn_ros.cli.common import plain
 from lrn_ros.errors import UserError
-from lrn_ros.evaluation.replay import job as replay_job
 from lrn_ros.evaluation.replay import run as replay_run
+from lrn_ros.evaluation.replay.accuracy import PartFiles
 from lrn_ros.evaluation.replay.job import Job, ModelOptions
 from lrn_ros.evaluation.replay.part import read_part
 from lrn_ros.evaluation.replay.results import merge
@@ -87,16 +91,12 @@ def test_one_failing_bag_is_reported_and_done_ones_are_not_run_again(jobs, monke
 
 def test_whatever_file_of_a_name_changes_counts(jobs, monkeypatch, tmp_path):
     """Backends and precisions run other files of the same name."""
-    for folder in ("weights", "config/labels", "config/mappings"):
-        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "weights").mkdir()
     names = ["weights/net.safetensors", "weights/net.onnx", "weights/net_fp16.onnx"]
-    names += ["config/labels/set.yaml", "config/mappings/to.yaml"]
     for name in (*names, "weights/network.onnx"):
         (tmp_path / name).touch()
-    for module in (artifact, replay_job):
-        monkeypatch.setattr(module, "share_folder", lambda: tmp_path)
-    truth = TruthOptions(labels="set", mapping="to")
-    job = replace(jobs[0], model=ModelOptions("net"), truth=truth)
+    monkeypatch.setattr(artifact, "share_folder", lambda: tmp_path)
+    job = replace(jobs[0], model=ModelOptions("net"))
     for name in names:
         before = job.settings()
         os.utime(tmp_path / name, (1, 1))
@@ -104,6 +104,69 @@ def test_whatever_file_of_a_name_changes_counts(jobs, monkeypatch, tmp_path):
     before = job.settings()
     os.utime(tmp_path / "weights/network.onnx", (1, 1))
     assert job.settings() == before
+
+
+def test_whatever_of_label_set_mapping_and_bag_changes_counts(jobs, tmp_path):
+    sets = {n: LabelSet.load(n).to_dict() for n in ("cityscapes19", "camvid11")}
+    mapping = {"from": "own.yaml", "to": "camvid11", "classes": {}}
+    mapping["classes"] = {c["name"]: None for c in sets["cityscapes19"]["classes"]}
+    given, own, to = (tmp_path / f"{name}.yaml" for name in ("given", "own", "to"))
+    given.write_text(yaml.safe_dump(sets["cityscapes19"]))
+    own.write_text(given.read_text())
+    to.write_text(yaml.safe_dump(mapping))
+    job = replace(jobs[0], truth=TruthOptions(labels=str(given), mapping=str(to)))
+    found = [job.settings()]
+    for file in (given, own):
+        sets["cityscapes19"]["classes"][0]["rgb"] = [1, 2, 3]
+        file.write_text(yaml.safe_dump(sets["cityscapes19"]))
+        found.append(job.settings())
+    to.write_text(yaml.safe_dump(mapping | {"classes": mapping["classes"] | {"road": "road"}}))
+    found += [job.settings(), replace(job, workers=2).settings()]
+    for split in (jobs[0].bag / "one_0.mcap", jobs[0].bag / "one_1.mcap"):
+        split.touch()
+        found.append(replace(job, bag=jobs[0].bag / "one_0.mcap").settings())
+    assert all(a != b for a, b in zip(found, found[1:]))
+
+
+def test_what_is_not_whole_is_not_taken(jobs):
+    assert run_jobs(jobs[:1], Workers()).reused == []
+    assert run_jobs(jobs[:1], Workers()).reused == [jobs[0].name]
+    shutil.rmtree(PartFiles(jobs[0].folder).pictures)
+    assert run_jobs(jobs[:1], Workers()).reused == []
+    PartFiles(jobs[0].folder).frames.unlink()
+    assert run_jobs(jobs[:1], Workers()).reused == []
+
+
+def test_a_folder_that_is_called_as_a_model_is_none(jobs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("lrnnet_c_camvid", "camvid11", "truth"):
+        (tmp_path / name).mkdir()
+    options = TruthOptions(where="truth", labels="camvid11", mapping="cityscapes19_to_camvid11")
+    job = replace(jobs[0], model=ModelOptions("lrnnet_c_camvid"), truth=options).absolute()
+    assert (job.model.model, job.truth.labels) == ("lrnnet_c_camvid", "camvid11")
+    assert job.truth.where == str(tmp_path / "truth")
+
+
+def test_labels_named_by_frame_are_of_one_bag(jobs, tmp_path):
+    folder = tmp_path / "truth"
+    folder.mkdir()
+    (folder / "000000.png").touch()
+    numbered = [replace(job, truth=TruthOptions(where=str(folder))) for job in jobs]
+    with pytest.raises(UserError, match="labels that are named by frame are those of one bag"):
+        run_jobs(numbered, Workers())
+
+
+def test_a_bag_with_an_unforeseen_fault_stops_no_other(jobs, monkeypatch):
+    def run_job(job, *options):
+        if job.name == jobs[0].name:
+            raise ZeroDivisionError("of nothing")
+        return original(job, *options)
+
+    original = replay_run.run_job
+    monkeypatch.setattr(replay_run, "run_job", run_job)
+    outcome = run_jobs(jobs[:2], Workers())
+    assert outcome.failed == [(jobs[0].name, "ZeroDivisionError: of nothing")]
+    assert outcome.done == [jobs[1].name]
 
 
 def test_the_only_bag_says_what_is_wrong(jobs):
@@ -152,6 +215,30 @@ def test_a_scheduler_elsewhere(jobs):
         # Threads of this process: what a cluster's workers do, but for their start.
         outcome = run_jobs(jobs[2:], Workers(scheduler=cluster.scheduler_address))
     assert outcome.done == ["c"] and figures(jobs[2:])["frames"] == 4
+
+
+def test_two_replays_on_one_scheduler_keep_apart(jobs, tmp_path, monkeypatch):
+    """The second starts while the first is in its only bag, which is called the same."""
+    distributed = pytest.importorskip("distributed")
+    both = threading.Barrier(2, timeout=30)
+
+    def run_job(job, *options):
+        both.wait()
+        return original(job, *options)
+
+    original = replay_run.run_job
+    monkeypatch.setattr(replay_run, "run_job", run_job)
+    runs = jobs[2:], elsewhere(jobs[2:], tmp_path / "elsewhere")
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+        ) as cluster,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        workers = Workers(scheduler=cluster.scheduler_address)
+        outcomes = list(pool.map(lambda run: run_jobs(run, workers), runs))
+    assert [o.done for o in outcomes] == [["c"], ["c"]]
+    assert figures(runs[0]) == figures(runs[1])
 
 
 def test_no_scheduler(jobs, monkeypatch):
