@@ -60,11 +60,17 @@ def run(args: argparse.Namespace) -> int:
     lost = losses(found, Margins(args.margin, args.class_margin, args.latency_margin))
     if args.json:
         models = {n: {"run": str(r.folder), "model": r.results["model"]} for n, r in _sides(a, b)}
-        print_json({**models, **asdict(found), "worse": [asdict(loss) for loss in lost]})
+        worse = [asdict(loss) for loss in lost]
+        print_json({**models, **asdict(found), "unlike": unlike(a, b), "worse": worse})
     else:
         _print(a, b, found)
         if differ := unlike(a, b):
             print(f"note      the runs differ in {', '.join(differ)}: so may latencies")
+        if found.unpaired:
+            print(
+                f"note      {', '.join(found.unpaired)}: not in the ground truth, and answered by"
+                " one run alone; left out"
+            )
         for loss in lost:
             chance = "" if loss.sure else "; it may be chance, more frames would tell"
             print(f"worse     {loss.text}{chance}")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lrn_ros.errors import UserError
 from lrn_ros.evaluation.replay.blocks import Blocks, block_length, interval
-from lrn_ros.evaluation.replay.frame_counts import figures, vector
+from lrn_ros.evaluation.replay.frame_counts import figures, mean, vector
 from lrn_ros.evaluation.replay.part import Part, read_frames, read_part
 from lrn_ros.evaluation.replay.results import RESULTS
 
@@ -58,6 +58,8 @@ class Comparison:
         blocks: in a draw of the bootstrap.
         figures: over all frames.
         classes: IoU by class.
+        unpaired: classes that are not in the truth, and that one run alone has answered: they are
+            left out, of the mean IoU too.
         latency_ms: of the Segmenter, a frame.
     """
 
@@ -66,6 +68,7 @@ class Comparison:
     blocks: int
     figures: dict[str, Difference]
     classes: dict[str, Difference]
+    unpaired: tuple[str, ...]
     latency_ms: dict[str, Difference]
 
 
@@ -120,8 +123,10 @@ def compare(a: Run, b: Run) -> Comparison:
     classes = next(iter(a.parts.values())).labels.names
     counts, times, stamps = _read(a, b, len(classes))
     blocks = Blocks([len(s) for s in stamps], [block_length(s) for s in stamps])
-    found = _figures(counts, blocks, len(classes))
-    of_a, of_b = found
+    of_a, of_b = _figures(counts, blocks, len(classes))
+    known = [np.isfinite(side["iou"]) for side in (of_a, of_b)]
+    for side in (of_a, of_b):  # the mean of both is over the same classes
+        side["miou"] = mean(np.where(known[0] & known[1], side["iou"], np.nan))
     over_all = _known({n: _difference(n, of_a[n], of_b[n]) for n in of_a if n != "iou"})
     if not over_all.keys() & {"miou", "consistency"}:
         raise UserError(
@@ -136,6 +141,7 @@ def compare(a: Run, b: Run) -> Comparison:
         blocks=blocks.count,
         figures=over_all,
         classes=_known(dict(zip(classes, iou))),
+        unpaired=tuple(classes[k] for k in np.flatnonzero(known[0][0] != known[1][0])),
         latency_ms=_latency(times, blocks),
     )
 
@@ -288,4 +294,5 @@ def _ways(run: Run) -> dict[str, Any]:
         "--threads": [s.get("model", {}).get("threads") for s in settings],
         "--thorough": [s.get("thorough") for s in settings],
         "--temporal-smoothing": [s.get("smoothing") for s in settings],
+        "--workers": [s.get("workers") for s in settings],
     }

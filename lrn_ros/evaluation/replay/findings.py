@@ -144,8 +144,8 @@ def of_stream(stamps_ns: Sequence[int], recorded_ns: Sequence[int]) -> list[str]
         found = [f"stamps are not set: those of {unset} of {len(stamps)} images are 0"]
     else:
         found = _of_stamps(stamps, recorded)
-    # Missing images are looked for in the recorder's clock: wrong stamps do not confuse it.
-    intervals = np.diff(recorded)
+    # Stamps say when images were taken, the recorder's clock when they arrived, perhaps late.
+    intervals = np.diff(recorded if found else stamps)
     usual = float(np.median(intervals))
     gaps = np.flatnonzero(intervals > _GAP * usual) if usual > 0 else np.array([], int)
     if len(gaps):

@@ -49,11 +49,11 @@ def figures(counts: NDArray[Any], classes: int) -> dict[str, NDArray[np.float64]
     still, flickered = np.moveaxis(parts["steady"], -1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         return {
-            "miou": _mean(iou),
+            "miou": mean(iou),
             "pixel_accuracy": hits / truth,
-            "boundary_f": _mean(f_scores(parts["boundary"])),
+            "boundary_f": mean(f_scores(parts["boundary"])),
             "ece": expected_error(parts["calibration"]),
-            "consistency": _mean(before),
+            "consistency": mean(before),
             "flicker": flickered / still,
             "iou": iou,
         }
@@ -83,7 +83,7 @@ def _iou(pixels: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(hits / (truth + answers - hits))
 
 
-def _mean(values: NDArray[Any]) -> NDArray[Any]:
+def mean(values: NDArray[Any]) -> NDArray[Any]:
     """Mean over the last axis of what is not NaN; NaN where all is."""
     known = np.isfinite(values)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -193,6 +193,20 @@ def test_nothing_to_compare(write_run, capsys) -> None:
     assert "nothing to compare: no ground truth" in error and error.count("\n") == 1
 
 
+def test_a_stray_pixel_of_an_absent_class_is_no_loss(write_run, capsys) -> None:
+    names = (*NAMES, "van")
+    wide = [np.pad(m[:, :3], ((0, 1), (0, 2))) for m in matrices()[:100]]
+    stray = [m.copy() for m in wide]
+    stray[50][0, 3] += 1
+    stray[50][0, 0] -= 1
+    a, b = (write_run(n, f, names=names) for n, f in (("a", wide), ("b", stray)))
+    assert main(["compare", str(a), str(b)]) == 0
+    assert "note      van: not in the ground truth, and answered by one" in capsys.readouterr().out
+    found = compare(read_run(a), read_run(b))
+    assert found.unpaired == ("van",) and "van" not in found.classes
+    assert 0 < found.figures["miou"].loss < 1e-5
+
+
 def test_what_latency_depends_on_is_noted(write_run, capsys) -> None:
     a, b = write_run("a", matrices()[:40]), write_run("b", matrices()[:40])
     for run, thorough in ((a, False), (b, True)):
