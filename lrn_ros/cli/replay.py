@@ -245,7 +245,8 @@ def _print(results: dict[str, Any], output: Path) -> None:
     from lrn_ros.evaluation.latency import Percentiles, table
 
     if results["frames"]:
-        print(f"frames    {results['frames']}, {_number(results['throughput']['fps'])} a second")
+        fps = _number(results["throughput"]["fps"])
+        print(f"frames    {results['frames']}, {fps} a second and worker")
     if accuracy := results["accuracy"]:
         ece = _number(accuracy["calibration"]["ece"], 100)
         print(

@@ -137,8 +137,12 @@ def picture_file(folder: Path, index: int, name: str) -> Path:
 
 
 def read_pictures(folder: Path) -> dict[str, Any]:
-    """What `Gallery.write` has written: worst frames by class name, and the strip."""
-    data: dict[str, Any] = json.loads((folder / "pictures.json").read_text(encoding="utf-8"))
+    """What `Gallery.write` has written: worst frames by class name, and the strip; else none."""
+    try:
+        text = (folder / "pictures.json").read_text(encoding="utf-8")
+        data: dict[str, Any] = json.loads(text)
+    except (OSError, ValueError):
+        return {"worst": {}, "strip": []}
     return data
 
 

@@ -26,6 +26,9 @@ _BINS = 40
 def merge(parts: Sequence[Part]) -> dict[str, Any]:
     """Figures of all parts together and of each, as plain data.
 
+    `throughput` is what one worker does, whose seconds are added: parts may have been replayed side
+    by side, or by an earlier run. `model` names all backends, precisions and devices.
+
     Args:
         parts: all with the same classes; none: everything is empty.
 
@@ -57,7 +60,7 @@ def merge(parts: Sequence[Part]) -> dict[str, Any]:
     return {
         "frames": total.frames,
         "complete": all(p.summary["complete"] for p in parts),
-        "model": parts[0].summary.get("model"),
+        "model": _model(parts),
         "labels": labels.to_dict(),
         "accuracy": total.accuracy(labels.names),
         "temporal": total.temporal(),
@@ -69,6 +72,14 @@ def merge(parts: Sequence[Part]) -> dict[str, Any]:
         "findings": findings,
         "curve": curve,
     }
+
+
+def _model(parts: Sequence[Part]) -> dict[str, str] | None:
+    """What the parts were replayed with; where they differ, all values of it."""
+    models = [part.summary["model"] for part in parts if part.summary.get("model")]
+    if not models:
+        return None
+    return {key: ", ".join(dict.fromkeys(str(m[key]) for m in models)) for key in models[0]}
 
 
 def jitter(times_ms: Sequence[float]) -> float | None:

@@ -12,6 +12,8 @@ from typing import Any
 
 _WIDTH, _HEIGHT = 440, 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 10, 10, 30
+# Curves of a latency: their name and style, the figure and what it is multiplied by.
+TIMES = (("median", "a", "p50_ms", 1.0), ("slowest 5 %", "b", "p95_ms", 1.0))
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,15 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from lrn_ros.evaluation.report.charts import Line, histogram_chart, joined, length_s, line_chart
+from lrn_ros.evaluation.report.charts import (
+    TIMES,
+    Line,
+    histogram_chart,
+    joined,
+    length_s,
+    line_chart,
+)
 
-_TIMES = (("median", "a", "p50_ms", 1.0), ("slowest 5 %", "b", "p95_ms", 1.0))
 _STAMPS = (
     "Images were published with the time of publishing as their stamp: transport and end_to_end"
     " are those of this machine."
@@ -113,7 +119,7 @@ def _table(heads: list[str], rows: list[str]) -> str:
 def _curves(curve: list[dict[str, Any]]) -> str:
     found = ""
     for name, lines, top in (
-        ("image to mask, ms", _TIMES, None),
+        ("image to mask, ms", TIMES, None),
         ("frames answered, %", (("answered", "a", "answered_share", 100.0),), 100.0),
     ):
         curves = [Line(n, style, list(joined(curve, key, f))) for n, style, key, f in lines]

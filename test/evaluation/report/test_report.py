@@ -196,6 +196,23 @@ def test_the_class_that_fails_most_comes_first(report):
     assert re.findall(r"<option>(.*?)</option>", page) == [name for name, _ in sections]
 
 
+def test_a_report_does_without_pictures_that_somebody_removed(report):
+    """Some of the first bag's, all of the second's."""
+    parts = [read_part(f"bag{i}", report.with_name(f"out{i}")) for i in range(2)]
+    results = plain(merge(parts))
+    pages = []
+    for _ in range(2):
+        write_report(report, results, parts)
+        pages.append(report.read_text())
+        for picture in parts[0].files.pictures.glob("*.png"):
+            picture.unlink()
+        shutil.rmtree(parts[1].files.pictures)
+        parts[1].files.pictures.mkdir()
+    assert "bag1, frame" in pages[0] and "bag1, frame" not in pages[1]
+    assert "bag0, frame" in pages[1] and 'base64,"' in pages[1] and 'base64,"' not in pages[0]
+    assert pages[0].split("<h2>Worst")[0] == pages[1].split("<h2>Worst")[0]
+
+
 def test_needs_no_network(report):
     page = report.read_text()
     links = re.findall(r"""(?:src|href)=["']([^"']*)""", page)
