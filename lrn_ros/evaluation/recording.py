@@ -4,11 +4,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 from lrn_ros.dataset import read_label
 from lrn_ros.evaluation.confusion import Scores, confusion_matrix, scores
 from lrn_ros.evaluation.contact_sheet import Row
+from lrn_ros.evaluation.json_lines import read_lines
 from lrn_ros.evaluation.latency import Accounting, AnsweredFrame, SentFrame, overhead
 from lrn_ros.labels import LabelSet
 from lrn_ros.sources import Source
@@ -67,7 +66,7 @@ def read_recording(sent: Path, received: Path, masks: Path) -> Recording:
     """Read the JSON lines of player and recorder, and find the masks."""
     answered, positions, backend = [], {}, ""
     counts: dict[str, int] = {}
-    for line in _lines(received):
+    for line in read_lines(received):
         stamp, values = line["stamp_ns"], line.get("values", {})
         if line["kind"] == "latency":
             stages = {k: float(v) for k, v in values.items() if k.endswith("_ms")}
@@ -77,17 +76,10 @@ def read_recording(sent: Path, received: Path, masks: Path) -> Recording:
             positions[stamp] = line["position"]
         elif "received" in values:
             counts = {k: int(v) for k, v in values.items() if v.isdigit()}
-    frames = tuple(SentFrame(f["index"], f["name"], f["stamp_ns"]) for f in _lines(sent))
+    frames = tuple(SentFrame(f["index"], f["name"], f["stamp_ns"]) for f in read_lines(sent))
     found = {int(p.stem): p for p in masks.glob("*.png")}
     files = {f.stamp_ns: found[f.stamp_ns] for f in frames if f.stamp_ns in found}
     return Recording(frames, tuple(answered), positions, files, backend, counts)
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Complete JSON lines; one that a killed process left unfinished is skipped."""
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        if line.endswith("}"):
-            yield json.loads(line)
 
 
 def score(recording: Recording, folder: Path, labels: LabelSet) -> tuple[Scores | None, int]:

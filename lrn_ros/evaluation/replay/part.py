@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lrn_ros.errors import UserError
+from lrn_ros.evaluation.json_lines import read_lines
 from lrn_ros.evaluation.replay.accuracy import PartFiles
 from lrn_ros.evaluation.replay.tally import Tally
 from lrn_ros.labels import LabelSet
@@ -49,12 +50,11 @@ def read_part(name: str, folder: Path) -> Part:
         tally = Tally.from_dict(summary["tally"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder}: holds no replayed bag ({error})") from error
+    if not files.frames.is_file():
+        raise UserError(f"{folder}: holds no replayed bag (there is no {files.frames.name})")
     return Part(name, files, summary, tally, LabelSet.from_dict(summary["labels"], str(folder)))
 
 
 def read_frames(part: Part) -> Iterator[dict[str, Any]]:
-    """The lines of its frames; one that a killed process left unfinished is skipped."""
-    with part.files.frames.open(encoding="utf-8") as lines:
-        for line in lines:
-            if line.endswith("}\n"):
-                yield json.loads(line)
+    """The lines of its frames."""
+    return read_lines(part.files.frames)

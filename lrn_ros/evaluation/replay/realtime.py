@@ -4,16 +4,16 @@
 
 from __future__ import annotations
 
-import json
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lrn_ros.evaluation.json_lines import read_lines
 from lrn_ros.evaluation.latency import STAGES, overhead, percentiles, rate
 from lrn_ros.evaluation.replay.curve import spans
 from lrn_ros.evaluation.replay.results import histogram, jitter
@@ -100,7 +100,7 @@ def read_played(folder: Path, about: Mapping[str, Any]) -> Played:
     sent = _Sent(files.sent)
     masks: dict[int, int] = {}
     arrivals = array("q")
-    for line in _lines(files.received):
+    for line in read_lines(files.received):
         if line["kind"] == "mask" and sent.has(line):
             masks[line["stamp_ns"]] = line["at_ns"]
             arrivals.append(line["at_ns"])
@@ -108,7 +108,7 @@ def read_played(folder: Path, about: Mapping[str, Any]) -> Played:
     before: dict[str, int] = {}  # what the node counted until the first frame
     counts: dict[str, int] = {}
     backend = ""
-    for line in _lines(files.received):
+    for line in read_lines(files.received):
         values, stamp = line.get("values", {}), line["stamp_ns"]
         if line["kind"] == "latency" and sent.has(line):
             found = {k: float(v) for k, v in values.items() if k.endswith("_ms")}
@@ -135,7 +135,7 @@ class _Sent:
     def __init__(self, path: Path) -> None:
         self.at_ns, self.late_ms = array("q"), array("d")
         self.by_stamp: dict[int | None, float] = {}  # NaN where frames have the same stamp
-        for line in _lines(path):
+        for line in read_lines(path):
             at, stamp = line["at_ns"], line["stamp_ns"]
             self.at_ns.append(at)
             self.late_ms.append((at - line["due_ns"]) / 1e6)
@@ -152,13 +152,6 @@ class _Sent:
             return int(sent_ns)
         received_ns = line["at_ns"] - float(line["values"]["processing_ms"]) * 1e6
         return self.at_ns[max(bisect_right(self.at_ns, received_ns) - 1, 0)]
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Complete JSON lines; one that a killed process left unfinished is skipped."""
-    if path.is_file():
-        with path.open(encoding="utf-8") as lines:
-            yield from (json.loads(line) for line in lines if line.endswith("}\n"))
 
 
 def figures(runs: Sequence[Played]) -> dict[str, Any]:
