@@ -30,10 +30,16 @@ def part(items: Iterable[T], extent: Extent) -> Iterator[tuple[int, T]]:
 
     Seconds count from the topic's first message.
     """
-    first: int | None = None
-    for index, item in enumerate(items):
-        first = item.recorded_ns if first is None else first
-        at = (item.recorded_ns - first) / 1e9
+    return within(enumerate(items), extent)
+
+
+def within(
+    items: Iterable[tuple[int, T]], extent: Extent, first_ns: int | None = None
+) -> Iterator[tuple[int, T]]:
+    """As part, of messages with their indices; `first_ns`: when the first of the topic was."""
+    for index, item in items:
+        first_ns = item.recorded_ns if first_ns is None else first_ns
+        at = (item.recorded_ns - first_ns) / 1e9
         if extent.duration_s is not None and at >= extent.start_s + extent.duration_s:
             return
         if at >= extent.start_s:

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrn_ros.bags.decode import label_of
-from lrn_ros.bags.extent import Extent, part
+from lrn_ros.bags.extent import Extent, part, within
 from lrn_ros.bags.index import BagTopic, read_index
 from lrn_ros.bags.storage import Damaged, read_storage
+from lrn_ros.bags.times import recorded_times
 from lrn_ros.bags.unpack import Unpacked
 from lrn_ros.cdr import CompressedImageMessage, ImageMessage, parse_compressed_image, parse_image
 from lrn_ros.errors import UserError
@@ -154,9 +155,22 @@ class BagReader:
         return known[0]
 
     def rate(self, topic: str) -> float:
-        """Messages of a topic per second of the bag, in Hz; 0: unknown."""
+        """Messages of a topic per second, from its first to its last, in Hz; 0: unknown.
+
+        Where a file does not tell when these were recorded: per second of the bag.
+        """
         count = self.topics[topic].count
-        return round((count - 1) / self._seconds, 3) if count > 1 and self._seconds > 0 else 0.0
+        first, last = self._time(topic, self._files, 0), self._time(topic, self._files[::-1], -1)
+        seconds = self._seconds if first is None or last is None else (last - first) / 1e9
+        return round((count - 1) / seconds, 3) if count > 1 and seconds > 0 else 0.0
+
+    def _time(self, topic: str, files: list[Path], at: int) -> int | None:
+        """Of the topic's message number `at` in the first of these files that has any."""
+        for file in files:
+            times = recorded_times(file, topic, self._unpacked)
+            if times is None or len(times):
+                return None if times is None else int(times[at])
+        return None
 
     def frames(
         self,
@@ -234,14 +248,38 @@ class BagReader:
         """
         if topic not in self.topics:
             raise UserError(f"{self.path}: no topic {topic!r}; there are {', '.join(self.topics)}")
-        return self._messages(topic)
+        return (message for _, message in self._messages(topic))
 
-    def _messages(self, topic: str) -> Iterator[BagMessage]:
+    def part(self, topic: str, extent: Extent) -> Iterator[tuple[int, BagMessage]]:
+        """The messages of a topic that are in the extent, each with its index in the topic.
+
+        Those before it are not read where the files tell how many they are.
+
+        Raises:
+            UserError: see `messages`.
+        """
+        messages = self.messages(topic)  # raises for an unknown topic
+        return self._part(topic, extent) if extent.start_s > 0 else part(messages, extent)
+
+    def _part(self, topic: str, extent: Extent) -> Iterator[tuple[int, BagMessage]]:
+        first = next(self.messages(topic), None)
+        if first is not None:
+            # A little early: to the float of seconds `within` has the last word.
+            start_ns = first.recorded_ns + int(1e9 * extent.start_s) - 1000
+            yield from within(self._messages(topic, start_ns), extent, first.recorded_ns)
+
+    def _messages(
+        self, topic: str, start_ns: int | None = None
+    ) -> Iterator[tuple[int, BagMessage]]:
+        """Messages with their indices; some before `start_ns` may be passed by."""
         count = 0
         try:
             for file in self._files:
-                for record in read_storage(file, topic, self._unpacked):
-                    yield BagMessage(record.type, record.data, record.recorded_ns)
+                passed = 0 if start_ns is None else self._count_before(file, topic, start_ns)
+                count += passed
+                start = start_ns if passed else None
+                for record in read_storage(file, topic, self._unpacked, start):
+                    yield count, BagMessage(record.type, record.data, record.recorded_ns)
                     count += 1
         except Damaged as error:
             self._note(f"{file.name}: {error}")
@@ -251,12 +289,16 @@ class BagReader:
         if not count and self.damage:
             raise UserError(f"{self.path}: no message of {topic} can be read ({self.damage})")
 
+    def _count_before(self, file: Path, topic: str, start_ns: int) -> int:
+        times = recorded_times(file, topic, self._unpacked)
+        return 0 if times is None else int(np.searchsorted(times, start_ns))
+
     def _frames(
         self, topic: str, wanted: Collection[int] | None, extent: Extent
     ) -> Iterator[BagFrame]:
         last = None if wanted is None else max(wanted, default=-1)
         bad = _Bad(topic)
-        for index, message in part(self.messages(topic), extent):
+        for index, message in self.part(topic, extent):
             if last is not None and index > last:
                 return
             if wanted is not None and index not in wanted:

@@ -64,8 +64,10 @@ class Contents:
     damage: str | None = None
 
 
-def read_storage(path: Path, topic: str, unpacked: Unpacked) -> Iterator[Record]:
-    """The messages of a topic of a storage file in recorded order.
+def read_storage(
+    path: Path, topic: str, unpacked: Unpacked, start_ns: int | None = None
+) -> Iterator[Record]:
+    """The messages of a topic of a storage file, recorded at `start_ns` or later, in that order.
 
     Compressed messages are decompressed, and a compressed file is, see `unpacked`.
 
@@ -76,13 +78,13 @@ def read_storage(path: Path, topic: str, unpacked: Unpacked) -> Iterator[Record]
     if not path.is_file():
         raise Damaged(_MISSING)
     plain = unpacked.get(path)  # keeps the file
-    with _library(plain.path) as opened:
+    with library(plain.path) as opened:
         if isinstance(opened, str):
             yield from _salvage(plain.path, topic)
             raise Damaged(opened)
         if chosen := [c for c in opened.connections if c.topic == topic]:
             try:
-                for connection, recorded_ns, data in opened.messages(chosen):
+                for connection, recorded_ns, data in opened.messages(chosen, start_ns):
                     yield Record(topic, connection.msgtype, recorded_ns, _decompressed(data))
             except Exception as error:  # damaged bytes make the library raise anything
                 raise Damaged(_reason(error)) from error
@@ -99,7 +101,7 @@ def survey(path: Path, unpacked: Unpacked) -> Contents:
     if not path.is_file():
         return Contents({}, 0, 0, _MISSING)
     plain = unpacked.get(path)  # keeps the file
-    with _library(plain.path) as opened:
+    with library(plain.path) as opened:
         if not isinstance(opened, str):
             known = {n: (t.msgtype or "", t.msgcount) for n, t in opened.topics.items()}
             start, end = opened.start_time, opened.end_time - 1
@@ -114,7 +116,7 @@ def survey(path: Path, unpacked: Unpacked) -> Contents:
 
 
 @contextmanager
-def _library(path: Path) -> Iterator[Reader | str]:
+def library(path: Path) -> Iterator[Reader | str]:
     """The library's reader of a file, or why there is none."""
     with plain_name(path) as named:
         try:

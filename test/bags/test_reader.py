@@ -16,6 +16,8 @@ import yaml
 from bag_files import STAMP_DELAY_NS, STEP_NS, image, storage_file, text, write_bag
 
 from lrn_ros.bags import is_bag
+from lrn_ros.bags import storage as storage_module
+from lrn_ros.bags.extent import Extent, part
 from lrn_ros.bags.reader import BagReader, BagTopic
 from lrn_ros.dataset import read_label
 from lrn_ros.errors import UserError
@@ -99,9 +101,9 @@ def _split_bag(tmp_path, storage):
     whole.mkdir()
     for i in range(12):
         topics = {"/image": _images(frames[i : i + 1], i)}
-        part = write_bag(tmp_path / f"drive_{i}", storage, topics, first=i)
-        storage_file(part).rename(whole / storage_file(part).name)
-    data = yaml.safe_load((part / "metadata.yaml").read_text())
+        one = write_bag(tmp_path / f"drive_{i}", storage, topics, first=i)
+        storage_file(one).rename(whole / storage_file(one).name)
+    data = yaml.safe_load((one / "metadata.yaml").read_text())
     info = data["rosbag2_bagfile_information"]
     info["relative_file_paths"] = [f"drive_{i}.{part_suffix(storage)}" for i in range(12)]
     info["topics_with_message_count"][0]["message_count"] = info["message_count"] = 12
@@ -132,6 +134,50 @@ def test_a_split_bag(tmp_path, storage):
     (path / name).unlink()
     _check(list(bag.frames()), frames[:3])
     assert bag.damage is not None and f"{name}: the file is missing" in bag.damage
+
+
+@pytest.mark.parametrize(
+    ("storage", "compression"),
+    [("SQLITE3", "NONE"), ("SQLITE3", "FILE"), ("MCAP", "NONE"), ("MCAP", "STORAGE")],
+)
+def test_a_part_is_read_alone(tmp_path, monkeypatch, storage, compression):
+    """Also of files of which the later one was recorded earlier."""
+    whole, read = tmp_path / "drive", []
+    whole.mkdir()
+    for i, first in enumerate((20, 0, 40)):
+        topics = {"/image": _images(FRAMES * 2, first), "/words": [text("a")] * 20}
+        one = write_bag(tmp_path / f"drive_{i}", storage, topics, compression, first)
+        storage_file(one).rename(whole / storage_file(one).name)
+    bag = BagReader(whole)
+    unpack = storage_module._decompressed
+    monkeypatch.setattr(storage_module, "_decompressed", lambda d: read.append(0) or unpack(d))
+    for start, duration in itertools.product((0, 0.05, 0.1, 0.7, 2.1, 3.1, 9), (None, 0.3)):
+        extent = Extent(start, duration)
+        expected = list(part(bag.messages("/image"), extent))
+        read.clear()
+        assert list(bag.part("/image", extent)) == expected
+        if start:  # beside the first one, and one behind the end
+            assert len(read) <= len(expected) + 2 and bag.damage == "metadata.yaml is missing"
+    found = [frame.index for frame in bag.frames("/image", {26, 28, 30}, Extent(2.3))]
+    assert found == [28, 30]
+    with pytest.raises(UserError, match="no topic '/up'"):
+        bag.part("/up", Extent(1))
+
+
+def test_a_part_of_a_file_without_an_index(tmp_path):
+    path = write_bag(tmp_path / "bag", "MCAP", {"/image": _images(), "/words": [text("")] * 20})
+    file = storage_file(path)
+    file.write_bytes(file.read_bytes()[:-40])
+    for bag in (BagReader(path), BagReader(file)):
+        assert [i for i, _ in bag.part("/image", Extent(0.3))] == [3, 4, 5]
+        assert bag.damage is not None and bag.rate("/image") == 2.632
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_the_rate_is_that_of_the_topic(tmp_path, storage):
+    topics = {"/image": _images(), "/words": [text("a")] * 60, "/once": [text("b")]}
+    bag = BagReader(write_bag(tmp_path / "bag", storage, topics))
+    assert [bag.rate(topic) for topic in topics] == [10.0, 10.0, 0.0]
 
 
 def test_labels_by_id_and_by_colour(tmp_path):
