@@ -246,7 +246,7 @@ def _print(results: dict[str, Any], output: Path) -> None:
 
     if results["frames"]:
         fps = _number(results["throughput"]["fps"])
-        print(f"frames    {results['frames']}, {fps} a second and worker")
+        print(f"frames    {results['frames']}, {fps} a second, one worker")
     if accuracy := results["accuracy"]:
         ece = _number(accuracy["calibration"]["ece"], 100)
         print(

@@ -78,7 +78,7 @@ def test_on_camvid(tmp_path, capsys):
 def test_text_and_pictures(bag, random_model, tmp_path, capsys):
     assert replay(bag, "--model", random_model, *OPTIONS, "--output", tmp_path / "out") == 0
     out = capsys.readouterr().out
-    assert "frames    3, " in out and "a second and worker" in out
+    assert "frames    3, " in out and "a second, one worker" in out
     assert "mIoU" in out and "(3 labelled frames)" in out and "inference" in out
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("data:image/") >= 4 * 3 and "Confusion matrix" in page

@@ -68,7 +68,7 @@ def _head(title: str, results: dict[str, Any], model: dict[str, Any]) -> str:
         (_percent(accuracy.get("calibration", {}).get("ece"), 2), "calibration error, %"),
         (_percent(temporal.get("consistency")), "temporal consistency, %"),
         (_percent(temporal.get("flicker"), 2), "flicker of still pixels, %"),
-        (_number(results["throughput"]["fps"]), "frames a second and worker"),
+        (_number(results["throughput"]["fps"]), "frames a second, one worker"),
         (_number(results["latency_ms"].get("total_ms", {}).get("p50")), "ms a frame, median"),
     ]
     realtime = results.get("realtime")
