@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrn_ros.errors import UserError
-from lrn_ros.labels import UNLABELLED, LabelSet
+from lrn_ros.labels import LabelSet
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 
@@ -85,15 +85,7 @@ def read_label(path: Path, label_set: LabelSet) -> NDArray[np.uint8]:
     mask = _read(path, cv2.IMREAD_UNCHANGED)
     if mask.ndim != 2 or mask.dtype != np.uint8:
         raise UserError(f"{path}: a label is an 8-bit image with one channel")
-    classes = cv2.LUT(mask, label_set.id_table())
-    if classes.min() < 0:
-        known = ", ".join(map(str, label_set.ids)) or f"0-{len(label_set) - 1}"
-        unlabelled = ", ".join(map(str, sorted({label_set.ignore, *label_set.void, UNLABELLED})))
-        raise UserError(
-            f"{path}: id {mask[classes < 0][0]} is not in {label_set.name}"
-            f" (classes {known}; unlabelled {unlabelled})"
-        )
-    return classes.astype(np.uint8)
+    return label_set.classes_of(np.asarray(mask, np.uint8), str(path))
 
 
 def find_files(root: Path, split: str) -> list[Files]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -97,12 +98,12 @@ class LabelSet:
         Raises:
             UserError: an id that the set does not have.
         """
-        classes = self.id_table()[image]
-        if (wrong := classes < 0).any():
+        classes = cv2.LUT(image, self.id_table())
+        if classes.min(initial=0) < 0:
             known = ", ".join(map(str, self.ids)) or f"0-{len(self) - 1}"
             unlabelled = ", ".join(map(str, sorted({self.ignore, *self.void, UNLABELLED})))
             raise UserError(
-                f"{where}: id {image[wrong][0]} is not in {self.name}"
+                f"{where}: id {image[classes < 0][0]} is not in {self.name}"
                 f" (classes {known}; unlabelled {unlabelled})"
             )
         return classes.astype(np.uint8)

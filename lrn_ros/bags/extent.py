@@ -25,18 +25,18 @@ class _Recorded(Protocol):
 T = TypeVar("T", bound=_Recorded)
 
 
-def part(items: Iterable[T], extent: Extent) -> Iterator[tuple[int, T]]:
-    """The messages of a topic, in recorded order, that are in the extent; each with its index.
-
-    Seconds count from the topic's first message.
-    """
-    return within(enumerate(items), extent)
-
-
 def within(
     items: Iterable[tuple[int, T]], extent: Extent, first_ns: int | None = None
 ) -> Iterator[tuple[int, T]]:
-    """As part, of messages with their indices; `first_ns`: when the first of the topic was."""
+    """The messages of a topic, in recorded order, that are in the extent.
+
+    Seconds count from the topic's first message.
+
+    Args:
+        items: the messages with their indices.
+        extent: the part.
+        first_ns: when the topic's first message was recorded; None: it is the first of `items`.
+    """
     for index, item in items:
         first_ns = item.recorded_ns if first_ns is None else first_ns
         at = (item.recorded_ns - first_ns) / 1e9

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrn_ros.bags.decode import label_of
-from lrn_ros.bags.extent import Extent, part, within
+from lrn_ros.bags.extent import Extent, within
 from lrn_ros.bags.index import BagTopic, read_index
 from lrn_ros.bags.storage import Damaged, read_storage
 from lrn_ros.bags.times import recorded_times
@@ -258,12 +258,13 @@ class BagReader:
         Raises:
             UserError: see `messages`.
         """
-        messages = self.messages(topic)  # raises for an unknown topic
-        return self._part(topic, extent) if extent.start_s > 0 else part(messages, extent)
+        self.messages(topic)  # raises for an unknown topic
+        return self._part(topic, extent)
 
     def _part(self, topic: str, extent: Extent) -> Iterator[tuple[int, BagMessage]]:
-        first = next(self.messages(topic), None)
-        if first is not None:
+        if extent.start_s <= 0:
+            yield from within(self._messages(topic), extent)
+        elif first := next(self.messages(topic), None):
             # A little early: to the float of seconds `within` has the last word.
             start_ns = first.recorded_ns + int(1e9 * extent.start_s) - 1000
             yield from within(self._messages(topic, start_ns), extent, first.recorded_ns)

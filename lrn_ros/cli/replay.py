@@ -171,12 +171,11 @@ def _total(jobs: list[Job]) -> int | None:
 
 def _count(job: Job) -> int:
     """How many images the bag has; UserError: none in the part that is to be replayed."""
-    from lrn_ros.bags.extent import part
     from lrn_ros.evaluation.replay.job import open_bag
 
     bag = open_bag(job.bag)
     topic = bag.image_topic(job.topic)
-    if next(part(bag.messages(topic), job.extent), None) is None:
+    if next(bag.part(topic, job.extent), None) is None:
         raise UserError(
             f"--start {job.extent.start_s:g}: {job.bag} has no image of {topic} in that part"
         )

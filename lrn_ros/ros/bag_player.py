@@ -26,7 +26,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from lrn_ros.bags.extent import Extent, part
+from lrn_ros.bags.extent import Extent
 from lrn_ros.bags.reader import COMPRESSED, BagMessage, BagReader
 from lrn_ros.cdr import read_stamp, with_stamp
 from lrn_ros.errors import RunError, UserError
@@ -72,7 +72,7 @@ def timeline(bag: BagReader, topic: str, extent: Extent, loops: int) -> Iterator
     for loop in range(loops):
         first = last = None
         count = 0
-        for index, message in part(bag.messages(topic), extent):
+        for index, message in bag.part(topic, extent):
             first = message.recorded_ns if first is None else first
             last = message.recorded_ns if last is None else max(last, message.recorded_ns)
             count += 1
@@ -263,7 +263,7 @@ def main(argv: list[str] | None = None) -> int:
         player.close()
         if bag.damage:
             PlayFiles(args.log.parent).damage.write_text(bag.damage, encoding="utf-8")
-    except (UserError, RunError) as error:
+    except (UserError, RunError, OSError) as error:
         print(f"bag_player: {error}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1
     except KeyboardInterrupt:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from lrn_ros.bags.extent import Extent, part
+from lrn_ros.bags.extent import Extent, within
 
 
 class Recorded(NamedTuple):
@@ -29,7 +29,7 @@ class Recorded(NamedTuple):
 )
 def test_seconds_count_from_the_first_message(extent, indices):
     items = [Recorded(7_000_000_000 + i * 100_000_000) for i in range(10)]
-    assert list(part(items, extent)) == [(i, items[i]) for i in indices]
+    assert list(within(enumerate(items), extent)) == [(i, items[i]) for i in indices]
 
 
 def test_nothing_behind_the_end_is_read():
@@ -37,4 +37,4 @@ def test_nothing_behind_the_end_is_read():
         yield from (Recorded(i) for i in (0, 10**9, 2 * 10**9))
         raise AssertionError("read on")
 
-    assert len(list(part(items(), Extent(0, 1.5)))) == 2
+    assert len(list(within(enumerate(items()), Extent(0, 1.5)))) == 2

@@ -17,7 +17,7 @@ from bag_files import STAMP_DELAY_NS, STEP_NS, image, storage_file, text, write_
 
 from lrn_ros.bags import is_bag
 from lrn_ros.bags import storage as storage_module
-from lrn_ros.bags.extent import Extent, part
+from lrn_ros.bags.extent import Extent, within
 from lrn_ros.bags.reader import BagReader, BagTopic
 from lrn_ros.dataset import read_label
 from lrn_ros.errors import UserError
@@ -153,7 +153,7 @@ def test_a_part_is_read_alone(tmp_path, monkeypatch, storage, compression):
     monkeypatch.setattr(storage_module, "_decompressed", lambda d: read.append(0) or unpack(d))
     for start, duration in itertools.product((0, 0.05, 0.1, 0.7, 2.1, 3.1, 9), (None, 0.3)):
         extent = Extent(start, duration)
-        expected = list(part(bag.messages("/image"), extent))
+        expected = list(within(enumerate(bag.messages("/image")), extent))
         read.clear()
         assert list(bag.part("/image", extent)) == expected
         if start:  # beside the first one, and one behind the end
