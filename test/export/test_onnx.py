@@ -142,7 +142,7 @@ def test_every_kind_of_keys_at_any_grid() -> None:
 
 
 def test_half_precision_core_at_any_scale_of_the_features() -> None:
-    scales = [1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3]
+    scales = [1e-2, 1.0, 1e3]
     modules = [SVN(grids=(8, 4))]
     run = runner(trace(Cores(modules, scales, torch.float16), None))
     rgb = images(1, 72, 104)
