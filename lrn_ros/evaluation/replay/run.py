@@ -93,7 +93,7 @@ def run_jobs(
             else:
                 known = isinstance(error, (UserError, RunError, OSError))
                 said = str(error) if known else f"{type(error).__name__}: {error}"
-                outcome.failed.append((job.name, " ".join(said.split())))
+                outcome.failed.append((job.name, " ".join(said.split()) or repr(error)))
             if outcome.interrupted:
                 break
     except KeyboardInterrupt:
