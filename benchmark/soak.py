@@ -35,6 +35,7 @@ from lrn_ros.scene import StreetScene
 PERIOD_S = 1.0  # of /diagnostics
 _FRAMES = 8  # rendered ones that are sent in turn
 _FLOOD = 200.0  # Hz, more than it can take
+_ESTIMATE_S = 5.0  # of what it can take
 _START_S = 120.0  # the node is active and answers within
 _SETTLE_S = 10.0  # memory counts from here on: allocators have grown by then
 
@@ -179,11 +180,11 @@ def soak(
             family, "answering", _START_S,
         )  # fmt: skip
         if overload:
-            reached = _FLOOD / overload
+            reached, estimate_s = _FLOOD / overload, min(_ESTIMATE_S, seconds / 3)
             for _ in range(2):  # the second time without a flood, which takes processor time itself
                 before = len(cameras.latencies)
-                cameras.send(5.0, overload * reached / count)
-                reached = (len(cameras.latencies) - before) / 5.0
+                cameras.send(estimate_s, overload * reached / count)
+                reached = (len(cameras.latencies) - before) / estimate_s
             rate = overload * reached / count
         _quiet(cameras)
         return _measure(cameras, process.pid, seconds, rate)

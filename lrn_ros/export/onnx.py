@@ -92,12 +92,14 @@ def export_onnx(
     if size is not None:
         check_network_size(size)
     reference = Segmenter.load(model, backend="torch", precision="fp32", network_size=size)
-    network = fold_normalisation(load_network(model, reference.info))
-    graph = trace(ImageNetwork(network, reference.info, PRECISIONS[precision].dtype), size)
+    seen = []
     if precision == "int8":
         seen = [resize(rgb, reference.geometry(rgb.shape[0], rgb.shape[1])) for rgb in calibration]
         if not seen:
             raise UserError("precision 'int8' needs images to calibrate on")
+    network = fold_normalisation(load_network(model, reference.info))
+    graph = trace(ImageNetwork(network, reference.info, PRECISIONS[precision].dtype), size)
+    if seen:
         graph = quantise(graph, seen)
         _forget_origin(graph)
     figures = measure(reference, runner(graph), images)

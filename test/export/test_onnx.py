@@ -25,6 +25,7 @@ from lrn_ros.export.onnx import export_onnx, runner, trace  # noqa: E402
 from lrn_ros.inference.backends.torch_ops import load_network  # noqa: E402
 from lrn_ros.labels import LabelSet  # noqa: E402
 from lrn_ros.networks import build  # noqa: E402
+from lrn_ros.networks.context import DAPPM, PPM  # noqa: E402
 from lrn_ros.networks.svn import KEYS, SVN  # noqa: E402
 
 
@@ -163,10 +164,36 @@ class Scores(nn.Module):
         return self.network.coarse(image.permute(0, 3, 1, 2) / 255)  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("name", ["frm", "frm_ppm", "frm_dappm"])
-def test_context_and_alignment_at_sizes_that_were_not_traced(name: str) -> None:
+class Contexts(nn.Module):
+    """The contexts that the paper compares, on features of an image: of FRM's stages, so many."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.features = nn.Conv2d(3, channels, 3, stride=32, padding=1)
+        self.contexts = nn.ModuleList(kind(channels, 128) for kind in (PPM, DAPPM))
+
+    def forward(self, image: Tensor) -> Tensor:
+        features = self.features(image.permute(0, 3, 1, 2) / 255)
+        return torch.cat([context(features) for context in self.contexts], dim=1)
+
+
+def test_contexts_at_sizes_that_were_not_traced() -> None:
     torch.manual_seed(0)
-    network = build(name, num_classes=5)
+    contexts = Contexts(64)
+    with torch.no_grad():
+        contexts.train()(torch.randint(0, 256, (2, 64, 96, 3)))
+    run = runner(trace(contexts.eval(), None))
+    for shape in ((1, 64, 64), (2, 88, 136)):  # 2x2 and 3x5 cells
+        rgb = images(*shape)
+        with torch.no_grad():
+            expected = contexts(torch.from_numpy(rgb)).numpy()
+        for a, b in zip(np.split(run(rgb), 2, 1), np.split(expected, 2, 1)):
+            assert distance(a, b) < 1e-5
+
+
+def test_context_and_alignment_at_sizes_that_were_not_traced() -> None:
+    torch.manual_seed(0)
+    network = build("frm", num_classes=5)  # the other variants differ in their context alone
     for stage in network.backbone.stages:  # type: ignore[union-attr]
         stage.blocks = stage.blocks[:1]  # type: ignore[union-attr]  # the others are the same
     with torch.no_grad():

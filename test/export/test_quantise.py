@@ -18,10 +18,12 @@ pytest.importorskip("onnxscript")
 
 from lrn_ros.artifact import read_info  # noqa: E402
 from lrn_ros.errors import UserError  # noqa: E402
-from lrn_ros.export.onnx import ImageNetwork, export_onnx, runner, trace  # noqa: E402
+from lrn_ros.export.onnx import export_onnx, runner  # noqa: E402
 from lrn_ros.export.quantise import quantise  # noqa: E402
-from lrn_ros.networks import build  # noqa: E402
+from lrn_ros.inference.backends.torch_ops import load_network  # noqa: E402
 from lrn_ros.networks.deploy import fold_normalisation  # noqa: E402
+
+WEIGHTS = Path(__file__).parents[2] / "weights"
 
 
 def images(*shape: int) -> np.ndarray:
@@ -29,16 +31,11 @@ def images(*shape: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module", params=["lrnnet_c", "lednet", "ndnet45"])
-def graphs(request: pytest.FixtureRequest, random_model: Path) -> tuple:
-    """Network, float graph, quantised graph."""
-    torch.manual_seed(0)
-    network = build(request.param, num_classes=11)
-    if hasattr(network, "svn"):
-        torch.nn.init.normal_(network.svn.conv2.weight, std=0.05)  # type: ignore[union-attr]
-    with torch.no_grad():
-        network.train()(torch.randn(2, 3, 64, 96))
-    network = fold_normalisation(network.eval())
-    plain = trace(ImageNetwork(network, read_info(random_model), torch.float32), None)
+def graphs(request: pytest.FixtureRequest) -> tuple:
+    """A shipped model: its network, float graph, quantised graph."""
+    model = WEIGHTS / f"{request.param}_camvid.safetensors"
+    network = fold_normalisation(load_network(model, read_info(model)))
+    plain = onnx.load(model.with_suffix(".onnx"))
     before = plain.SerializeToString()
     quantised = quantise(plain, [images(72, 104), images(64, 64)])
     assert plain.SerializeToString() == before

@@ -43,7 +43,7 @@ def test_steady() -> None:
 
 
 def test_overload() -> None:
-    found = soak("--minutes", "0.2", "--overload", "3")
+    found = soak("--minutes", "0.15", "--overload", "3")
     assert found["unexplained"] == 0
     assert found["dropped"]["superseded"] > 0
     assert found["heartbeat_gap_s"] < 2.5
