@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,7 @@ class BagReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._unpacked = Unpacked()
+        self._times = cache(partial(recorded_times, unpacked=self._unpacked))
         index = read_index(path, self._unpacked)
         self.topics: dict[str, BagTopic] = index.topics
         self._files, self._seconds = index.files, index.seconds
@@ -167,7 +169,7 @@ class BagReader:
     def _time(self, topic: str, files: list[Path], at: int) -> int | None:
         """Of the topic's message number `at` in the first of these files that has any."""
         for file in files:
-            times = recorded_times(file, topic, self._unpacked)
+            times = self._times(file, topic)
             if times is None or len(times):
                 return None if times is None else int(times[at])
         return None
@@ -291,7 +293,7 @@ class BagReader:
             raise UserError(f"{self.path}: no message of {topic} can be read ({self.damage})")
 
     def _count_before(self, file: Path, topic: str, start_ns: int) -> int:
-        times = recorded_times(file, topic, self._unpacked)
+        times = self._times(file, topic)
         return 0 if times is None else int(np.searchsorted(times, start_ns))
 
     def _frames(
