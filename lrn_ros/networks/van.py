@@ -101,6 +101,9 @@ class VAN(nn.Module):
         ratios: see Block.
     """
 
+    # What the official checkpoint holds besides: the layer that classifies an image.
+    OFFICIAL_CLASSIFIER = ("head.",)
+
     def __init__(
         self,
         widths: Sequence[int] = (64, 128, 320, 512),
@@ -122,3 +125,33 @@ class VAN(nn.Module):
             x = stage(x)
             features.append(x)
         return features
+
+    def official_names(self) -> dict[str, str]:
+        """Names of the tensors in the official ImageNet checkpoint, by their names here."""
+        blocks = {
+            "before_attention": "norm1",
+            "attention.0": "attn.proj_1",
+            "attention.2.weigh.0": "attn.spatial_gating_unit.conv0",
+            "attention.2.weigh.1": "attn.spatial_gating_unit.conv_spatial",
+            "attention.2.weigh.2": "attn.spatial_gating_unit.conv1",
+            "attention.3": "attn.proj_2",
+            "attention_scale": "layer_scale_1",
+            "before_mlp": "norm2",
+            "mlp.0": "mlp.fc1",
+            "mlp.1": "mlp.dwconv.dwconv",
+            "mlp.3": "mlp.fc2",
+            "mlp_scale": "layer_scale_2",
+        }
+        prefixes = {}
+        for i, stage in enumerate(self.stages):
+            prefixes[f"stages.{i}.patches"] = f"patch_embed{i + 1}.proj"
+            prefixes[f"stages.{i}.patches_norm"] = f"patch_embed{i + 1}.norm"
+            prefixes[f"stages.{i}.norm"] = f"norm{i + 1}"
+            for j in range(len(stage.blocks)):  # type: ignore[arg-type]
+                for own, official in blocks.items():
+                    prefixes[f"stages.{i}.blocks.{j}.{own}"] = f"block{i + 1}.{j}.{official}"
+        names = {}
+        for name in self.state_dict():
+            own = name if name in prefixes else name.rpartition(".")[0]
+            names[name] = prefixes[own] + name[len(own) :]
+        return names

@@ -21,12 +21,13 @@ class Augmenter:
     """Draws augmented batches; a batch is a function of the generator's state alone.
 
     Args:
-        recipe: its class_centred, class_mix, colour, degrade and loss_stride are used.
+        recipe: its keys from rotate to degrade, class_centred, class_mix and loss_stride are used.
         shares: (K,) pixel share of every class, for class-centred crops and mixing.
+        styles: the images whose colours others may take.
     """
 
-    def __init__(self, recipe: Recipe, shares: Tensor) -> None:
-        self.recipe, self.classes = recipe, len(shares)
+    def __init__(self, recipe: Recipe, shares: Tensor, styles: Pairs) -> None:
+        self.recipe, self.classes, self.styles = recipe, len(shares), styles
         self.rare = torch.nonzero(shares < 0.5 / len(shares)).flatten()
 
     def __call__(
@@ -41,12 +42,34 @@ class Augmenter:
         theta = self._transforms(pairs, index, stage, generator).to(device)
         index = index.to(device)
         labels = pairs.labels[index]
-        images = _warp(pairs.images[index].float().div_(255), theta, crop, "bilinear")
+        source = pairs.images[index].float().div_(255)
+        if self.recipe.style:
+            source = self._restyle(source, [pairs.sequences[i] for i in index.tolist()], generator)
+        images = _warp(source, theta, crop, "bilinear")
         stride = self.recipe.loss_stride
         # Nearest sampling keeps ids exact; +1 makes the zero padding mean "unlabelled".
         ids = (labels.to(torch.int16) - UNLABELLED).float()[:, None]
         ids = _warp(ids, theta, (crop[0] // stride, crop[1] // stride), "nearest")
         return self._colour(images, generator), (ids[:, 0] + UNLABELLED).round().long()
+
+    def _restyle(self, images: Tensor, sequences: list[str], generator: torch.Generator) -> Tensor:
+        """Give some images the colour statistics of an image of another sequence.
+
+        Mean and standard deviation of each channel are exchanged (Reinhard et al., 2001, in RGB),
+        halfway on average.
+        """
+        chosen = (torch.rand(len(images), generator=generator) < self.recipe.style).tolist()
+        amount = torch.rand(len(images), generator=generator).sqrt().tolist()
+        images = images.clone()
+        for i, own in enumerate(sequences):
+            others = [k for k, name in enumerate(self.styles.sequences) if name != own]
+            pick = int(torch.randint(max(1, len(others)), (), generator=generator))
+            if chosen[i] and others:
+                std, mean = torch.std_mean(images[i], (1, 2), keepdim=True)
+                new_mean, new_std = self.styles.colours[others[pick]].to(images.device)
+                moved = (images[i] - mean) / std.clamp(min=1e-3) * new_std + new_mean
+                images[i].lerp_(moved, amount[i])
+        return images.clamp_(0, 1)
 
     def mix(
         self, images: Tensor, labels: Tensor, generator: torch.Generator
@@ -76,9 +99,11 @@ class Augmenter:
         def uniform(start: float, stop: float) -> Tensor:
             return torch.rand(b, generator=generator) * (stop - start) + start
 
-        scale, aspect = uniform(low, high).exp(), uniform(-0.1, 0.1).exp()
+        aspect = uniform(-self.recipe.aspect, self.recipe.aspect).exp()
+        scale = uniform(low, high).exp()
         view_h, view_w = crop[0] / (scale * height), crop[1] / (scale * aspect * width)
-        angle = uniform(-0.05, 0.05)
+        turn = math.radians(self.recipe.rotate)
+        angle = uniform(-turn, turn)
         flip = (torch.rand(b, generator=generator) < 0.5).float() * 2 - 1
         # A view larger than the image is centred at random around it, otherwise it stays inside.
         y, x = uniform(-1, 1) * (1 - view_h).abs(), uniform(-1, 1) * (1 - view_w).abs()

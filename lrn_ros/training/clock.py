@@ -9,7 +9,7 @@ from collections import deque
 
 import torch
 
-PHASES = ("data", "forward", "backward", "update")
+PHASES = ("data", "teacher", "forward", "backward", "update")
 
 
 class StepClock:
@@ -71,5 +71,5 @@ class StepClock:
         return self.images_per_second / share if share else float("nan")
 
     def __str__(self) -> str:
-        parts = ", ".join(f"{k} {100 * v:.0f} %" for k, v in self.shares.items())
+        parts = ", ".join(f"{k} {100 * v:.0f} %" for k, v in self.shares.items() if v)
         return f"{self.images_per_second:.1f} images/s" + (f" ({parts})" if parts else "")

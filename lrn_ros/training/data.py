@@ -57,11 +57,21 @@ class Pairs:
         return self.labels[:, ::2, ::2].cpu().contiguous()
 
     @cached_property
+    def sequences(self) -> list[str]:
+        """The sequence of every image."""
+        return [sequence(name) for name in self.names]
+
+    @cached_property
+    def colours(self) -> Tensor:
+        """(N, 2, 3, 1, 1) float32: mean and standard deviation of every image's channels, 0-1."""
+        found = [torch.std_mean(i.float() / 255, (1, 2), keepdim=True) for i in self.images]
+        return torch.stack([torch.stack([mean, std]) for std, mean in found])
+
+    @cached_property
     def _sequence_sizes(self) -> Tensor:
         """(N,) float64: how many images the sequence of every image has."""
-        sequences = [sequence(name) for name in self.names]
-        size = Counter(sequences)
-        return torch.tensor([size[s] for s in sequences], dtype=torch.float64)
+        size = Counter(self.sequences)
+        return torch.tensor([size[s] for s in self.sequences], dtype=torch.float64)
 
     def sampling(self, balance: float) -> Tensor:
         """(N,) float64 weights of the images by Recipe.sequence_balance, summing to 1."""

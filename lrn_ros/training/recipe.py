@@ -24,8 +24,11 @@ class Recipe:
         name: name of the model file that results.
         architecture: name in the registry.
         options: keyword arguments of the architecture.
-        init: model to start from, a name under weights/ or a path; empty: random weights. Its
-            classifier is left out where the classes differ.
+        init: what to start from; empty: random weights. A model, by its name under weights/ or its
+            path, whose classifier is left out where the classes differ; "imagenet", the weights of
+            the encoder that an installed package carries; or the encoder's official checkpoint, a
+            .pth, .pt or .tar file. See lrn_ros.training.pretrained.
+        pretrained_lr: the rate of the tensors that `init` gave, as a share of the others' rate.
         labels: label set, by name or YAML file.
         dataset: name of the data set's folder where `--data` is not given.
         size: [height, width] that images are resized to when read, a multiple of 8 each; empty:
@@ -56,17 +59,26 @@ class Recipe:
         auxiliary: {layer, weight} for a second classifier on an inner layer, or nothing.
         contrastive: {layer, weight, temperature, samples, dim} for the pixel contrast loss on an
             inner layer, or nothing.
+        teacher: {model, weight, temperature} to learn from a trained model as well, or nothing:
+            the loss is (1 - weight) times the loss on labels plus weight times the distillation
+            loss of lrn_ros.training.teacher. A list of models is averaged.
         bn_momentum: share of the new batch in the running statistics of batch norm.
         bn_freeze: progress (0-1) from which batch norm keeps its statistics: for small batches.
         sequence_balance: 0: every image is drawn equally often; 1: every sequence (the part of a
             file's name before the first underscore) is.
         class_centred: share of crops centred on a pixel of a uniformly drawn class.
         class_mix: probability that a crop receives objects of rare classes from another crop.
+        rotate: largest rotation, degrees.
+        aspect: largest change of the width against the height, as a natural logarithm.
         colour: strength of the colour augmentation, 0 for none.
+        style: probability that an image takes the mean and spread of each colour channel from an
+            image of another sequence.
         degrade: probability of blur, and of noise.
         scene_share: share of rendered street scenes among the images.
         scene_frames: how many scenes are rendered before training starts.
         precision: "32-true", "bf16-mixed" or "16-mixed".
+        channels_last: keep the channels of a pixel side by side in memory; faster for networks of
+            dense convolutions, see lrn_ros.training.start.check_layout for where it is refused.
         seed: of everything.
         eval_every: steps between evaluations on the validation set.
     """
@@ -78,6 +90,7 @@ class Recipe:
     steps: int
     options: dict[str, Any] = field(default_factory=dict)
     init: str = ""
+    pretrained_lr: float = 1.0
     dataset: str = "camvid"
     size: list[int] = field(default_factory=list)
     holdout: list[str] = field(default_factory=list)
@@ -101,16 +114,21 @@ class Recipe:
     ohem: dict[str, Any] | None = None
     auxiliary: dict[str, Any] | None = None
     contrastive: dict[str, Any] | None = None
+    teacher: dict[str, Any] | None = None
     bn_momentum: float = 0.1
     bn_freeze: float = 1.0
     sequence_balance: float = 0.0
     class_centred: float = 0.0
     class_mix: float = 0.0
+    rotate: float = 3.0
+    aspect: float = 0.1
     colour: float = 0.4
+    style: float = 0.0
     degrade: float = 0.0
     scene_share: float = 0.0
     scene_frames: int = 64
     precision: str = "32-true"
+    channels_last: bool = False
     seed: int = 1
     eval_every: int = 500
 
@@ -139,7 +157,7 @@ class Recipe:
                 return f"{key} must be positive"
         for key in (
             *("ema", "bn_momentum", "bn_freeze", "sequence_balance", "class_centred"),
-            *("class_mix", "degrade", "scene_share"),
+            *("class_mix", "degrade", "scene_share", "style", "pretrained_lr"),
         ):
             if not 0 <= getattr(self, key) <= 1:
                 return f"{key} is {getattr(self, key)}; 0 to 1 works"
@@ -149,6 +167,8 @@ class Recipe:
             "warmup",
             "clip",
             "colour",
+            "rotate",
+            "aspect",
             "weight_power",
             "max_minutes",
         ):
@@ -164,10 +184,16 @@ class Recipe:
             "ohem": {"threshold", "keep"},
             "auxiliary": {"layer", "weight"},
             "contrastive": {"layer", "weight", "temperature", "samples", "dim"},
+            "teacher": {"model", "weight", "temperature"},
         }
         for key, keys in needed.items():
             if (value := getattr(self, key)) is not None and set(value) != keys:
                 return f"{key} has the keys {', '.join(sorted(keys))}"
+        if self.teacher is not None:
+            if not 0 < self.teacher["weight"] <= 1:
+                return f"teacher: weight is {self.teacher['weight']}; above 0, up to 1 works"
+            if not self.teacher["temperature"] > 0:
+                return f"teacher: temperature is {self.teacher['temperature']}; it is positive"
         if not self.stages:
             return "stages: at least one"
         return next((p for p in map(_stage_problem, self.stages) if p), "")

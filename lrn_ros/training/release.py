@@ -59,6 +59,7 @@ def release(trainer: Trainer) -> Release:
             "recipe": asdict(recipe),
             "images": len(trainer.train),
             "steps": trainer.state.step,
+            "skipped_steps": trainer.state.skipped,
             "seconds": round(trainer.state.elapsed),
             "device": device,
             "devices": trainer.fabric.world_size,

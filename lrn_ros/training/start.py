@@ -18,6 +18,8 @@ from lrn_ros.errors import UserError
 from lrn_ros.labels import LabelSet
 from lrn_ros.networks import build
 from lrn_ros.training.data import Pairs
+from lrn_ros.training.heads import TrainingNetwork
+from lrn_ros.training.pretrained import IMAGENET, SUFFIXES, imagenet_file, load_encoder
 from lrn_ros.training.recipe import Recipe
 
 
@@ -67,8 +69,8 @@ def hold_out(pairs: Pairs, sequences: list[str]) -> tuple[Pairs, Pairs]:
     return pairs.part(wanted, inside=True), pairs.part(wanted, inside=False)
 
 
-def make_network(recipe: Recipe, labels: LabelSet) -> nn.Module:
-    """The recipe's network with its starting weights.
+def make_network(recipe: Recipe, labels: LabelSet) -> tuple[nn.Module, set[str]]:
+    """The recipe's network, and the names of its tensors that `init` gave.
 
     Raises:
         UserError: options that the architecture has not, or an `init` that does not fit.
@@ -78,15 +80,41 @@ def make_network(recipe: Recipe, labels: LabelSet) -> nn.Module:
         network = build(recipe.architecture, num_classes=len(labels), **recipe.options)
     except (TypeError, ValueError) as error:
         raise UserError(f"recipe {recipe.name!r}: {error}") from error
+    loaded: set[str] = set()
+    if recipe.init == IMAGENET:
+        loaded = load_encoder(network, imagenet_file(recipe.architecture))
+    elif recipe.init.endswith(SUFFIXES):
+        loaded = load_encoder(network, Path(recipe.init).expanduser())
+    elif recipe.init:
+        loaded = _load_model(network, recipe)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = recipe.bn_momentum
-    if recipe.init:
-        _load(network, recipe)
-    return network
+    if recipe.channels_last:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network, loaded
 
 
-def _load(network: nn.Module, recipe: Recipe) -> None:
+def check_layout(network: nn.Module, recipe: Recipe, device: torch.device) -> None:
+    """Refuse the memory layout for which torch's CPU code computes wrong gradients.
+
+    In torch 2.13 the weight gradient of a dilated depthwise convolution in bfloat16 is garbage on
+    a CPU where activations are channels-last; contiguous activations and float32 are right.
+
+    Raises:
+        UserError: the recipe asks for it.
+    """
+    if not recipe.channels_last or recipe.precision != "bf16-mixed" or device.type != "cpu":
+        return
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d) and module.groups > 1 and max(module.dilation) > 1:
+            raise UserError(
+                f"channels_last with bf16-mixed on a CPU: torch computes wrong gradients for the"
+                f" dilated depthwise convolution {name}; channels_last: false works"
+            )
+
+
+def _load_model(network: nn.Module, recipe: Recipe) -> set[str]:
     """Start from a model file: all of its weights that the network has in the same shape."""
     path = resolve_model(recipe.init, (".safetensors",))
     info, weights = read_info(path), read_weights(path)
@@ -103,18 +131,35 @@ def _load(network: nn.Module, recipe: Recipe) -> None:
             f" ({left[0]} and {len(left) - 1} more)"
         )
     network.load_state_dict(fitting, strict=False)
+    return set(fitting)
 
 
-def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimizer; weight decay is for tensors of two and more dimensions."""
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    plain = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
+def make_optimizer(
+    network: TrainingNetwork, recipe: Recipe, loaded: set[str]
+) -> torch.optim.Optimizer:
+    """The recipe's optimizer; weight decay is for tensors of two and more dimensions.
+
+    The key `share` of every group is what the schedule's rate is multiplied by.
+
+    Args:
+        network: what is trained.
+        recipe: its keys from optimizer to weight_decay, and pretrained_lr.
+        loaded: names of the tensors of `network.network` that `init` gave.
+    """
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        given = name.removeprefix("network.") in loaded
+        groups.setdefault((parameter.ndim > 1, given), []).append(parameter)
+    arguments = [
+        {
+            "params": parameters,
+            "weight_decay": recipe.weight_decay if decayed else 0.0,
+            "share": recipe.pretrained_lr if given else 1.0,
+        }
+        for (decayed, given), parameters in groups.items()
     ]
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, recipe.lr, momentum=recipe.momentum)
+        return torch.optim.SGD(arguments, recipe.lr, momentum=recipe.momentum)
     return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer](
-        groups, recipe.lr
+        arguments, recipe.lr
     )

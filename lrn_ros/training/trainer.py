@@ -7,7 +7,9 @@ Step s depends on (recipe, data, state before s) alone, so a killed run resumes 
 
 from __future__ import annotations
 
+import copy
 import math
+import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -31,7 +33,14 @@ from lrn_ros.training.heads import Outputs, TrainingNetwork, freeze_batch_norm
 from lrn_ros.training.losses import class_weights, cross_entropy, pixel_contrast
 from lrn_ros.training.recipe import Recipe, Stage
 from lrn_ros.training.schedule import learning_rate
-from lrn_ros.training.start import hold_out, make_fabric, make_network, make_optimizer
+from lrn_ros.training.start import (
+    check_layout,
+    hold_out,
+    make_fabric,
+    make_network,
+    make_optimizer,
+)
+from lrn_ros.training.teacher import Teacher
 
 # Mean and standard deviation of ImageNet's RGB, the field's usual normalisation.
 MEAN = (0.485, 0.456, 0.406)
@@ -40,14 +49,24 @@ STD = (0.229, 0.224, 0.225)
 _LENGTH = ("steps", "max_minutes", "eval_every")
 _SAVE_EVERY = 120.0  # seconds
 _LOG_EVERY = 20  # steps
+_MAX_SKIPPED = 5  # steps in a row without a finite gradient norm
 
 
 @dataclass
 class State:
-    """What a checkpoint holds beside the tensors: steps, and seconds of training."""
+    """What a checkpoint holds beside the tensors.
+
+    Attributes:
+        step: steps done.
+        elapsed: seconds of training.
+        skipped: steps whose gradient norm was not finite; they changed nothing.
+        skipped_in_a_row: the last of them without a good step since.
+    """
 
     step: int = 0
     elapsed: float = 0.0
+    skipped: int = 0
+    skipped_in_a_row: int = 0
 
 
 class Trainer:
@@ -81,12 +100,13 @@ class Trainer:
         self.labels = LabelSet.load(recipe.labels)
         if recipe.scene_share and self.labels.name != "camvid11":
             raise UserError("scene_share: rendered scenes carry camvid11 labels only")
-        network = make_network(recipe, self.labels)
+        network, loaded = make_network(recipe, self.labels)
         self.fabric = make_fabric(recipe, output, devices, num_nodes, tensorboard)
         self.fabric.launch()
         self.progress_bar = progress and self.fabric.is_global_zero
         torch.set_flush_denormal(True)
         device = self.fabric.device
+        check_layout(network, recipe, device)
         size = (recipe.size[0], recipe.size[1]) if recipe.size else None
         train = load_split(data, "train", self.labels, size, self.progress_bar)
         if recipe.holdout:
@@ -98,16 +118,19 @@ class Trainer:
         self.scenes: Pairs | None = None
         if recipe.scene_share:
             self.scenes = render_scenes(recipe.scene_frames, self.size, recipe.seed).to(device)
-        self.average = make_network(recipe, self.labels)
-        self.average.load_state_dict(network.state_dict())
+        self.average = copy.deepcopy(network)
         self.average.to(device).eval()
         self.raw = TrainingNetwork(network, recipe, len(self.labels))
         if self.fabric.world_size > 1 and device.type == "cuda":
             self.raw = nn.SyncBatchNorm.convert_sync_batchnorm(self.raw)
-        self.network, self.optimizer = self.fabric.setup(self.raw, make_optimizer(self.raw, recipe))
+        optimizer = make_optimizer(self.raw, recipe, loaded)
+        self.network, self.optimizer = self.fabric.setup(self.raw, optimizer)
+        self.teacher: Teacher | None = None
+        if recipe.teacher is not None:
+            self.teacher = Teacher(recipe.teacher, self.labels, device)
         shares = self.train.class_shares(len(self.labels))
         self.weights = class_weights(shares, recipe).to(device)
-        self.augment = Augmenter(recipe, shares)
+        self.augment = Augmenter(recipe, shares, self.train)
         self.mean = torch.tensor(MEAN, device=device)[:, None, None]
         self.std = torch.tensor(STD, device=device)[:, None, None]
         self.clock = StepClock(device)
@@ -149,7 +172,7 @@ class Trainer:
         self.average.load_state_dict(saved["average"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.fabric.strategy.precision.load_state_dict(saved.get("precision", {}))
-        self.state = State(saved["step"], saved["elapsed"])
+        self.state = State(**saved["state"])
         return True
 
     def save(self) -> None:
@@ -162,8 +185,7 @@ class Trainer:
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "precision": self.fabric.strategy.precision.state_dict(),
-            "step": self.state.step,
-            "elapsed": self.state.elapsed,
+            "state": asdict(self.state),
         }
         self.fabric.save(temporary, state)
         if self.fabric.is_global_zero:
@@ -234,24 +256,57 @@ class Trainer:
         )
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))  # dropout, contrast
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         images, labels = self._batch(recipe.stage_at(progress), generator)
         self.clock.mark("data")
         self.network.train()
         if progress >= recipe.bn_freeze:
             freeze_batch_norm(self.network)
-        outputs = self.network((images - self.mean) / self.std)
-        loss = self._loss(outputs, labels)
+        target = self.teacher(images) if self.teacher is not None else None
+        self.clock.mark("teacher")
+        x = (images - self.mean) / self.std
+        if recipe.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last)
+        outputs = self.network(x)
+        loss = self._loss(outputs, labels, target)
         self.clock.mark("forward")
         self.fabric.backward(loss)
         self.clock.mark("backward")
-        if recipe.clip:
-            self.fabric.clip_gradients(self.network, self.optimizer, max_norm=recipe.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self._update_average()
+        if self._gradients_are_finite(rate):
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            self._update_average()
+        else:
+            self.optimizer.zero_grad()
         self.clock.mark("update")
         return loss.detach()
+
+    def _gradients_are_finite(self, rate: float) -> bool:
+        """Clip the gradients; a step whose gradient norm is not finite is to be skipped.
+
+        Raises:
+            UserError: too many steps in a row had to be skipped.
+        """
+        limit = self.recipe.clip or float("inf")
+        norm = self.fabric.clip_gradients(
+            self.network, self.optimizer, max_norm=limit, error_if_nonfinite=False
+        )
+        if norm is None or bool(norm.isfinite()):
+            self.state.skipped_in_a_row = 0
+            return True
+        if self.recipe.precision == "16-mixed":
+            return True  # its scaler skips the step and lowers the scale: that is how it works
+        self.state.skipped += 1
+        self.state.skipped_in_a_row += 1
+        place = f"step {self.state.step}: the gradient norm is {float(norm)} at rate {rate:.2g}"
+        if self.state.skipped_in_a_row >= _MAX_SKIPPED:
+            raise UserError(
+                f"{place}, the {_MAX_SKIPPED}th time in a row; a lower lr, a longer warmup or clip"
+                " helps where the rate is the cause"
+            )
+        if self.fabric.is_global_zero:
+            tqdm.write(f"{place}; the step is skipped ({self.state.skipped} so far)", sys.stderr)
+        return False
 
     def _batch(self, stage: Stage, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         recipe = self.recipe
@@ -267,7 +322,8 @@ class Trainer:
         images, labels = (torch.cat(column) for column in zip(*parts))
         return self.augment.mix(images, labels, generator) if recipe.class_mix else (images, labels)
 
-    def _loss(self, outputs: Outputs, labels: Tensor) -> Tensor:
+    def _loss(self, outputs: Outputs, labels: Tensor, target: Tensor | None = None) -> Tensor:
+        """The recipe's loss; `target` is what the teacher says of the same images."""
         recipe = self.recipe
 
         def segmentation(logits: Tensor) -> Tensor:
@@ -278,6 +334,10 @@ class Trainer:
             return cross_entropy(full[..., :height, :width], labels, self.weights, recipe.ohem)
 
         loss = segmentation(outputs.logits)
+        if self.teacher is not None and target is not None and recipe.teacher is not None:
+            weight, stride = recipe.teacher["weight"], self.raw.network.stride
+            distilled = self.teacher.loss(outputs.logits, stride, target)
+            loss = (1 - weight) * loss + weight * distilled
         if recipe.auxiliary is not None and outputs.auxiliary is not None:
             loss = loss + recipe.auxiliary["weight"] * segmentation(outputs.auxiliary)
         if recipe.contrastive is not None and outputs.embedding is not None:
