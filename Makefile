@@ -84,6 +84,8 @@ lint: $(STAMP)
 	@$(BIN)/ruff format --check .
 	@echo "==> mypy"
 	@$(BIN)/mypy
+	@echo "==> import-linter"
+	@$(BIN)/lint-imports --quiet
 
 test: export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 test: lint $(TEST_STAMP)

@@ -89,6 +89,7 @@ setup(
             *SCALE,
             "catkin-pkg>=1.0",
             "colcon-common-extensions>=0.3",
+            "import-linter>=2.3",
             # Exact: a new release's new rules must not fail a commit that was clean.
             "mypy==2.4.1",
             "pytest>=7.4",

@@ -19,7 +19,7 @@ from statistics import median
 
 from soak import soak
 
-from lrn_ros.evaluation.machine import describe
+from lrn_ros.metrics.machine import describe
 
 
 def main() -> int:

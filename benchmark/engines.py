@@ -19,12 +19,12 @@ import numpy as np
 import onnx
 import torch
 
-from lrn_ros.artifact import ModelInfo
 from lrn_ros.export.onnx import ImageNetwork, trace
 from lrn_ros.export.quantise import quantise
 from lrn_ros.inference.backends.base import BackendError
 from lrn_ros.inference.engine_build import PRODUCT, build, parse, trt
-from lrn_ros.labels import LabelSet
+from lrn_ros.model.artifact import ModelInfo
+from lrn_ros.model.labels import LabelSet
 from lrn_ros.networks import architectures
 from lrn_ros.networks import build as build_network
 from lrn_ros.networks.deploy import fold_normalisation

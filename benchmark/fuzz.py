@@ -26,7 +26,7 @@ from rclpy.node import Node
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
-from lrn_ros.ros.processes import NODE, Family
+from lrn_ros.play.processes import NODE, ProcessGroup
 from lrn_ros.ros.qos import profile
 
 _SIZE = (64, 96)
@@ -144,7 +144,7 @@ def fuzz(transport: str, count: int, seed: int) -> Result:
 
 def _attack(
     attacker: Attacker,
-    family: Family,
+    family: ProcessGroup,
     transport: str,
     count: int,
     choice: random.Random,

@@ -20,8 +20,8 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 from lrn_ros.errors import RunError
+from lrn_ros.play.processes import ProcessGroup, environment, node_arguments
 from lrn_ros.ros.parameters import SPECS
-from lrn_ros.ros.processes import Family, environment, node_arguments
 
 Peer = TypeVar("Peer", bound=Node)
 
@@ -29,7 +29,7 @@ Peer = TypeVar("Peer", bound=Node)
 @contextmanager
 def running_node(
     make: Callable[[Any], Peer], parameters: Mapping[str, str]
-) -> Iterator[tuple[Peer, Family, subprocess.Popen[bytes]]]:
+) -> Iterator[tuple[Peer, ProcessGroup, subprocess.Popen[bytes]]]:
     """Start the node, and a peer whose callbacks run in a thread; end both.
 
     Args:
@@ -49,7 +49,7 @@ def running_node(
             context = rclpy.Context()
             rclpy.init(context=context, domain_id=int(env["ROS_DOMAIN_ID"]))
             peer = make(context)
-        family = Family(env, Path(logs))
+        family = ProcessGroup(env, Path(logs))
         process = family.start("node", arguments)
         spinner = threading.Thread(target=_spin, args=(peer, context), daemon=True)
         spinner.start()
@@ -64,7 +64,7 @@ def running_node(
             raise SystemExit(f"the node ended with status {process.returncode}")
 
 
-def until(condition: Callable[[], Any], family: Family, what: str, timeout_s: float) -> None:
+def until(condition: Callable[[], Any], family: ProcessGroup, what: str, timeout_s: float) -> None:
     """Wait for a condition.
 
     Raises:

@@ -27,15 +27,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lrn_ros.bags.reader import BagReader
-from lrn_ros.bags.writer import BagWriter
 from lrn_ros.cli.common import add_segmenter_options, load_segmenter, positive
-from lrn_ros.evaluation.machine import resident_mb
-from lrn_ros.evaluation.replay.accuracy import replay
-from lrn_ros.evaluation.replay.scoring import TruthOptions
+from lrn_ros.data.bags.reader import BagReader
+from lrn_ros.data.bags.writer import BagWriter
+from lrn_ros.data.sources import SceneSource
 from lrn_ros.inference.segmenter import Segmenter
-from lrn_ros.labels import LabelSet
-from lrn_ros.sources import SceneSource
+from lrn_ros.memory import resident_mb
+from lrn_ros.model.labels import LabelSet
+from lrn_ros.replay.accuracy import replay
+from lrn_ros.replay.scoring import TruthOptions
 
 TOPIC = "/camera/image_raw"
 EVERY, ALONE = 150, 40  # frames of the replay before frames of the Segmenter alone

@@ -33,13 +33,13 @@ from lrn_ros.cli.common import (
     positive,
     print_json,
 )
-from lrn_ros.dataset import find_files, read_pair
+from lrn_ros.data.datasets import find_files, read_pair
 from lrn_ros.errors import RunError, UserError
-from lrn_ros.evaluation.confusion import confusion_matrix, scores
-from lrn_ros.evaluation.machine import describe
-from lrn_ros.evaluation.temporal import Motion, find_motion, no_frames, steadiness
 from lrn_ros.inference.smoothing import GAP_S, Smoother
-from lrn_ros.labels import LabelSet
+from lrn_ros.metrics.confusion import confusion_matrix, scores
+from lrn_ros.metrics.machine import describe
+from lrn_ros.metrics.temporal import Motion, find_motion, no_frames, steadiness
+from lrn_ros.model.labels import LabelSet
 from lrn_ros.scene import StreetScene
 
 _NUMBERS_PER_S = 30.0  # CamVid's frames are numbered at the rate of its camera

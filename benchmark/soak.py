@@ -26,9 +26,10 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from lrn_ros.evaluation.machine import describe, resident_mb
-from lrn_ros.images import fill_image
-from lrn_ros.ros.processes import NODE
+from lrn_ros.images.encodings import fill_image
+from lrn_ros.memory import resident_mb
+from lrn_ros.metrics.machine import describe
+from lrn_ros.play.processes import NODE
 from lrn_ros.ros.qos import PublisherEventCallbacks, SubscriptionEventCallbacks, profile
 from lrn_ros.scene import StreetScene
 

@@ -6,7 +6,7 @@ A camera process publishes bgr8 images over DDS with the package's shared-memory
 process makes RGB arrays of them. The ways take turns:
 
     cv_bridge   subscription to sensor_msgs/Image, then CvBridge.imgmsg_to_cv2(message, "rgb8")
-    raw         subscription with raw=True, then lrn_ros.cdr.parse_image and message_to_rgb
+    raw         subscription with raw=True, then lrn_ros.images.cdr.parse_image and message_to_rgb
     raw_kept    as raw, and the C library keeps freed memory instead of returning it to the system
     node        as raw_kept, and OpenCV without its pool of threads: what segment_node does
 
@@ -35,11 +35,11 @@ from rclpy.qos import qos_profile_sensor_data
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 
-from lrn_ros.cdr import parse_image
 from lrn_ros.cli.common import positive
 from lrn_ros.errors import RunError
-from lrn_ros.images import message_to_rgb
-from lrn_ros.ros.processes import environment
+from lrn_ros.images.cdr import parse_image
+from lrn_ros.images.encodings import message_to_rgb
+from lrn_ros.play.processes import environment
 
 WAYS = ("cv_bridge", "raw", "raw_kept", "node")
 # For glibc. Without them buffers of megabytes, freed after every message, may be given back to the

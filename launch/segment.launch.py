@@ -18,6 +18,8 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from lrn_ros.ros.dds_profile import profile_environment
+
 PACKAGE, NODE = "lrn_ros", "segmentation"
 SHARE = Path(get_package_share_directory(PACKAGE))
 DEFAULT_IMAGE = "/camera/image_raw"
@@ -85,6 +87,11 @@ def _nodes(context: LaunchContext, given: set[str]) -> list[Node]:
         overrides["autostart"] = True
     cameras = overrides.get("cameras") or _prefixes(in_file.get("cameras", ""))
     image, info = _topics(argument["image"], argument["camera_info"], cameras)
+    profile = {}
+    if argument["dds_profile"] != "none":
+        profile = profile_environment(
+            SHARE / "config" / "fastdds_shared_memory.xml", context.environment
+        )
     node = Node(
         package=PACKAGE,
         executable="segment_node",
@@ -95,7 +102,7 @@ def _nodes(context: LaunchContext, given: set[str]) -> list[Node]:
         parameters=[str(params_file), overrides] if overrides else [str(params_file)],
         remappings=[*image, *info],
         ros_arguments=["--log-level", argument["log_level"]] if argument["log_level"] else None,
-        additional_env=_dds_profile(argument["dds_profile"], context.environment),
+        additional_env=profile,
         output="screen",
         emulate_tty=True,
     )
@@ -175,17 +182,6 @@ def _topics(
         ]
         for name, topic in (("image", image), ("camera_info", camera_info))
     )
-
-
-def _dds_profile(profile: str, environment: dict[str, str]) -> dict[str, str]:
-    """Variables that make Fast DDS load the profile, unless the user chose another."""
-    # Kilted reads the second name and warns about the first, which Jazzy reads.
-    old, new = "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"
-    if profile == "none" or environment.get(old) or environment.get(new):
-        return {}
-    jazzy_or_older = environment.get("ROS_DISTRO", "jazzy") in ("humble", "iron", "jazzy")
-    file = str(SHARE / "config" / "fastdds_shared_memory.xml")
-    return dict.fromkeys([old, new] if jazzy_or_older else [new], file)
 
 
 def _parameters_in_file(path: Path, node_name: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ __all__ = ["LabelSet", "Segmenter", "__version__"]
 
 if TYPE_CHECKING:
     from lrn_ros.inference.segmenter import Segmenter
-    from lrn_ros.labels import LabelSet
+    from lrn_ros.model.labels import LabelSet
 
 
 def __getattr__(name: str) -> Any:
@@ -21,7 +21,7 @@ def __getattr__(name: str) -> Any:
 
         return Segmenter
     if name == "LabelSet":
-        from lrn_ros.labels import LabelSet
+        from lrn_ros.model.labels import LabelSet
 
         return LabelSet
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

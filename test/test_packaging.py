@@ -169,7 +169,7 @@ def test_the_colcon_executable_runs_and_finds_its_own_share_folder(installed, tm
         timeout=60,
     )
     assert said.returncode == 0 and "demo" in said.stdout, said.stderr
-    code = "import lrn_ros.paths as p; print(p.share_folder())"
+    code = "import lrn_ros.model.paths as p; print(p.share_folder())"
     found = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
@@ -196,7 +196,7 @@ def test_the_wheel_puts_the_commands_on_the_path_and_keeps_the_core_small(wheel)
     metadata = email.message_from_bytes(wheel.read(info + "METADATA"))
     assert metadata["Requires-Python"] == ">=3.10"
     extras = {"ros", "torch", "openvino", "tensorrt", "export", "evaluate", "train", "bags", "dev"}
-    assert set(metadata.get_all("Provides-Extra")) == extras | {"scale", "gpu-tests"}
+    assert set(metadata.get_all("Provides-Extra")) == extras | {"scale", "gpu-tests", "teacher"}
     core = [r for r in metadata.get_all("Requires-Dist") if "extra ==" not in r]
     names = {re.match(r"[\w-]+", requirement).group() for requirement in core}
     assert names == {"numpy", "opencv-python-headless", "PyYAML", "safetensors", "tqdm"}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lrn_ros.evaluation.latency import STAGES
+from lrn_ros.inference.result import STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 CAMERA = "/camera/image_raw"  # what segment.launch.py is started with in the README

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lrn_ros.labels import LabelSet
-    from lrn_ros.sources import Frame
+    from lrn_ros.data.sources import Frame
+    from lrn_ros.model.labels import LabelSet
 
     Labelled = tuple[NDArray[np.uint8], NDArray[np.uint8] | None]
 
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     try:
-        from lrn_ros.bags.writer import BagWriter
+        from lrn_ros.data.bags.writer import BagWriter
     except ImportError as error:
         raise UserError(f"writing bags needs: pip install rosbags ({error})") from error
     given = _scene(args) if args.source == SCENE else _files(args)
@@ -104,8 +104,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _scene(args: argparse.Namespace) -> _Input:
     """The built-in scene with its own labels."""
-    from lrn_ros.labels import LabelSet
-    from lrn_ros.sources import SceneSource
+    from lrn_ros.data.sources import SceneSource
+    from lrn_ros.model.labels import LabelSet
 
     if args.labels or args.label_set:
         raise UserError("the scene has its own labels; --labels and --label-set are for images")
@@ -118,10 +118,10 @@ def _scene(args: argparse.Namespace) -> _Input:
 
 def _files(args: argparse.Namespace) -> _Input:
     """Images or a video, with labels where there are some."""
-    from lrn_ros.bags import is_bag
-    from lrn_ros.dataset import find_files, image_files, read_pair
-    from lrn_ros.labels import LabelSet
-    from lrn_ros.sources import open_source
+    from lrn_ros.data.bags import is_bag
+    from lrn_ros.data.datasets import find_files, image_files, read_pair
+    from lrn_ros.data.sources import open_source
+    from lrn_ros.model.labels import LabelSet
 
     path = Path(args.source)
     if args.size or args.seed is not None:
@@ -161,7 +161,7 @@ def _split(folder: Path) -> tuple[Path, str] | None:
 
 
 def _label(frame: Frame, folder: Path | None, label_set: LabelSet) -> NDArray[np.uint8] | None:
-    from lrn_ros.dataset import read_label
+    from lrn_ros.data.datasets import read_label
 
     path = folder / f"{frame.name}.png" if folder else None
     if path is None or not path.is_file():
@@ -173,7 +173,7 @@ def _label(frame: Frame, folder: Path | None, label_set: LabelSet) -> NDArray[np
 
 
 def _print(args: argparse.Namespace, frames: int, labels: int, rate: float) -> None:
-    from lrn_ros.bags.reader import BagReader
+    from lrn_ros.data.bags.reader import BagReader
 
     topics = BagReader(args.output).topics
     size = sum(f.stat().st_size for f in args.output.iterdir())

@@ -16,8 +16,8 @@ from lrn_ros.cli.common import claim_output, positive, print_json, write_json
 from lrn_ros.errors import UserError
 
 if TYPE_CHECKING:
-    from lrn_ros.evaluation.benchmark.figures import Figures
-    from lrn_ros.evaluation.benchmark.measure import Plan, Run
+    from lrn_ros.benchmark.figures import Figures
+    from lrn_ros.benchmark.measure import Plan, Run
 
 _JSON, _TEXT, _PICTURE = "results.json", "results.md", "latency_accuracy.png"
 
@@ -58,8 +58,8 @@ def _size(text: str) -> tuple[int, int]:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print, write."""
-    from lrn_ros.evaluation.benchmark.figures import figures
-    from lrn_ros.evaluation.benchmark.measure import measure
+    from lrn_ros.benchmark.figures import figures
+    from lrn_ros.benchmark.measure import measure
 
     _complete(args)
     with tempfile.TemporaryDirectory(prefix="lrn_benchmark_") as name:
@@ -79,9 +79,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _complete(args: argparse.Namespace) -> None:
     """Check the options and fill in those that depend on the package or the machine."""
-    from lrn_ros.evaluation.machine import describe
     from lrn_ros.inference.backends.base import MODULES, PRECISIONS
     from lrn_ros.inference.geometry import check_network_size
+    from lrn_ros.metrics.machine import describe
 
     allowed = {"backends": list(MODULES), "precisions": [p for p in PRECISIONS if p != "auto"]}
     for option, known in allowed.items():
@@ -95,7 +95,7 @@ def _complete(args: argparse.Namespace) -> None:
     args.threads = args.threads or describe().cores
     if args.output is not None:
         try:
-            import lrn_ros.evaluation.benchmark.plot  # noqa: F401
+            import lrn_ros.benchmark.plot  # noqa: F401
         except ImportError as error:
             if (error.name or "").startswith("lrn_ros"):
                 raise
@@ -105,10 +105,10 @@ def _complete(args: argparse.Namespace) -> None:
 
 
 def _plan(args: argparse.Namespace, folder: Path) -> Plan:
-    from lrn_ros.dataset import find_files
-    from lrn_ros.evaluation.benchmark.measure import Plan, combine
-    from lrn_ros.evaluation.benchmark.models import find_models
-    from lrn_ros.evaluation.benchmark.worker import BASELINE
+    from lrn_ros.benchmark.measure import Plan, combine
+    from lrn_ros.benchmark.models import find_models
+    from lrn_ros.benchmark.worker import BASELINE
+    from lrn_ros.data.datasets import find_files
 
     if args.data is not None:
         find_files(args.data, "val")
@@ -138,10 +138,10 @@ def _command(args: argparse.Namespace) -> str:
 def _report(args: argparse.Namespace, plan: Plan, found: Run, rows: list[Figures]) -> None:
     from dataclasses import asdict
 
-    from lrn_ros.evaluation.benchmark.figures import limits
-    from lrn_ros.evaluation.benchmark.table import report
-    from lrn_ros.evaluation.benchmark.worker import BASELINE
-    from lrn_ros.evaluation.machine import describe
+    from lrn_ros.benchmark.figures import limits
+    from lrn_ros.benchmark.table import report
+    from lrn_ros.benchmark.worker import BASELINE
+    from lrn_ros.metrics.machine import describe
 
     machine, peak, command = describe(), limits(found), _command(args)
     data = {
@@ -172,7 +172,7 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 
 def _draw(path: Path, rows: list[Figures]) -> str:
     """Draw what has an accuracy; returns what was written and what is not on the picture."""
-    from lrn_ros.evaluation.benchmark.plot import accuracy, draw_latency
+    from lrn_ros.benchmark.plot import accuracy, draw_latency
 
     shown = [r for r in rows if accuracy(r) is not None and r.parameters is not None]
     absent = sorted({r.combination.model for r in rows if r not in shown})

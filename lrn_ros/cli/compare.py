@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lrn_ros.cli.common import points, print_json
 
 if TYPE_CHECKING:
-    from lrn_ros.evaluation.replay.comparison import Comparison, Difference, Run
+    from lrn_ros.replay.comparison import Comparison, Difference, Run
 
 _FIGURES = (
     ("miou", "mIoU, %"),
@@ -53,7 +53,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare, print and judge."""
-    from lrn_ros.evaluation.replay.comparison import Margins, compare, losses, read_run, unlike
+    from lrn_ros.replay.comparison import Margins, compare, losses, read_run, unlike
 
     a, b = read_run(args.a), read_run(args.b)
     found = compare(a, b)

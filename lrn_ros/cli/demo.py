@@ -15,10 +15,10 @@ from lrn_ros.cli.common import claim_output, frequency, natural, positive, print
 from lrn_ros.errors import RunError, UserError
 
 if TYPE_CHECKING:
-    from lrn_ros.artifact import ModelInfo
-    from lrn_ros.evaluation.recording import Recording
-    from lrn_ros.ros.demo import DemoFiles, DemoOptions
-    from lrn_ros.sources import Source
+    from lrn_ros.data.sources import Source
+    from lrn_ros.model.artifact import ModelInfo
+    from lrn_ros.play.demo import DemoFiles, DemoOptions
+    from lrn_ros.replay.recording import Recording
 
 _RATE = 5.0  # Hz
 _WRITTEN = ("overlay.mp4", "contact_sheet.png", "latency.json", "summary.json")
@@ -50,10 +50,10 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo and print its report."""
-    from lrn_ros.artifact import read_info, resolve_model
     from lrn_ros.inference.backends.base import SUFFIXES
-    from lrn_ros.ros.demo import DemoFiles, DemoOptions, run_demo
-    from lrn_ros.ros.processes import check_domain, check_ros
+    from lrn_ros.model.artifact import read_info, resolve_model
+    from lrn_ros.play.demo import DemoFiles, DemoOptions, run_demo
+    from lrn_ros.play.processes import check_domain, check_ros
 
     check_ros()
     check_domain(args.domain_id)
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _source(args: argparse.Namespace, info: ModelInfo) -> tuple[Source, float]:
-    from lrn_ros.sources import SceneSource, open_source
+    from lrn_ros.data.sources import SceneSource, open_source
 
     if args.input is not None:
         source = open_source(args.input, info.labels, args.topic)
@@ -128,9 +128,9 @@ def _report(
     """Score the recording, write latency.json and the contact sheet; the report as plain data."""
     from dataclasses import asdict
 
-    from lrn_ros.evaluation.latency import by_stage, rate
-    from lrn_ros.evaluation.machine import describe
-    from lrn_ros.evaluation.recording import read_recording, score
+    from lrn_ros.metrics.latency import by_stage, rate
+    from lrn_ros.metrics.machine import describe
+    from lrn_ros.replay.recording import read_recording, score
 
     recording = read_recording(files.sent, files.received, files.masks)
     accounting = recording.accounting()
@@ -171,8 +171,8 @@ def _report(
 def _sheet(options: DemoOptions, recording: Recording, source: Source, info: ModelInfo) -> None:
     import cv2
 
-    from lrn_ros.evaluation.contact_sheet import contact_sheet
-    from lrn_ros.evaluation.recording import sample_rows
+    from lrn_ros.replay.contact_sheet import contact_sheet
+    from lrn_ros.replay.recording import sample_rows
 
     rows = sample_rows(recording, source, options.output / "overlay.mp4")
     if rows:
@@ -183,7 +183,7 @@ def _sheet(options: DemoOptions, recording: Recording, source: Source, info: Mod
 
 
 def _print(report: dict[str, Any], output: Path) -> None:
-    from lrn_ros.evaluation.latency import Percentiles, table
+    from lrn_ros.metrics.latency import Percentiles, table
 
     frames, fps = report["frames"], report["fps"]
     causes = ", ".join(f"{cause} {n}" for cause, n in frames["dropped"].items())

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lrn_ros.dataset import Files
+    from lrn_ros.data.datasets import Files
     from lrn_ros.inference.segmenter import Segmenter
 
 _PLAIN = [1.0]  # scales
@@ -61,8 +61,8 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
     from tqdm import tqdm
 
-    from lrn_ros.dataset import find_files, read_pair
-    from lrn_ros.evaluation.confusion import confusion_matrix
+    from lrn_ros.data.datasets import find_files, read_pair
+    from lrn_ros.metrics.confusion import confusion_matrix
 
     if args.output is not None:
         _check_matplotlib()
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_matplotlib() -> None:
     try:
-        import lrn_ros.evaluation.confusion_picture  # noqa: F401
+        import lrn_ros.report.confusion_picture  # noqa: F401
     except ImportError as error:
         if (error.name or "").startswith("lrn_ros"):
             raise
@@ -103,7 +103,7 @@ def _check_matplotlib() -> None:
 
 def _sequence(file: Files) -> str:
     """Its sequence; nothing where the name does not tell one."""
-    from lrn_ros.dataset import sequence
+    from lrn_ros.data.datasets import sequence
 
     return sequence(file.name) if "_" in file.name else ""
 
@@ -113,7 +113,7 @@ def _mask(
 ) -> NDArray[np.uint8]:
     import numpy as np
 
-    from lrn_ros.evaluation.views import mean_probability
+    from lrn_ros.inference.views import mean_probability
 
     if not args.flip and args.scales == _PLAIN:
         return segmenter(rgb).mask
@@ -130,7 +130,7 @@ def _report(
 
     import numpy as np
 
-    from lrn_ros.evaluation.confusion import scores
+    from lrn_ros.metrics.confusion import scores
 
     images = Counter(_sequence(f) for f in files)
     matrix = np.sum(list(matrices.values()), axis=0)
@@ -162,7 +162,7 @@ def _report(
 def _write(folder: Path, report: dict[str, Any]) -> None:
     import numpy as np
 
-    from lrn_ros.evaluation.confusion_picture import draw_confusion
+    from lrn_ros.report.confusion_picture import draw_confusion
 
     write_json(folder / _REPORT, report)
     data = f"{Path(report['dataset']).resolve().name} {report['split']}"

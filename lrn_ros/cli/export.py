@@ -90,7 +90,7 @@ def _compile(args: argparse.Namespace, size: tuple[int, int] | None) -> int:
 
 def _write(args: argparse.Namespace, size: tuple[int, int] | None) -> int:
     """Export, compare, write."""
-    from lrn_ros.artifact import read_info, resolve_model
+    from lrn_ros.model.artifact import read_info, resolve_model
 
     model = resolve_model(args.model)
     precision = args.precision or "fp32"

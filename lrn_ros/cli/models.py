@@ -129,7 +129,7 @@ def _beside(reported: float | None, ours: float) -> tuple[str, str, str]:
 
 def find_weights() -> list[Weights]:
     """The model files under weights/."""
-    from lrn_ros.artifact import read_info, weights_folder
+    from lrn_ros.model.artifact import read_info, weights_folder
 
     found = []
     for path in sorted(weights_folder().glob("*.safetensors")):

@@ -30,9 +30,9 @@ from lrn_ros.cli.replay_realtime import (
 from lrn_ros.errors import RunError, UserError
 
 if TYPE_CHECKING:
-    from lrn_ros.evaluation.replay.job import Job
-    from lrn_ros.evaluation.replay.realtime import Played
-    from lrn_ros.evaluation.replay.run import Outcome
+    from lrn_ros.replay.job import Job
+    from lrn_ros.replay.realtime import Played
+    from lrn_ros.replay.run import Outcome
 
 _REPORT = "report.html"
 
@@ -97,11 +97,11 @@ def some_seconds(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Replay and report."""
-    from lrn_ros.evaluation.replay.part import read_part
-    from lrn_ros.evaluation.replay.realtime import figures
-    from lrn_ros.evaluation.replay.results import RESULTS, merge
-    from lrn_ros.evaluation.replay.run import Outcome
-    from lrn_ros.evaluation.report.page import write_report
+    from lrn_ros.replay.part import read_part
+    from lrn_ros.replay.realtime import figures
+    from lrn_ros.replay.results import RESULTS, merge
+    from lrn_ros.replay.run import Outcome
+    from lrn_ros.report.page import write_report
 
     check_mode(args)
     jobs = _jobs(args)
@@ -157,7 +157,7 @@ def _total(jobs: list[Job]) -> int | None:
 
     Where there are several bags, one that cannot be opened comes up later.
     """
-    from lrn_ros.bags.extent import Extent
+    from lrn_ros.data.bags.extent import Extent
 
     total = 0
     for job in jobs:
@@ -171,7 +171,7 @@ def _total(jobs: list[Job]) -> int | None:
 
 def _count(job: Job) -> int:
     """How many images the bag has; UserError: none in the part that is to be replayed."""
-    from lrn_ros.evaluation.replay.job import open_bag
+    from lrn_ros.replay.job import open_bag
 
     bag = open_bag(job.bag)
     topic = bag.image_topic(job.topic)
@@ -183,18 +183,18 @@ def _count(job: Job) -> int:
 
 
 def _model(name: str) -> dict[str, Any]:
-    from lrn_ros.artifact import read_info, resolve_model
     from lrn_ros.inference.backends.base import SUFFIXES
+    from lrn_ros.model.artifact import read_info, resolve_model
 
     info = read_info(resolve_model(name, SUFFIXES))
     return {"name": info.name, "architecture": info.architecture, "license": info.license}
 
 
 def _jobs(args: argparse.Namespace) -> list[Job]:
-    from lrn_ros.bags.extent import Extent
-    from lrn_ros.evaluation.replay.job import Job, ModelOptions
-    from lrn_ros.evaluation.replay.results import RESULTS
-    from lrn_ros.evaluation.replay.scoring import TruthOptions
+    from lrn_ros.data.bags.extent import Extent
+    from lrn_ros.replay.job import Job, ModelOptions
+    from lrn_ros.replay.results import RESULTS
+    from lrn_ros.replay.scoring import TruthOptions
 
     size = tuple(args.network_size) if args.network_size else None
     model = ModelOptions(args.model, args.backend, args.precision, size, args.threads)
@@ -230,7 +230,7 @@ def _run(args: argparse.Namespace, jobs: list[Job], total: int | None) -> Outcom
     """Straight through the model, but for what an earlier run has done."""
     from tqdm import tqdm
 
-    from lrn_ros.evaluation.replay.run import Workers, run_jobs
+    from lrn_ros.replay.run import Workers, run_jobs
 
     with tqdm(total=total, unit="frame", disable=not sys.stderr.isatty()) as bar:
         outcome = run_jobs(jobs, Workers(args.workers or 1, args.scheduler), bar.update)
@@ -241,7 +241,7 @@ def _run(args: argparse.Namespace, jobs: list[Job], total: int | None) -> Outcom
 
 
 def _print(results: dict[str, Any], output: Path) -> None:
-    from lrn_ros.evaluation.latency import Percentiles, table
+    from lrn_ros.metrics.latency import Percentiles, table
 
     if results["frames"]:
         fps = _number(results["throughput"]["fps"])

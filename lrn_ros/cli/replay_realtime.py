@@ -13,8 +13,8 @@ from lrn_ros.cli.common import natural, positive, speed
 from lrn_ros.errors import RunError, UserError
 
 if TYPE_CHECKING:
-    from lrn_ros.evaluation.replay.job import Job
-    from lrn_ros.evaluation.replay.realtime import Played
+    from lrn_ros.replay.job import Job
+    from lrn_ros.replay.realtime import Played
 
 STAMPS = (
     "Real time plays the recorded messages into segment_node over DDS, in processes of their own,"
@@ -62,8 +62,8 @@ def check_mode(args: argparse.Namespace) -> None:
 
 
 def _check_node(args: argparse.Namespace) -> None:
+    from lrn_ros.play.processes import check_domain, check_ros
     from lrn_ros.ros.parameters import check
-    from lrn_ros.ros.processes import check_domain, check_ros
 
     try:
         check_ros()
@@ -96,8 +96,8 @@ def _play_bag(
     args: argparse.Namespace, job: Job, runs: list[Played], failed: dict[str, str]
 ) -> bool:
     """Play a bag and add it to `runs` or to `failed`; False after Ctrl-C."""
-    from lrn_ros.evaluation.replay.job import open_bag
-    from lrn_ros.evaluation.replay.realtime import read_played
+    from lrn_ros.replay.job import open_bag
+    from lrn_ros.replay.realtime import read_played
 
     folder = args.output / "realtime" / job.name
     try:
@@ -120,8 +120,8 @@ def _play_bag(
 def _play(args: argparse.Namespace, job: Job, bag: Any, topic: str, folder: Path) -> bool:
     from tqdm import tqdm
 
-    from lrn_ros.bags.extent import Extent
-    from lrn_ros.ros.replay import PlayOptions, play_bag
+    from lrn_ros.data.bags.extent import Extent
+    from lrn_ros.play.replay import PlayOptions, play_bag
 
     rate, loops = args.rate or 1.0, args.loop or 1
     total = bag.topics[topic].count * loops if job.extent == Extent() else None
@@ -144,7 +144,7 @@ def _play(args: argparse.Namespace, job: Job, bag: Any, topic: str, folder: Path
 
 def print_realtime(realtime: dict[str, Any]) -> None:
     """Print the accounts and the latency."""
-    from lrn_ros.evaluation.latency import Percentiles, table
+    from lrn_ros.metrics.latency import Percentiles, table
 
     for bag in realtime["bags"]:
         frames = bag["frames"]

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from lrn_ros.data.sources import Frame, Source
     from lrn_ros.inference.result import Timings
     from lrn_ros.inference.segmenter import Segmenter
     from lrn_ros.inference.smoothing import Smoother
-    from lrn_ros.sources import Frame, Source
 
 
 def add_parser(subparsers: Any) -> None:
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from lrn_ros.sources import FolderSource, open_source
+    from lrn_ros.data.sources import FolderSource, open_source
 
     source = open_source(args.input, None, args.topic)
     if args.input.resolve() == args.output.resolve():
@@ -176,7 +176,7 @@ def _print(
 ) -> None:
     from dataclasses import asdict
 
-    from lrn_ros.evaluation.latency import by_stage, table
+    from lrn_ros.metrics.latency import by_stage, table
 
     stages = by_stage([_stages(t) for t in timings])
     backend, fps = segmenter.backend, len(timings) / seconds

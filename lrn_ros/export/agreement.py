@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrn_ros.dataset import find_files, read_image, read_pair
-from lrn_ros.evaluation.confusion import confusion_matrix, scores
+from lrn_ros.data.datasets import find_files, read_image, read_pair
 from lrn_ros.inference.postprocess import upsample_argmax
 from lrn_ros.inference.preprocess import resize
 from lrn_ros.inference.segmenter import Segmenter
-from lrn_ros.labels import LabelSet
+from lrn_ros.metrics.confusion import confusion_matrix, scores
+from lrn_ros.model.labels import LabelSet
 from lrn_ros.scene import StreetScene
 
 SCENES = 4  # rendered ones, where no data set is given
@@ -47,7 +47,7 @@ def calibration_images(data: Path) -> Iterator[Image]:
     """Images spread evenly over a data set's training split.
 
     Raises:
-        UserError: see lrn_ros.dataset.find_files and read_image.
+        UserError: see lrn_ros.data.datasets.find_files and read_image.
     """
     files = find_files(data, "train")
     count = min(CALIBRATION, len(files))
@@ -58,7 +58,7 @@ def data_images(data: Path, labels: LabelSet) -> Iterator[tuple[Image, Image]]:
     """The images of a data set's validation split, with labels.
 
     Raises:
-        UserError: see lrn_ros.dataset.find_files and read_pair.
+        UserError: see lrn_ros.data.datasets.find_files and read_pair.
     """
     pairs = (read_pair(files, labels) for files in find_files(data, "val"))
     return ((pair.rgb, pair.label) for pair in pairs)

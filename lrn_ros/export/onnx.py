@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import Dim
 
-from lrn_ros.artifact import KEY, ExportInfo, ModelInfo, write_atomically
 from lrn_ros.errors import RunError, UserError
 from lrn_ros.export.agreement import Image, Run, measure
 from lrn_ros.export.quantise import quantise
@@ -28,6 +27,7 @@ from lrn_ros.inference.backends.torch_ops import load_network
 from lrn_ros.inference.geometry import MULTIPLE, check_network_size
 from lrn_ros.inference.preprocess import resize
 from lrn_ros.inference.segmenter import Segmenter
+from lrn_ros.model.artifact import KEY, ExportInfo, ModelInfo, write_atomically
 from lrn_ros.networks.deploy import fold_normalisation
 
 logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision; nothing does

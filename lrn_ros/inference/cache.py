@@ -9,7 +9,7 @@ import logging
 import os
 from pathlib import Path
 
-from lrn_ros.artifact import write_atomically
+from lrn_ros.model.artifact import write_atomically
 
 _KEPT = 64  # entries; of more, those go that were not used for longest
 _LOG = logging.getLogger("lrn_ros")

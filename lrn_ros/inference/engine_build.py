@@ -103,7 +103,7 @@ def parse(model: Path, shape: Shape) -> tuple[Any, Any]:
     """Read an ONNX file for one input shape.
 
     Args:
-        model: see lrn_ros.artifact.ExportInfo for its graph.
+        model: see lrn_ros.model.artifact.ExportInfo for its graph.
         shape: frames, height and width; a size that is free in the graph becomes this one, so that
             all that follows from it is a constant of the engine.
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lrn_ros.labels import UNLABELLED, LabelSet
+from lrn_ros.model.labels import UNLABELLED, LabelSet
 
 
 def colorize(mask: NDArray[np.uint8], lookup: NDArray[np.uint8]) -> NDArray[np.uint8]:

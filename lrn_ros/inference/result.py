@@ -9,6 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+# Durations that the node measures of every frame, in the order of the frame's path.
+STAGES = (
+    "transport_ms", "queue_ms", "decode_ms", "preprocess_ms", "inference_ms", "postprocess_ms",
+    "publish_ms", "processing_ms", "end_to_end_ms",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Timings:

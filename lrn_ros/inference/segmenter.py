@@ -16,7 +16,7 @@ from lrn_ros.inference.geometry import Geometry, check_network_size, fit
 from lrn_ros.inference.postprocess import upsample
 from lrn_ros.inference.result import Result
 from lrn_ros.inference.smoothing import Smooth
-from lrn_ros.labels import LabelSet
+from lrn_ros.model.labels import LabelSet
 
 
 class Segmenter:

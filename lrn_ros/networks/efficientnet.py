@@ -148,7 +148,7 @@ class EfficientNetLite(nn.Module):
     @property
     def widths(self) -> list[int]:
         """Channels of the four features."""
-        outputs = [s[-1].body[-2].out_channels for s in self.stages]  # type: ignore[index,union-attr]
+        outputs = [s[-1].body[-2].out_channels for s in self.stages]  # type: ignore[index]
         return [outputs[i] for i in (1, 2, 4, 6)]
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -165,7 +165,8 @@ class EfficientNetLite(nn.Module):
         names = _norm("stem.1", "_bn0") | {"stem.0.weight": "_conv_stem.weight"}
         number = 0
         for i, stage in enumerate(self.stages):
-            for j, block in enumerate(stage):  # type: ignore[arg-type]
+            blocks: list[InvertedResidual] = list(stage)  # type: ignore[call-overload]
+            for j, block in enumerate(blocks):
                 convs = ["_expand_conv", "_depthwise_conv", "_project_conv"]
                 norms = ["_bn0", "_bn1", "_bn2"]
                 places = [k for k, m in enumerate(block.body) if isinstance(m, SameConv)]

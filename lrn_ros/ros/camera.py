@@ -15,13 +15,13 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from lrn_ros.cdr import (
+from lrn_ros.images.cdr import (
     CompressedImageMessage,
     ImageMessage,
     parse_compressed_image,
     parse_image,
 )
-from lrn_ros.images import ImageError
+from lrn_ros.images.encodings import ImageError
 from lrn_ros.inference.geometry import Geometry
 from lrn_ros.inference.smoothing import Smoother
 from lrn_ros.ros.outputs import Outputs

@@ -24,17 +24,17 @@ from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from lrn_ros.errors import RunError, UserError
-from lrn_ros.evaluation.machine import resident_mb
 from lrn_ros.inference.backends.base import BackendError
 from lrn_ros.inference.cache import EngineCache
 from lrn_ros.inference.frame_sizes import FrameSizes
 from lrn_ros.inference.segmenter import Segmenter
 from lrn_ros.inference.supervisor import NotReady, Supervisor
+from lrn_ros.memory import keep_freed_memory, resident_mb
 from lrn_ros.ros import diagnostics
 from lrn_ros.ros.camera import Camera, Frame
 from lrn_ros.ros.log import log_to
-from lrn_ros.ros.memory import keep_freed_memory, shared_memory_fault
 from lrn_ros.ros.parameters import SPECS, Settings, check, check_all
+from lrn_ros.ros.shared_memory import shared_memory_fault
 from lrn_ros.ros.statistics import Snapshot
 from lrn_ros.ros.worker import Worker
 

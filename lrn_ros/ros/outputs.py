@@ -15,9 +15,9 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 
-from lrn_ros.images import fill_image
+from lrn_ros.images.encodings import fill_image
 from lrn_ros.inference.overlay import blend, colorize, draw_legend
-from lrn_ros.labels import LabelSet
+from lrn_ros.model.labels import LabelSet
 from lrn_ros.ros.parameters import Settings
 from lrn_ros.ros.qos import (
     PublisherEventCallbacks,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lrn_ros.evaluation.latency import STAGES
+from lrn_ros.inference.result import STAGES
 
 CAUSES = ("superseded", "transport", "stale", "invalid", "compiling", "inactive", "failed")
 WINDOW_S = 10.0

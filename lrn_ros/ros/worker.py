@@ -15,16 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 from rclpy.node import Node
 
-from lrn_ros.cdr import CompressedImageMessage
 from lrn_ros.errors import RunError
-from lrn_ros.images import ImageError, compressed_to_rgb, message_to_rgb
+from lrn_ros.images.cdr import CompressedImageMessage
+from lrn_ros.images.encodings import ImageError, compressed_to_rgb, message_to_rgb
 from lrn_ros.inference.frame_sizes import FrameSizes
 from lrn_ros.inference.geometry import Geometry
 from lrn_ros.inference.result import Result
 from lrn_ros.inference.segmenter import Segmenter
 from lrn_ros.inference.smoothing import Smooth
 from lrn_ros.inference.supervisor import NotReady, Supervisor
-from lrn_ros.labels import UNLABELLED
+from lrn_ros.model.labels import UNLABELLED
 from lrn_ros.ros.camera import Camera, Frame
 from lrn_ros.ros.parameters import Settings
 

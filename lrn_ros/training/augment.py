@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lrn_ros.labels import UNLABELLED
+from lrn_ros.model.labels import UNLABELLED
 from lrn_ros.training.data import Pairs
 from lrn_ros.training.recipe import Recipe, Stage
 

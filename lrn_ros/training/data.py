@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from lrn_ros.dataset import find_files, read_pair, sequence
+from lrn_ros.data.datasets import find_files, read_pair, sequence
 from lrn_ros.errors import UserError
-from lrn_ros.labels import LabelSet
+from lrn_ros.model.labels import LabelSet
 from lrn_ros.scene import StreetScene
 
 
@@ -28,7 +28,7 @@ class Pairs:
     Attributes:
         images: (N, 3, H, W) uint8 RGB.
         labels: (N, H, W) uint8 class ids, 255 unlabelled.
-        names: names of the files, see lrn_ros.dataset.Files.
+        names: names of the files, see lrn_ros.data.datasets.Files.
     """
 
     images: Tensor
@@ -104,7 +104,8 @@ def load_split(
         progress: show a progress bar.
 
     Raises:
-        UserError: see lrn_ros.dataset.find_files and read_pair; also where images differ in size.
+        UserError: see lrn_ros.data.datasets.find_files and read_pair; also where images differ in
+            size.
     """
     files = find_files(root, split)
     shape = size or read_pair(files[0], label_set).label.shape

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lrn_ros.labels import UNLABELLED
+from lrn_ros.model.labels import UNLABELLED
 from lrn_ros.training.recipe import Recipe
 
 _FAR = -1e4  # stands for -inf where a softmax over nothing would give NaN gradients

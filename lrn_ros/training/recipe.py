@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from lrn_ros.errors import UserError
-from lrn_ros.paths import read_config
+from lrn_ros.model.paths import read_config
 
 _WHOLE = {"until": 1.0, "crop": [256, 352], "scale": [0.5, 2.0]}
 

@@ -13,9 +13,9 @@ import torch
 import yaml
 
 from lrn_ros import __version__
-from lrn_ros.artifact import ModelInfo, save_model, write_atomically
-from lrn_ros.evaluation.confusion import Scores
-from lrn_ros.evaluation.machine import describe
+from lrn_ros.metrics.confusion import Scores
+from lrn_ros.metrics.machine import describe
+from lrn_ros.model.artifact import ModelInfo, save_model, write_atomically
 from lrn_ros.training.trainer import MEAN, STD, Trainer
 
 _WEAK = 0.3  # a class below this IoU is named among the known failures

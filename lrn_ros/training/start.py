@@ -12,10 +12,10 @@ from lightning.fabric import Fabric
 from lightning.fabric.loggers import CSVLogger
 from torch import nn
 
-from lrn_ros.artifact import read_info, read_weights, resolve_model
-from lrn_ros.dataset import sequence
+from lrn_ros.data.datasets import sequence
 from lrn_ros.errors import UserError
-from lrn_ros.labels import LabelSet
+from lrn_ros.model.artifact import read_info, read_weights, resolve_model
+from lrn_ros.model.labels import LabelSet
 from lrn_ros.networks import build
 from lrn_ros.training.data import Pairs
 from lrn_ros.training.heads import TrainingNetwork

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lrn_ros.artifact import read_info, resolve_model
 from lrn_ros.errors import UserError
 from lrn_ros.inference.backends.torch_ops import load_network
-from lrn_ros.labels import LabelSet
+from lrn_ros.model.artifact import read_info, resolve_model
+from lrn_ros.model.labels import LabelSet
 from lrn_ros.networks.blocks import upsample
 
 
@@ -31,9 +31,7 @@ class Teacher:
         UserError: a model that is not there, or that has other classes.
     """
 
-    def __init__(
-        self, options: dict[str, Any], labels: LabelSet, device: torch.device
-    ) -> None:
+    def __init__(self, options: dict[str, Any], labels: LabelSet, device: torch.device) -> None:
         self.temperature = float(options["temperature"])
         models = options["model"] if isinstance(options["model"], list) else [options["model"]]
         self.networks: list[tuple[nn.Module, Tensor, Tensor]] = []
@@ -45,7 +43,8 @@ class Teacher:
                     f"teacher {path}: has the classes of {info.labels.name}, the student those of"
                     f" {labels.name}"
                 )
-            network = load_network(path, info).to(device, memory_format=torch.channels_last)
+            network = load_network(path, info).to(device)
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             mean, std = (
                 torch.tensor(v, device=device)[:, None, None] for v in (info.mean, info.std)
             )

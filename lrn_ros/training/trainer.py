@@ -24,8 +24,8 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from lrn_ros.errors import UserError
-from lrn_ros.evaluation.confusion import Scores, confusion_matrix, scores
-from lrn_ros.labels import LabelSet
+from lrn_ros.metrics.confusion import Scores, confusion_matrix, scores
+from lrn_ros.model.labels import LabelSet
 from lrn_ros.training.augment import Augmenter
 from lrn_ros.training.clock import StepClock
 from lrn_ros.training.data import Pairs, load_split, render_scenes
@@ -74,7 +74,7 @@ class Trainer:
 
     Args:
         recipe: what to do; its max_minutes counts resumed time.
-        data: data set folder in a layout of lrn_ros.dataset.
+        data: data set folder in a layout of lrn_ros.data.datasets.
         output: run folder: checkpoint.pt and log/; see lrn_ros.training.release for the rest.
         devices: devices per node.
         num_nodes: nodes.
@@ -335,7 +335,7 @@ class Trainer:
 
         loss = segmentation(outputs.logits)
         if self.teacher is not None and target is not None and recipe.teacher is not None:
-            weight, stride = recipe.teacher["weight"], self.raw.network.stride
+            weight, stride = recipe.teacher["weight"], int(self.raw.network.stride)  # type: ignore[arg-type]
             distilled = self.teacher.loss(outputs.logits, stride, target)
             loss = (1 - weight) * loss + weight * distilled
         if recipe.auxiliary is not None and outputs.auxiliary is not None:

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 from lrn_ros.cli import main
-from lrn_ros.dataset import read_image
+from lrn_ros.data.datasets import read_image
 from lrn_ros.scene import StreetScene
 
 pytest.importorskip("rosbags")
 
-from lrn_ros.bags.reader import BagReader
+from lrn_ros.data.bags.reader import BagReader
 
 
 def _create(source, output, *options):

@@ -173,7 +173,7 @@ def test_ctrl_c_writes_what_was_measured(random_model, tmp_path):
 
 
 def test_nothing_measured(random_model, monkeypatch, capsys):
-    from lrn_ros.evaluation.benchmark import measure as module
+    from lrn_ros.benchmark import measure as module
 
     monkeypatch.setattr(module, "RESERVE", 1e18)
     assert benchmark("--models", random_model, "--backends", "torch", *SMALL) == 1

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lrn_ros.artifact import read_info
 from lrn_ros.cli import main
+from lrn_ros.model.artifact import read_info
 
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")

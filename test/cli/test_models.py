@@ -58,7 +58,7 @@ def test_models_as_json(capsys):
 
 
 def test_models_table(capsys, random_model, monkeypatch):
-    monkeypatch.setattr("lrn_ros.artifact.weights_folder", lambda: random_model.parent)
+    monkeypatch.setattr("lrn_ros.model.artifact.weights_folder", lambda: random_model.parent)
     # 360x480 as CamVid: the paper's model C there, 2.731 / 2.830 billion.
     assert main(["models", "--size", "360", "480"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -19,9 +19,9 @@ import tqdm
 pytest.importorskip("rosbags")
 pytest.importorskip("torch")
 
-from lrn_ros.bags.reader import BagReader
 from lrn_ros.cli import main
-from lrn_ros.evaluation.replay import job as replay_job
+from lrn_ros.data.bags.reader import BagReader
+from lrn_ros.replay import job as replay_job
 
 OPTIONS = ["--backend", "torch", "--threads", "1", "--network-size", "64", "96"]
 CAMVID = Path(os.environ.get("LRN_CAMVID", "data/camvid"))
@@ -134,7 +134,7 @@ def test_a_bag_that_there_is_no_room_for_stops_no_other(
 
 def test_colour_coded_labels_and_a_mapping(dataset, bag, random_model, tmp_path, capsys):
     """Labels of the same frames as colours of Cityscapes, mapped back to CamVid's."""
-    from lrn_ros.labels import LabelSet
+    from lrn_ros.model.labels import LabelSet
 
     city, camvid = LabelSet.load("cityscapes19"), LabelSet.load("camvid11")
     names = {"road": "road", "building": "building", "sky": "sky", "car": "car"}

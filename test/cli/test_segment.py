@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lrn_ros.cli import main
-from lrn_ros.labels import LabelSet
+from lrn_ros.model.labels import LabelSet
 
 pytest.importorskip("torch")
 

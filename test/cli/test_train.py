@@ -10,8 +10,8 @@ import signal
 import numpy as np
 import pytest
 
-from lrn_ros.artifact import read_info, read_weights
 from lrn_ros.cli import main
+from lrn_ros.model.artifact import read_info, read_weights
 
 pytest.importorskip("lightning")
 

@@ -23,13 +23,13 @@ torch = pytest.importorskip("torch")
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch.utils._pytree import tree_leaves  # noqa: E402
 
-from lrn_ros.artifact import read_info  # noqa: E402
 from lrn_ros.inference.backends import cuda  # noqa: E402
 from lrn_ros.inference.backends.base import BackendError, BackendOptions  # noqa: E402
 from lrn_ros.inference.backends.torch_ops import Stages, load_network, torch_classify  # noqa: E402
 from lrn_ros.inference.geometry import Geometry, fit  # noqa: E402
 from lrn_ros.inference.postprocess import upsample_argmax  # noqa: E402
 from lrn_ros.inference.preprocess import resize  # noqa: E402
+from lrn_ros.model.artifact import read_info  # noqa: E402
 from lrn_ros.networks.deploy import fold_normalisation  # noqa: E402
 
 SIZES = [(64, 96), (45, 60), (30, 100)]

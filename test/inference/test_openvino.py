@@ -18,12 +18,12 @@ onnx = pytest.importorskip("onnx")
 ov = pytest.importorskip("openvino")
 
 from lrn_ros import Segmenter  # noqa: E402
-from lrn_ros.artifact import ExportInfo, ModelInfo, read_info, resolve_model  # noqa: E402
 from lrn_ros.errors import UserError  # noqa: E402
 from lrn_ros.inference.backends import base  # noqa: E402
 from lrn_ros.inference.backends.openvino import _precision  # noqa: E402
 from lrn_ros.inference.postprocess import upsample  # noqa: E402
-from lrn_ros.labels import LabelSet  # noqa: E402
+from lrn_ros.model.artifact import ExportInfo, ModelInfo, read_info, resolve_model  # noqa: E402
+from lrn_ros.model.labels import LabelSet  # noqa: E402
 from lrn_ros.scene import StreetScene  # noqa: E402
 
 CLASSES = 11
@@ -346,7 +346,7 @@ def test_auto_takes_it_where_the_model_has_an_onnx_file(
 def test_every_backend_takes_its_own_file_of_a_name(
     random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lrn_ros.artifact.weights_folder", lambda: tmp_path)
+    monkeypatch.setattr("lrn_ros.model.artifact.weights_folder", lambda: tmp_path)
     (tmp_path / "both.safetensors").write_bytes(random_model.read_bytes())
     with pytest.raises(base.BackendError, match="lrn export both --format onnx"):
         Segmenter.load("both", backend="openvino")

@@ -17,7 +17,6 @@ import pytest
 import torch
 
 from lrn_ros import Segmenter
-from lrn_ros.artifact import read_info, read_weights, save_model
 from lrn_ros.errors import UserError
 from lrn_ros.inference.backends.base import MODULES, BackendError
 from lrn_ros.inference.backends.torch_ops import load_network
@@ -25,7 +24,8 @@ from lrn_ros.inference.geometry import fit
 from lrn_ros.inference.overlay import blend, colorize
 from lrn_ros.inference.postprocess import upsample_argmax
 from lrn_ros.inference.preprocess import resize
-from lrn_ros.labels import LabelSet
+from lrn_ros.model.artifact import read_info, read_weights, save_model
+from lrn_ros.model.labels import LabelSet
 from lrn_ros.networks.deploy import fold_normalisation
 from lrn_ros.scene import StreetScene
 
@@ -277,7 +277,7 @@ def test_colours_and_blend() -> None:
 
 def test_importing_the_package_needs_neither_torch_nor_rclpy() -> None:
     code = (
-        "import sys, lrn_ros, lrn_ros.inference.segmenter, lrn_ros.artifact, lrn_ros.scene;"
+        "import sys, lrn_ros, lrn_ros.inference.segmenter, lrn_ros.model.artifact, lrn_ros.scene;"
         "sys.exit(bool({'torch', 'rclpy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

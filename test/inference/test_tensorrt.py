@@ -375,7 +375,7 @@ def test_precisions_that_cannot_be_had(asked: str, has: str, says: str) -> None:
 def test_a_name_stands_for_the_file_in_the_precision(
     load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lrn_ros.artifact.weights_folder", lambda: tmp_path)
+    monkeypatch.setattr("lrn_ros.model.artifact.weights_folder", lambda: tmp_path)
     data = MODEL.read_bytes()
     (tmp_path / "net.onnx").write_bytes(data)
     assert load("net").backend.precision == "fp32"

@@ -18,7 +18,6 @@ from torch.nn import functional as F  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from lrn_ros import Segmenter  # noqa: E402
-from lrn_ros.artifact import read_info  # noqa: E402
 from lrn_ros.inference.backends.torch_ops import (  # noqa: E402
     Resizer,
     Stages,
@@ -30,6 +29,7 @@ from lrn_ros.inference.backends.torch_ops import (  # noqa: E402
 from lrn_ros.inference.geometry import Geometry, fit  # noqa: E402
 from lrn_ros.inference.postprocess import upsample_argmax  # noqa: E402
 from lrn_ros.inference.preprocess import resize  # noqa: E402
+from lrn_ros.model.artifact import read_info  # noqa: E402
 from lrn_ros.networks import architectures, build  # noqa: E402
 from lrn_ros.scene import StreetScene  # noqa: E402
 

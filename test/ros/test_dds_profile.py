@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from harness import NodeProcess, wait
 
-from lrn_ros.ros.memory import shared_memory_fault
+from lrn_ros.ros.shared_memory import shared_memory_fault
 
 PROFILE = Path(__file__).resolve().parents[2] / "config" / "fastdds_shared_memory.xml"
 VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")

@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lrn_ros.evaluation.confusion import confusion_matrix, scores
-from lrn_ros.ros.processes import environment
+from lrn_ros.metrics.confusion import confusion_matrix, scores
+from lrn_ros.play.processes import environment
 from lrn_ros.scene import StreetScene
 
 pytest.importorskip("rclpy")

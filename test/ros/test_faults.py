@@ -18,8 +18,8 @@ import pytest
 from harness import NODE, Client, NodeProcess, image_message, new_domain, reliable, stamp_of, wait
 from sensor_msgs.msg import Image
 
-from lrn_ros.artifact import weights_folder
 from lrn_ros.inference.backends.base import SUFFIXES
+from lrn_ros.model.artifact import weights_folder
 
 pytest.importorskip("openvino")
 RGB = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)

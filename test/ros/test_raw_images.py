@@ -18,8 +18,8 @@ from harness import image_message, reliable, stamp_of, wait
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
-from lrn_ros.cdr import parse_compressed_image, parse_image
-from lrn_ros.images import ImageError, message_to_rgb
+from lrn_ros.images.cdr import parse_compressed_image, parse_image
+from lrn_ros.images.encodings import ImageError, message_to_rgb
 
 ROOT = Path(__file__).resolve().parents[2]
 PARSERS = {Image: parse_image, CompressedImage: parse_compressed_image}
@@ -162,7 +162,7 @@ def test_the_node_keeps_freed_image_memory() -> None:
     """Page faults of three buffers, taken and freed 20 times: they occur once, not each time."""
     code = """
 import resource, sys
-from lrn_ros.ros.memory import keep_freed_memory
+from lrn_ros.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 start = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -23,16 +23,16 @@ pytest.importorskip("torch")
 
 from harness import new_domain, wait
 
-from lrn_ros.bags.extent import Extent
-from lrn_ros.bags.reader import BagReader
-from lrn_ros.bags.writer import BagWriter
-from lrn_ros.cdr import read_stamp
 from lrn_ros.cli import main
+from lrn_ros.data.bags.extent import Extent
+from lrn_ros.data.bags.reader import BagReader
+from lrn_ros.data.bags.writer import BagWriter
 from lrn_ros.errors import RunError
-from lrn_ros.evaluation.replay.job import ModelOptions
-from lrn_ros.ros import replay as replay_module
-from lrn_ros.ros.bag_player import BagClock, timeline
-from lrn_ros.ros.replay import PlayOptions, play_bag
+from lrn_ros.images.cdr import read_stamp
+from lrn_ros.play import replay as replay_module
+from lrn_ros.play.bag_player import BagClock, timeline
+from lrn_ros.play.replay import PlayOptions, play_bag
+from lrn_ros.replay.job import ModelOptions
 from lrn_ros.scene import StreetScene
 
 IMAGES = "/camera/image_raw"
@@ -216,7 +216,7 @@ def test_ctrl_c_at_any_time_ends_the_processes_and_keeps_what_was_recorded(
         def __getattr__(self, name):
             return lambda *_: step(name)
 
-    monkeypatch.setattr(replay_module, "Family", Calls)
+    monkeypatch.setattr(replay_module, "ProcessGroup", Calls)
     monkeypatch.setattr(replay_module, "Watch", Calls)
     options = PlayOptions(IMAGES, ModelOptions("m"), False, Extent(), 1.0, 1, False, None)
     assert not play_bag(BagReader(slow_bag), options, tmp_path / "out", print)

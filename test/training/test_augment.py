@@ -32,7 +32,7 @@ def draw(
 ) -> tuple:
     generator = torch.Generator().manual_seed(seed)
     stage = Stage((64, 64), scale)
-    return Augmenter(recipe, EVEN)(pairs, torch.arange(len(pairs)), stage, generator)
+    return Augmenter(recipe, EVEN, pairs)(pairs, torch.arange(len(pairs)), stage, generator)
 
 
 def test_shapes_and_ranges(pairs: Pairs, recipe: Recipe) -> None:
@@ -88,7 +88,8 @@ class TestMix:
         labels[0, 2:4, 2:6] = 9
         images = (torch.arange(4) / 4)[:, None, None, None].repeat(1, 3, 8 * stride, 8 * stride)
         generator = torch.Generator().manual_seed(5)
-        found = [Augmenter(recipe, RARE).mix(images, labels, generator) for _ in range(20)]
+        styles = Pairs(images, labels, tuple("abcd"))
+        found = [Augmenter(recipe, RARE, styles).mix(images, labels, generator) for _ in range(20)]
         return images, labels, found
 
     def test_rare_objects_are_pasted_with_their_labels(self, recipe: Recipe) -> None:

@@ -13,9 +13,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("tqdm")
 
-from lrn_ros.dataset import read_pairs  # noqa: E402
+from lrn_ros.data.datasets import read_pairs  # noqa: E402
 from lrn_ros.errors import UserError  # noqa: E402
-from lrn_ros.labels import LabelSet  # noqa: E402
+from lrn_ros.model.labels import LabelSet  # noqa: E402
 from lrn_ros.training.data import Pairs, load_split, render_scenes  # noqa: E402
 
 CAMVID = LabelSet.load("camvid11")

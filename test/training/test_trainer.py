@@ -17,8 +17,8 @@ import yaml
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
-from lrn_ros.artifact import read_info, read_weights  # noqa: E402
 from lrn_ros.errors import UserError  # noqa: E402
+from lrn_ros.model.artifact import read_info, read_weights  # noqa: E402
 from lrn_ros.training.clock import PHASES  # noqa: E402
 from lrn_ros.training.recipe import Recipe  # noqa: E402
 from lrn_ros.training.release import read_log, release  # noqa: E402

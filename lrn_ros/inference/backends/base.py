@@ -15,11 +15,11 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lrn_ros.artifact import ModelInfo, read_info, resolve_model
 from lrn_ros.errors import UserError
 from lrn_ros.inference.geometry import Geometry
 from lrn_ros.inference.result import Result
 from lrn_ros.inference.smoothing import Smooth
+from lrn_ros.model.artifact import ModelInfo, read_info, resolve_model
 
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 LESS_MEMORY = "a smaller network_size or max_batch needs less"  # where GPU memory is short

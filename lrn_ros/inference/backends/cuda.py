@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lrn_ros.artifact import ModelInfo
 from lrn_ros.inference.backends.base import LESS_MEMORY, BackendError, BackendOptions
 from lrn_ros.inference.backends.torch_ops import (
     Classify,
@@ -29,6 +28,7 @@ from lrn_ros.inference.postprocess import upsample_argmax
 from lrn_ros.inference.preprocess import resize
 from lrn_ros.inference.result import Result, Timings
 from lrn_ros.inference.smoothing import Smooth
+from lrn_ros.model.artifact import ModelInfo
 from lrn_ros.networks.deploy import fold_normalisation
 
 NAME = "cuda"

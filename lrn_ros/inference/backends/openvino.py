@@ -11,17 +11,17 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from lrn_ros.artifact import ModelInfo
 from lrn_ros.inference.backends.base import BackendError, BackendOptions
 from lrn_ros.inference.backends.host import HostBackend, Shape, check_fixed_shape
 from lrn_ros.inference.cache import EngineCache
+from lrn_ros.model.artifact import ModelInfo
 
 NAME = "openvino"
 _HINTS = {"fp32": "f32", "bf16": "bf16"}  # OpenVINO's names
 
 
 def create(path: Path, info: ModelInfo, options: BackendOptions) -> OpenVinoBackend:
-    """Create the backend for an .onnx model: see lrn_ros.artifact.ExportInfo for the graph."""
+    """Create the backend for an .onnx model; lrn_ros.model.artifact.ExportInfo has the graph."""
     return OpenVinoBackend(path, info, options)
 
 

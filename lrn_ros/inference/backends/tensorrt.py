@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrn_ros.artifact import ModelInfo
 from lrn_ros.inference.backends.base import BackendError, BackendOptions
 from lrn_ros.inference.backends.host import HostBackend, Shape, check_fixed_shape
 from lrn_ros.inference.cache import EngineCache
 from lrn_ros.inference.cuda_graph import CudaError, Pipeline, call, find_gpu
 from lrn_ros.inference.engine_build import LOGGER, PRODUCT, RECIPE, RTX, build, check_gpu, trt
+from lrn_ros.model.artifact import ModelInfo
 
 NAME = "tensorrt"
 _LOG = logging.getLogger("lrn_ros")

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from lrn_ros.artifact import ModelInfo
 from lrn_ros.inference.backends.base import BackendError, BackendOptions
 from lrn_ros.inference.backends.host import HostBackend, Shape
 from lrn_ros.inference.backends.torch_ops import load_network
 from lrn_ros.inference.geometry import Geometry
+from lrn_ros.model.artifact import ModelInfo
 from lrn_ros.networks.deploy import fold_normalisation
 
 NAME = "torch"

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lrn_ros.artifact import ModelInfo, read_weights
 from lrn_ros.errors import UserError
 from lrn_ros.inference.geometry import Geometry
 from lrn_ros.inference.postprocess import axes
-from lrn_ros.labels import UNLABELLED
+from lrn_ros.model.artifact import ModelInfo, read_weights
+from lrn_ros.model.labels import UNLABELLED
 from lrn_ros.networks import build
 
 

@@ -1,3 +1,0 @@
-# Copyright 2026 The lrn_ros authors
-# SPDX-License-Identifier: Apache-2.0
-"""Measures over masks: confusion matrix and what follows from it."""

@@ -1,0 +1,35 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Memory of this process: how much of it is resident, and how much the C library keeps."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+from pathlib import Path
+
+# glibc's mallopt: blocks up to 32 MB come from the heap, of which up to 128 MB are kept when freed.
+_MALLOPT = {-3: 32 << 20, -1: 128 << 20}
+
+
+def resident_mb(pid: int | str = "self") -> float:
+    """Resident memory of a process in MB of 10^6 bytes, nan where /proc does not say."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return math.nan
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep an image's memory for the next one.
+
+    By default glibc gives blocks of megabytes back to the system when they are freed, and every
+    image costs a page fault for each of its 4 KB anew; benchmark/transport.py measures it. Other C
+    libraries are left as they are.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for option, value in _MALLOPT.items():
+            mallopt(option, value)

@@ -1,0 +1,116 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Latency of a recorded run: percentiles by stage, and where every frame that was sent went."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lrn_ros.inference.result import STAGES
+
+_NOT_OVERHEAD = ("queue_ms", "preprocess_ms", "inference_ms", "postprocess_ms")
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """Percentiles of a duration in milliseconds over `count` frames."""
+
+    count: int
+    p50: float
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True)
+class SentFrame:
+    """A frame that the camera published: its index and name in the source, and its stamp."""
+
+    index: int
+    name: str
+    stamp_ns: int
+
+
+@dataclass(frozen=True)
+class AnsweredFrame:
+    """A frame that the node answered: its image's stamp and the duration of every stage in ms."""
+
+    stamp_ns: int
+    stages: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Accounting:
+    """Where the frames went; sent = answered + dropped + idle + lost.
+
+    Attributes:
+        sent: published by the camera.
+        answered: segmented and published by the node.
+        dropped: received by the node and dropped, by cause.
+        idle: received while nobody listened.
+        lost: never received by the node.
+        recorded: masks that the recorder got.
+    """
+
+    sent: int
+    answered: int
+    dropped: Mapping[str, int]
+    idle: int
+    lost: int
+    recorded: int
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every sent frame is accounted for."""
+        return self.sent == self.answered + sum(self.dropped.values()) + self.idle + self.lost
+
+
+def percentiles(values: Iterable[float]) -> Percentiles | None:
+    """Percentiles of the finite values; None when there are none.
+
+    >>> percentiles([1.0, 2.0, 3.0, float("nan")])
+    Percentiles(count=3, p50=2.0, p95=2.9, p99=2.98)
+    """
+    finite = [v for v in values if np.isfinite(v)]
+    if not finite:
+        return None
+    p50, p95, p99 = (round(float(v), 3) for v in np.percentile(finite, (50, 95, 99)))
+    return Percentiles(len(finite), p50, p95, p99)
+
+
+def overhead(stages: Mapping[str, float]) -> float:
+    """What the node adds to the Segmenter's own time, ms: decoding, messages, publishing the mask.
+
+    >>> overhead({"processing_ms": 20.0, "queue_ms": 1.0, "inference_ms": 15.0})
+    4.0
+    """
+    return stages["processing_ms"] - sum(stages.get(s, 0.0) for s in _NOT_OVERHEAD)
+
+
+def by_stage(frames: Sequence[Mapping[str, float]]) -> dict[str, Percentiles]:
+    """Percentiles of every stage that any frame has, in the order of the path."""
+    names = [s for s in STAGES if any(s in f for f in frames)]
+    names += sorted({s for f in frames for s in f} - set(names))
+    found = {s: percentiles(f[s] for f in frames if s in f) for s in names}
+    return {s: p for s, p in found.items() if p is not None}
+
+
+def rate(times_ns: Sequence[int]) -> float:
+    """Events per second over a span; 0 for fewer than two.
+
+    >>> rate([0, 100_000_000, 200_000_000])
+    10.0
+    """
+    if len(times_ns) < 2 or max(times_ns) == min(times_ns):
+        return 0.0
+    return (len(times_ns) - 1) * 1e9 / (max(times_ns) - min(times_ns))
+
+
+def table(stages: Mapping[str, Percentiles]) -> list[str]:
+    """The percentiles as aligned lines of text, with a heading."""
+    lines = [f"{'stage':14} {'p50':>9} {'p95':>9} {'p99':>9}  ms"]
+    for name, p in stages.items():
+        lines.append(f"{name.removesuffix('_ms'):14} {p.p50:9.2f} {p.p95:9.2f} {p.p99:9.2f}")
+    return lines

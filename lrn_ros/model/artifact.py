@@ -1,0 +1,251 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A model on disk: one file that says what it is. Nothing is unpickled.
+
+.safetensors holds the weights; .onnx, made from it by `lrn export`, the graph with the weights.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from lrn_ros.errors import UserError
+from lrn_ros.model.labels import LabelSet
+from lrn_ros.model.onnx_file import Tensor, read_onnx
+from lrn_ros.model.paths import share_folder
+
+KEY = "lrn_ros"  # of the metadata entry, in both formats
+_VERSION = 1
+_MAX_HEADER = 1 << 20  # bytes; ours are a few kilobytes
+
+
+@dataclass(frozen=True)
+class ExportInfo:
+    """What an exported model's metadata adds.
+
+    The graph takes `image`, (N, H, W, 3) uint8 RGB at the network's size, and gives `logits`,
+    (N, K, ceil(H / stride), ceil(W / stride)) float32 class scores. H and W are multiples of 8.
+
+    Attributes:
+        precision: of weights and activations, "fp32", "fp16" or "int8".
+        stride: pixels of the network's input per cell of the scores.
+        size: the only (height, width) it runs at, with N = 1; None: any from 64 up, any N.
+        source_sha256: of the .safetensors file that it was made from.
+        agreement: with torch in fp32, see lrn_ros.export.agreement.
+    """
+
+    precision: str
+    stride: int
+    size: tuple[int, int] | None
+    source_sha256: str
+    agreement: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model is, as its file's header carries it.
+
+    Attributes:
+        name: file stem, for logs.
+        architecture: name in the registry of lrn_ros.networks.
+        options: keyword arguments of the architecture beyond the number of classes.
+        labels: the classes it predicts.
+        mean: per-channel mean of the RGB input in 0-1, subtracted first.
+        std: per-channel divisor after the mean.
+        size: (height, width) it was trained at, pixels.
+        license: what the weights may be used for.
+        provenance: data, recipe, seed, steps, versions.
+        metrics: figures measured on named data, e.g. {"camvid val": {"miou": 0.64}}.
+        export: what is known of an exported file, None of a .safetensors file.
+    """
+
+    name: str
+    architecture: str
+    labels: LabelSet
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    size: tuple[int, int]
+    license: str
+    options: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    export: ExportInfo | None = None
+
+    def to_json(self) -> str:
+        """The header's text."""
+        data = asdict(self) | {"labels": self.labels.to_dict(), "version": _VERSION}
+        return json.dumps(data)
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> ModelInfo:
+        """Parse a header's text; `where` names the file in errors."""
+        try:
+            data = json.loads(text)
+            if data["version"] != _VERSION:
+                raise UserError(
+                    f"{where}: model file version {data['version']}, this package reads {_VERSION}"
+                )
+            info = cls(
+                name=str(data["name"]),
+                architecture=str(data["architecture"]),
+                options=dict(data["options"]),
+                labels=LabelSet.from_dict(data["labels"], where),
+                mean=_triple(data["mean"]),
+                std=_triple(data["std"]),
+                size=(int(data["size"][0]), int(data["size"][1])),
+                license=str(data["license"]),
+                provenance=dict(data["provenance"]),
+                metrics=dict(data["metrics"]),
+                export=_export_info(data["export"]) if data.get("export") else None,
+            )
+        except UserError:
+            raise
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise UserError(f"{where}: damaged model header ({error!r})") from error
+        if min(info.size) < 8 or min(info.std) <= 0:
+            raise UserError(f"{where}: trained size {info.size} or std {info.std} is impossible")
+        return info
+
+
+def _triple(values: Any) -> tuple[float, float, float]:
+    r, g, b = (float(v) for v in values)
+    if not all(map(math.isfinite, (r, g, b))):
+        raise ValueError(f"{values} is not finite")
+    return (r, g, b)
+
+
+def _export_info(data: Any) -> ExportInfo:
+    size = data["size"]
+    return ExportInfo(
+        precision=str(data["precision"]),
+        stride=int(data["stride"]),
+        size=(int(size[0]), int(size[1])) if size is not None else None,
+        source_sha256=str(data["source_sha256"]),
+        agreement=dict(data["agreement"]),
+    )
+
+
+def save_model(path: str | Path, info: ModelInfo, weights: Mapping[str, NDArray[Any]]) -> None:
+    """Write a model file, atomically: readers see the old one or the new one."""
+    data = save({k: np.ascontiguousarray(v) for k, v in weights.items()}, {KEY: info.to_json()})
+    write_atomically(Path(path), data)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write beside `path` and rename over it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def read_info(path: Path) -> ModelInfo:
+    """Read what a .safetensors or .onnx model file says of itself.
+
+    Raises:
+        UserError: not a file, not of the format that its suffix says, or not one of this package's.
+    """
+    if path.suffix == ".onnx":
+        return _read_onnx_info(path)
+    _check_header(path)
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: cannot be read as a safetensors file: {error}") from error
+    if KEY not in metadata:
+        raise UserError(f"{path}: a safetensors file, but not a model of lrn_ros")
+    return ModelInfo.from_json(metadata[KEY], str(path))
+
+
+def _read_onnx_info(path: Path) -> ModelInfo:
+    file = read_onnx(path)
+    if KEY not in file.metadata:
+        raise UserError(
+            f"{path}: an ONNX file, but not a model of lrn_ros; lrn export MODEL --format onnx"
+            " makes one"
+        )
+    info = ModelInfo.from_json(file.metadata[KEY], str(path))
+    if info.export is None:
+        raise UserError(f"{path}: damaged model header (nothing about its export)")
+    batch, height, width = (1, *info.export.size) if info.export.size else (None, None, None)
+    image = Tensor("image", "uint8", (batch, height, width, 3))
+    given = " ".join(map(str, file.inputs)), " ".join(map(str, file.outputs))
+    named = [(t.name, t.dtype, t.shape[1:2], len(t.shape)) for t in file.outputs]
+    if file.inputs != (image,) or named != [("logits", "float32", (len(info.labels),), 4)]:
+        raise UserError(
+            f"{path}: takes {given[0] or 'nothing'} and gives {given[1] or 'nothing'}; a model of"
+            f" lrn_ros takes {image} and gives logits float32 (?, {len(info.labels)}, ?, ?)"
+        )
+    return info
+
+
+def read_weights(path: Path) -> dict[str, NDArray[Any]]:
+    """Read a model file's tensors, name -> array.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    _check_header(path)
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: cannot be read as a safetensors file: {error}") from error
+
+
+def _check_header(path: Path) -> None:
+    """Refuse what cannot be a model file before a library maps it."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such model file")
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if path.stat().st_size < 10 or length > min(_MAX_HEADER, path.stat().st_size - 8):
+        raise UserError(f"{path}: truncated, or not a safetensors file")
+
+
+def weights_folder() -> Path:
+    """The package's own weights/ folder."""
+    return share_folder() / "weights"
+
+
+def resolve_model(name_or_path: str | Path, suffixes: tuple[str, ...] = (".safetensors",)) -> Path:
+    """The file of a model: a path as it is, or a name under weights/ with the first suffix found.
+
+    Raises:
+        UserError: neither; the message lists the names that exist.
+    """
+    text = str(name_or_path)
+    if text.endswith(suffixes):
+        path = Path(text).expanduser()
+        if not path.is_file():
+            raise UserError(f"model {text!r}: no such file")
+        return path
+    if text and Path(text).name == text:
+        for suffix in suffixes:
+            path = weights_folder() / f"{text}{suffix}"
+            if path.is_file():
+                return path
+    known = sorted({p.stem for s in suffixes for p in weights_folder().glob(f"*{s}")})
+    raise UserError(
+        f"unknown model {text!r}; known: {', '.join(known) or 'none'}, or a path to a"
+        f" {' or '.join(suffixes)} file"
+    )

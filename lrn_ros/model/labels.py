@@ -1,0 +1,150 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Label sets: class names, ids and colours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lrn_ros.errors import UserError
+from lrn_ros.model.paths import read_config
+
+UNLABELLED = 255
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """Classes of a data set; the class id is the position.
+
+    Attributes:
+        name: name of the set.
+        names: class names.
+        colors: (r, g, b) per class, 0-255.
+        ignore: id of unlabelled pixels in the set's own label images; 255 is always unlabelled too.
+        ids: id of every class in the set's own label images, 0-254; empty: its position.
+        void: further ids of unlabelled pixels in them.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    colors: tuple[tuple[int, int, int], ...]
+    ignore: int = UNLABELLED
+    ids: tuple[int, ...] = ()
+    void: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.names) <= UNLABELLED:
+            raise UserError(f"label set {self.name!r}: {len(self.names)} classes; 1 to 255 work")
+        if len(self.colors) != len(self.names) or len(set(self.names)) != len(self.names):
+            raise UserError(f"label set {self.name!r}: one distinct name and one colour per class")
+        if any(len(c) != 3 or not all(0 <= v <= 255 for v in c) for c in self.colors):
+            raise UserError(f"label set {self.name!r}: a colour is three numbers from 0 to 255")
+        if not 0 <= self.ignore <= 255:
+            raise UserError(f"label set {self.name!r}: ignore is {self.ignore}; 0 to 255 works")
+        ids = self.ids or tuple(range(len(self)))
+        if not len(ids) == len(set(ids)) == len(self) or not all(0 <= i < UNLABELLED for i in ids):
+            raise UserError(
+                f"label set {self.name!r}: ids are distinct, 0 to 254, one for every class or none"
+            )
+        if len(set(self.void)) != len(self.void) or not all(0 <= v <= 255 for v in self.void):
+            raise UserError(f"label set {self.name!r}: void is distinct ids from 0 to 255")
+        if both := set(ids) & {self.ignore, *self.void}:
+            name = self.names[ids.index(min(both))]
+            raise UserError(
+                f"label set {self.name!r}: id {min(both)} is both {name!r} and unlabelled"
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def palette(self) -> NDArray[np.uint8]:
+        """(K, 3) uint8 RGB colours."""
+        return np.array(self.colors, np.uint8)
+
+    def lookup(self) -> NDArray[np.uint8]:
+        """(256, 3) uint8 colours for every possible mask value; black beyond the classes."""
+        table = np.zeros((256, 3), np.uint8)
+        table[: len(self)] = self.palette
+        return table
+
+    def id_table(self) -> NDArray[np.int16]:
+        """(256,) int16: the class of every id in a label image; 255 unlabelled, -1 not in the set.
+
+        >>> LabelSet("x", ("a", "b"), ((0, 0, 0), (1, 1, 1)), ids=(7, 4), void=(5,)).id_table()[3:9]
+        array([ -1,   1, 255,  -1,   0,  -1], dtype=int16)
+        """
+        table = np.full(256, -1, np.int16)
+        table[list(self.ids or range(len(self)))] = range(len(self))
+        table[[self.ignore, *self.void, UNLABELLED]] = UNLABELLED
+        return table
+
+    def classes_of(self, image: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
+        """The classes of a label image.
+
+        Args:
+            image: (H, W) uint8, the set's own ids; see ids, ignore, void.
+            where: the image's origin, for errors.
+
+        Returns:
+            (H, W) uint8 class ids, 255 unlabelled.
+
+        Raises:
+            UserError: an id that the set does not have.
+        """
+        classes = cv2.LUT(image, self.id_table())
+        if classes.min(initial=0) < 0:
+            known = ", ".join(map(str, self.ids)) or f"0-{len(self) - 1}"
+            unlabelled = ", ".join(map(str, sorted({self.ignore, *self.void, UNLABELLED})))
+            raise UserError(
+                f"{where}: id {image[classes < 0][0]} is not in {self.name}"
+                f" (classes {known}; unlabelled {unlabelled})"
+            )
+        return classes.astype(np.uint8)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The set as plain data, the form of the YAML files."""
+        classes: list[dict[str, Any]] = [
+            {"name": n, "rgb": list(c)} for n, c in zip(self.names, self.colors)
+        ]
+        for entry, i in zip(classes, self.ids):
+            entry["id"] = i
+        data = {"name": self.name, "ignore": self.ignore, "classes": classes}
+        return data | {"void": list(self.void)} if self.void else data
+
+    @classmethod
+    def from_dict(cls, data: Any, where: str) -> LabelSet:
+        """Build from plain data; `where` names its origin in errors."""
+        try:
+            classes = data["classes"]
+            return cls(
+                name=str(data["name"]),
+                names=tuple(str(c["name"]) for c in classes),
+                colors=tuple(tuple(int(v) for v in c["rgb"]) for c in classes),  # type: ignore[misc]
+                ignore=int(data.get("ignore", UNLABELLED)),
+                ids=tuple(int(c["id"]) for c in classes if "id" in c),
+                void=tuple(int(v) for v in data.get("void", ())),
+            )
+        except UserError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(
+                f"{where}: not a label set ({error!r}); it needs name and classes, each class"
+                " with name and rgb: [r, g, b]"
+            ) from error
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> LabelSet:
+        """Read a label set by name (config/labels/NAME.yaml) or from a YAML file.
+
+        Raises:
+            UserError: no such set or file, or its content is not a label set.
+        """
+        data, path = read_config("labels", name_or_path, "label set")
+        return cls.from_dict(data, str(path))

@@ -1,0 +1,162 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Players, node and recorders as processes over DDS; none is ever left behind."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import lrn_ros
+from lrn_ros.errors import RunError, UserError
+from lrn_ros.model.paths import share_folder
+from lrn_ros.ros.dds_profile import profile_environment
+
+NODE = "/segmentation"
+_LAST_DOMAIN = 232  # the ports of a higher one would exceed 65535
+_PROFILE = "fastdds_shared_memory.xml"
+_SEGMENTS = 256 << 20  # bytes of /dev/shm that the profile's segments of all processes may take
+
+
+def check_ros() -> None:
+    """Refuse to start where rclpy is missing.
+
+    Raises:
+        UserError: the message says how to get it.
+    """
+    if importlib.util.find_spec("rclpy") is None:
+        raise UserError(
+            "rclpy is not installed: source a ROS 2 installation"
+            " (source /opt/ros/jazzy/setup.bash), or: pip install 'lrn_ros[ros]'"
+        )
+
+
+def check_domain(domain_id: int | None) -> None:
+    """Refuse a --domain-id that cannot be, with a UserError."""
+    if (domain_id or 0) > _LAST_DOMAIN:
+        raise UserError(f"--domain-id {domain_id}: 0 to {_LAST_DOMAIN} work")
+
+
+def environment(domain_id: int | None, base: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Environment of the processes: a domain and a host of their own, and large shared memory.
+
+    What the user set stays: ROS_DOMAIN_ID, unless `domain_id` is given, and the Fast DDS profile.
+    """
+    env = dict(base)
+    if domain_id is not None:
+        env["ROS_DOMAIN_ID"] = str(domain_id)
+    env.setdefault("ROS_DOMAIN_ID", str(random.randint(1, 101)))
+    env.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    xml = share_folder() / "config" / _PROFILE
+    if xml.is_file() and _shared_memory_suffices():
+        env |= profile_environment(xml, env)
+    env |= {"RCUTILS_COLORIZED_OUTPUT": "0", "PYTHONUNBUFFERED": "1"}
+    # The processes import the same package as this one, also from a source checkout.
+    home = str(Path(lrn_ros.__file__).resolve().parent.parent)
+    env["PYTHONPATH"] = os.pathsep.join(p for p in (home, env.get("PYTHONPATH")) if p)
+    return env
+
+
+def _shared_memory_suffices() -> bool:
+    shm = Path("/dev/shm")
+    return shm.is_dir() and shutil.disk_usage(shm).free > _SEGMENTS
+
+
+def node_arguments(parameters: Mapping[str, str], remappings: Mapping[str, str]) -> list[str]:
+    """Arguments of segment_node, which starts by itself; `model` may be a relative path."""
+    values = {"autostart": "true", **parameters, "model": model_path(parameters["model"])}
+    pairs = [a for name, value in values.items() for a in ("-p", f"{name}:={value}")]
+    pairs += [a for name, topic in remappings.items() for a in ("-r", f"{name}:={topic}")]
+    return ["--ros-args", *pairs]
+
+
+def model_path(model: str) -> str:
+    """A path becomes absolute, a name stays."""
+    return str(Path(model).expanduser().resolve()) if Path(model).suffix else model
+
+
+class ProcessGroup:
+    """The processes of one run, each a module of this package; each writes NAME.log.
+
+    Args:
+        env: their environment.
+        logs: folder of the logs.
+        player: the one that ends by itself, if there is one.
+    """
+
+    def __init__(self, env: dict[str, str], logs: Path, player: str = "") -> None:
+        self._env, self._logs, self._player = env, logs, player
+        self._members: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, arguments: list[str]) -> subprocess.Popen[bytes]:
+        """Start the node or a module of `lrn_ros.play` as a process."""
+        room = "ros" if name == "node" else "play"
+        command = [sys.executable, "-m", f"lrn_ros.{room}.{name}", *arguments]
+        with (self._logs / f"{name}.log").open("wb") as log:
+            process = self._members[name] = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._env,
+                start_new_session=True,  # Ctrl-C reaches the parent alone, which ends the others
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            )
+        return process
+
+    def check(self) -> bool:
+        """Whether the player still runs.
+
+        Raises:
+            RunError: a process has failed; the message holds the end of its log.
+        """
+        for name, process in self._members.items():
+            status = process.poll()
+            if status is not None and (name != self._player or status != 0):
+                raise RunError(f"{name} ended with status {status}{self._tail()}")
+        player = self._members.get(self._player)
+        return player is not None and player.poll() is None
+
+    def stop_player(self) -> None:
+        """End the player alone, before it has ended by itself."""
+        if player := self._members.pop(self._player, None):
+            _end(player)
+
+    def stop(self) -> None:
+        """End all in the order they were started, politely first."""
+        for process in self._members.values():
+            _end(process)
+
+    def _tail(self, lines: int = 6) -> str:
+        """The last lines of every log that has any."""
+        text = ""
+        for name in self._members:
+            path = self._logs / f"{name}.log"
+            end = path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+            if end:
+                text += "\n".join(["", f"{path}:", *(f"  {line}" for line in end)])
+        return text
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for number, patience in ((signal.SIGINT, 8), (signal.SIGTERM, 4), (signal.SIGKILL, 5)):
+        if process.poll() is not None:
+            return
+        process.send_signal(number)
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _die_with_parent() -> None:
+    """In the child before it starts: SIGTERM when the parent dies, even when that is killed."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)

@@ -1,0 +1,179 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Records what the node publishes, until it is interrupted: latency, and pictures if wanted."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+import cv2
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from numpy.typing import NDArray
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
+from sensor_msgs.msg import Image
+
+from lrn_ros.images.cdr import parse_image, read_stamp
+from lrn_ros.images.encodings import message_to_rgb
+from lrn_ros.ros.qos import profile
+
+_MAX_REPEATS = 250  # of a video frame while no newer one comes
+
+
+class OverlayVideo:
+    """An mp4 that plays in real time: a frame is shown until the next one's stamp."""
+
+    def __init__(self, path: Path, rate: float) -> None:
+        self._path, self._rate = path, rate
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+        self._first_ns = self._next = 0
+        self._last: NDArray[np.uint8] | None = None
+
+    def add(self, rgb: NDArray[np.uint8], stamp_ns: int) -> int:
+        """Append a frame; returns its position in the video."""
+        bgr = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), np.uint8)
+        if self._writer is None:
+            self._size, self._first_ns = (bgr.shape[1], bgr.shape[0]), stamp_ns
+            code = cv2.VideoWriter.fourcc(*"mp4v")
+            self._writer = cv2.VideoWriter(str(self._path), code, self._rate, self._size)
+            if not self._writer.isOpened():
+                raise OSError(f"{self._path}: OpenCV cannot write an mp4 video here")
+        if bgr.shape[1::-1] != self._size:
+            bgr = np.asarray(cv2.resize(bgr, self._size), np.uint8)
+        slot = round((stamp_ns - self._first_ns) / 1e9 * self._rate)
+        for _ in range(min(slot - self._next, _MAX_REPEATS) if self._last is not None else 0):
+            self._write(self._last)
+        self._last = bgr
+        self._write(bgr)
+        return self._next - 1
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._writer is not None:
+            self._writer.release()
+
+    def _write(self, bgr: Any) -> None:
+        assert self._writer is not None
+        self._writer.write(bgr)
+        self._next += 1
+
+
+class Recorder(Node):
+    """Subscribes the node's outputs and writes a JSON line per message; masks are not kept.
+
+    Args:
+        segmentation: full name of the node to record.
+        lines: open file for the JSON lines.
+    """
+
+    def __init__(self, segmentation: str, lines: TextIO) -> None:
+        super().__init__("recorder")
+        self._name, self._lines = segmentation.rsplit("/", 1)[-1], lines
+        few, many = profile(10), profile(1000)  # one line lost would be a frame unaccounted for
+        self.create_subscription(Image, f"{segmentation}/mask", self._on_mask, few, raw=True)
+        latency = f"{segmentation}/latency"
+        self.create_subscription(DiagnosticArray, latency, self._on_latency, many)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, many)
+
+    def close(self) -> None:
+        """Finish what is written."""
+
+    def _on_mask(self, data: bytes) -> None:
+        self._note("mask", read_stamp(data))
+
+    def _on_latency(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            values = {v.key: v.value for v in status.values}
+            self._note("latency", _stamp_ns(message), values=values)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name.startswith(f"{self._name}:"):
+                values = {v.key: v.value for v in status.values}
+                text = {"name": status.name, "message": status.message}
+                self._note("diagnostics", _stamp_ns(message), values=values, **text)
+
+    def _note(self, kind: str, stamp_ns: int, **more: Any) -> None:
+        line = {"kind": kind, "stamp_ns": stamp_ns, "at_ns": time.monotonic_ns(), **more}
+        self._lines.write(json.dumps(line) + "\n")
+        self._lines.flush()
+
+
+class PictureRecorder(Recorder):
+    """Also writes the masks and a video of the overlays.
+
+    Args:
+        segmentation, lines: see Recorder.
+        output: folder for overlay.mp4 and masks/STAMP.png.
+        rate: frames per second of the video.
+    """
+
+    def __init__(self, segmentation: str, lines: TextIO, output: Path, rate: float) -> None:
+        super().__init__(segmentation, lines)
+        self._masks = output / "masks"
+        self._masks.mkdir(parents=True, exist_ok=True)
+        self._video = OverlayVideo(output / "overlay.mp4", rate)
+        overlay = f"{segmentation}/overlay"
+        self.create_subscription(Image, overlay, self._on_overlay, profile(10))
+
+    def close(self) -> None:
+        """Finish the video."""
+        self._video.close()
+
+    def _on_mask(self, data: bytes) -> None:
+        super()._on_mask(data)
+        mask = parse_image(data)
+        rows = np.frombuffer(mask.data, np.uint8).reshape(mask.height, mask.step)
+        cv2.imwrite(str(self._masks / f"{read_stamp(data)}.png"), rows[:, : mask.width])
+
+    def _on_overlay(self, message: Image) -> None:
+        stamp = _stamp_ns(message)
+        self._note("overlay", stamp, position=self._video.add(message_to_rgb(message), stamp))
+
+
+def _stamp_ns(message: Any) -> int:
+    stamp = message.header.stamp
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Record until SIGINT or SIGTERM, or until the process that started this one is gone."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--segmentation", default="/segmentation", help="the node to record")
+    parser.add_argument("--output", type=Path, help="folder for pictures; default: none are kept")
+    parser.add_argument("--log", type=Path, required=True, help="what came, JSON lines")
+    parser.add_argument("--rate", type=float, default=10.0, help="frames per second of the video")
+    args = parser.parse_args(remove_ros_args(sys.argv if argv is None else argv)[1:])
+    stopped: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: stopped.append(number))
+    parent = os.getppid()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    executor = SingleThreadedExecutor()
+    with args.log.open("w", encoding="utf-8") as lines:
+        if args.output is None:
+            recorder = Recorder(args.segmentation, lines)
+        else:
+            recorder = PictureRecorder(args.segmentation, lines, args.output, args.rate)
+        executor.add_node(recorder)
+        while not stopped and os.getppid() == parent:
+            executor.spin_once(timeout_sec=0.2)
+        recorder.close()
+    rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

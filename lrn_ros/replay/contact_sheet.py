@@ -1,0 +1,95 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A contact sheet: rows of camera image, overlay and colour mask, with a legend of the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lrn_ros.inference.overlay import colorize
+from lrn_ros.model.labels import LabelSet
+
+_CELL = 480  # pixels wide
+_GAP = 6
+_LINE = 28
+_PAPER, _INK = 24, (235, 235, 235)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One frame of the sheet; images (H, W, 3) uint8 RGB, mask (H, W) uint8."""
+
+    caption: str
+    rgb: NDArray[np.uint8]
+    overlay: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+
+
+def contact_sheet(title: str, rows: Sequence[Row], labels: LabelSet) -> NDArray[np.uint8]:
+    """Draw the sheet.
+
+    Returns:
+        (H, W, 3) uint8 RGB: the title, a line of column names, the rows, the legend.
+    """
+    width = 3 * _CELL + 4 * _GAP
+    parts = [_text_line(title, width, 0.6), _headings(width)]
+    parts += [_row(row, labels, width) for row in rows]
+    parts.append(_legend(labels, width))
+    return np.concatenate(parts)
+
+
+def _paper(height: int, width: int) -> NDArray[np.uint8]:
+    return np.full((height, width, 3), _PAPER, np.uint8)
+
+
+def _write(image: NDArray[np.uint8], text: str, at: tuple[int, int], scale: float) -> None:
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    cv2.putText(image, text, at, font, scale, _INK, 1, cv2.LINE_AA)
+
+
+def _text_line(text: str, width: int, scale: float) -> NDArray[np.uint8]:
+    line = _paper(_LINE, width)
+    _write(line, text.encode("ascii", "replace").decode(), (_GAP + 2, 20), scale)
+    return line
+
+
+def _headings(width: int) -> NDArray[np.uint8]:
+    line = _paper(_LINE, width)
+    for column, name in enumerate(("camera", "overlay", "mask in class colours")):
+        _write(line, name, (_GAP + column * (_CELL + _GAP) + 2, 20), 0.5)
+    return line
+
+
+def _row(row: Row, labels: LabelSet, width: int) -> NDArray[np.uint8]:
+    color = colorize(row.mask, labels.lookup())
+    height = max(1, round(_CELL * row.rgb.shape[0] / row.rgb.shape[1]))
+    strip = _paper(height + _GAP, width)
+    for column, (picture, method) in enumerate(
+        ((row.rgb, cv2.INTER_AREA), (row.overlay, cv2.INTER_AREA), (color, cv2.INTER_NEAREST))
+    ):
+        left = _GAP + column * (_CELL + _GAP)
+        strip[:height, left : left + _CELL] = cv2.resize(
+            picture, (_CELL, height), interpolation=method
+        )
+    cv2.rectangle(strip, (_GAP, height - 20), (_GAP + 9 * len(row.caption), height), (0, 0, 0), -1)
+    _write(strip, row.caption, (_GAP + 4, height - 6), 0.45)
+    return strip
+
+
+def _legend(labels: LabelSet, width: int) -> NDArray[np.uint8]:
+    """Colour and name of every class, wrapped to the width."""
+    lines, left = [_paper(_LINE, width)], _GAP
+    for name, color in zip(labels.names, labels.colors, strict=True):
+        need = 34 + cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)[0][0]
+        if left + need > width:
+            lines.append(_paper(_LINE, width))
+            left = _GAP
+        cv2.rectangle(lines[-1], (left, 6), (left + 18, 22), color, -1)
+        _write(lines[-1], name, (left + 24, 19), 0.5)
+        left += need + 8
+    return np.concatenate(lines)

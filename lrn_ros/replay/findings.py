@@ -1,0 +1,199 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is wrong with a recording: gaps and stamps of the images, labels that sit elsewhere."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrn_ros.replay.ground_truth import Matching
+
+_GAP = 1.5  # intervals between images that say that one is missing
+_APART_S = 0.5  # a stamp further from the recorder's clock than the others by this is wrong
+_REACH = 3  # frames, and steps of the coarse picture, by which labels may be shifted
+_COARSE = 160  # pixels wide, about
+_FEWEST = 5  # labels that must agree before a shift is reported
+_ALL, _EVERY = 20, 10  # every label is tried at all places up to so many, then every tenth
+_GAIN = 0.005  # share of pixels that must fit better
+_OFTEN = 0.7  # share of the labels for which this must hold
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Where labels fit better than where they are.
+
+    Attributes:
+        by: frames later; or pixels to the right and down by which they are misplaced.
+        share: of the labelled pixels that agree there; here: where the labels are.
+        labels: how many were looked at.
+    """
+
+    by: tuple[int, ...]
+    share: float
+    here: float
+    labels: int
+
+    def __str__(self) -> str:
+        share, here = 100 * self.share, 100 * self.here
+        return f"{share:.1f} % of the pixels agree then, {here:.1f} % now; {self.labels} labels"
+
+
+class Alignment:
+    """Looks whether labels agree better with the predictions of other frames, or beside them.
+
+    Args:
+        classes: K; labels from K up are unlabelled.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self._classes, self._step = classes, 1
+        self._seen = 0  # labels
+        self._masks: deque[NDArray[np.uint8]] = deque(maxlen=2 * _REACH + 1)
+        self._labels: deque[NDArray[np.uint8] | None] = deque(maxlen=_REACH + 1)
+        steps = range(-_REACH, _REACH + 1)
+        self._frames = _Votes([(s,) for s in steps])
+        self._pixels = _Votes([(x, y) for y in steps for x in steps])
+
+    def add(self, mask: NDArray[np.uint8], label: NDArray[np.uint8] | None) -> None:
+        """Take the next frame: (H, W) class ids, and its label if it has one."""
+        step = max(1, mask.shape[1] // _COARSE)
+        if step != self._step or (
+            self._masks and self._masks[0].shape != mask[::step, ::step].shape
+        ):
+            self._masks.clear()
+            self._labels.clear()
+            self._step = step
+        coarse = None if label is None else label[::step, ::step].copy()
+        self._masks.append(mask[::step, ::step].copy())
+        self._labels.append(coarse)
+        if coarse is not None:
+            if self._seen < _ALL or self._seen % _EVERY == 0:
+                self._pixels.add(self._beside(self._masks[-1], coarse))
+            self._seen += 1
+        middle = self._labels[0]
+        if len(self._masks) == 2 * _REACH + 1 and middle is not None:
+            known = middle < self._classes
+            hits = [int(((m == middle) & known).sum()) for m in self._masks]
+            self._frames.add([(h, int(known.sum())) for h in hits])
+
+    def in_time(self) -> Shift | None:
+        """The shift in frames by which labels fit better; None where they fit best as they are."""
+        return self._frames.best(1)
+
+    def in_place(self) -> Shift | None:
+        """The shift in pixels, right and down, by which labels fit better."""
+        return self._pixels.best(self._step)
+
+    def _beside(self, mask: NDArray[np.uint8], label: NDArray[np.uint8]) -> list[tuple[int, int]]:
+        """Hits and labelled pixels at every shift, over the same middle of the mask."""
+        height, width = mask.shape
+        if min(height, width) <= 4 * _REACH:
+            return [(0, 0)] * (2 * _REACH + 1) ** 2
+        inner = mask[_REACH : height - _REACH, _REACH : width - _REACH]
+        found = []
+        for y in range(2 * _REACH + 1):
+            for x in range(2 * _REACH + 1):
+                there = label[y : y + inner.shape[0], x : x + inner.shape[1]]
+                known = there < self._classes
+                found.append((int(((there == inner) & known).sum()), int(known.sum())))
+        return found
+
+
+class _Votes:
+    """Agreement at several shifts, summed over labels, and how often each beats no shift."""
+
+    def __init__(self, shifts: list[tuple[int, ...]]) -> None:
+        self._shifts, self._zero = shifts, len(shifts) // 2
+        self._sums = np.zeros((len(shifts), 2), np.int64)
+        self._wins = np.zeros(len(shifts), np.int64)
+        self._labels = 0
+
+    def add(self, counts: list[tuple[int, int]]) -> None:
+        found = np.array(counts, np.int64)
+        share = found[:, 0] / np.maximum(found[:, 1], 1)
+        self._sums += found
+        self._wins += share > share[self._zero]
+        self._labels += 1
+
+    def best(self, unit: int) -> Shift | None:
+        shares = self._sums[:, 0] / np.maximum(self._sums[:, 1], 1)
+        best, here = int(shares.argmax()), float(shares[self._zero])
+        often = self._wins[best] >= _OFTEN * self._labels
+        if self._labels < _FEWEST or not often or shares[best] - here < _GAIN:
+            return None
+        by = tuple(s * unit for s in self._shifts[best])
+        return Shift(by, float(shares[best]), here, self._labels)
+
+
+def of_stream(stamps_ns: Sequence[int], recorded_ns: Sequence[int]) -> list[str]:
+    """What is wrong with an image topic, a sentence each.
+
+    Args:
+        stamps_ns: stamps of the images in recorded order.
+        recorded_ns: when they were recorded.
+    """
+    if len(stamps_ns) < 2:
+        return []
+    stamps, recorded = np.array(stamps_ns, np.int64), np.array(recorded_ns, np.int64)
+    if unset := int((stamps == 0).sum()):
+        found = [f"stamps are not set: those of {unset} of {len(stamps)} images are 0"]
+    else:
+        found = _of_stamps(stamps, recorded)
+    # Stamps say when images were taken, the recorder's clock when they arrived, perhaps late.
+    intervals = np.diff(recorded if found else stamps)
+    usual = float(np.median(intervals))
+    gaps = np.flatnonzero(intervals > _GAP * usual) if usual > 0 else np.array([], int)
+    if len(gaps):
+        missing = int(np.maximum(1, np.round(intervals[gaps] / usual) - 1).sum())
+        found.append(
+            f"about {missing} images are missing in {len(gaps)} gaps, the first after image"
+            f" {gaps[0]} ({intervals[gaps[0]] / 1e9:.2f} s instead of {usual / 1e9:.2f} s)"
+        )
+    return found
+
+
+def _of_stamps(stamps: NDArray[np.int64], recorded: NDArray[np.int64]) -> list[str]:
+    steps, found = np.diff(stamps), []
+    if back := int((steps < 0).sum()):
+        at = int(np.flatnonzero(steps < 0)[0]) + 1
+        found.append(f"stamps go back {_times(back)}, first at image {at}")
+    if same := int((steps == 0).sum()):
+        found.append(f"{same} images have the stamp of the one before")
+    late = (stamps - recorded) / 1e9
+    apart = np.abs(late - np.median(late)) > _APART_S
+    if apart.any():
+        at = int(np.flatnonzero(apart)[0])
+        found.append(
+            f"{int(apart.sum())} images have wrong stamps: against the recorder's clock they are"
+            f" off by {late[at] - np.median(late):+.1f} s, first at image {at}"
+        )
+    return found
+
+
+def of_labels(matching: Matching, alignment: Alignment) -> list[str]:
+    """What is wrong with the labels, a sentence each."""
+    found = []
+    if lost := matching.labels - matching.matched:
+        near = matching.nearest_ns
+        hint = "" if near is None else f"; the nearest one misses by {near / 1e6:+.1f} ms"
+        found.append(f"{lost} of {matching.labels} labels belong to no image{hint}")
+    if shift := alignment.in_time():
+        (frames,) = shift.by
+        where = f"{abs(frames)} {'later' if frames > 0 else 'earlier'}"
+        found.append(f"labels are shifted in time: they fit the image {where} better ({shift})")
+    if shift := alignment.in_place():
+        right, down = shift.by
+        found.append(
+            f"labels are shifted in place, about {right:+d} pixels to the right and {down:+d} down"
+            f" ({shift})"
+        )
+    return found
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

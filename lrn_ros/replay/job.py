@@ -1,0 +1,199 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""One bag of a replay as a job that any process can run: plain data in, a folder out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lrn_ros import __version__
+from lrn_ros.data.bags.extent import Extent
+from lrn_ros.errors import UserError
+from lrn_ros.inference.backends.base import SUFFIXES
+from lrn_ros.inference.segmenter import Segmenter
+from lrn_ros.model.artifact import resolve_model
+from lrn_ros.model.labels import LabelSet
+from lrn_ros.replay.accuracy import PartFiles, replay
+from lrn_ros.replay.label_mapping import LabelMapping
+from lrn_ros.replay.scoring import TruthOptions
+
+if TYPE_CHECKING:  # needs rosbags
+    from lrn_ros.data.bags.reader import BagReader
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What a Segmenter is loaded with; see Segmenter.load."""
+
+    model: str
+    backend: str = "auto"
+    precision: str = "auto"
+    network_size: tuple[int, int] | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is replayed, with what, and where to.
+
+    Attributes:
+        name: what the bag is called in the results.
+        bag: its folder or storage file.
+        folder: for what is found, see PartFiles.
+        topic: image topic; None: the only one.
+        model: the model.
+        truth: the ground truth.
+        extent: the part of the bag.
+        thorough, smoothing, stale: see replay.
+        workers: how many such jobs run side by side, None: as many as a cluster has; latencies
+            depend on it.
+    """
+
+    name: str
+    bag: Path
+    folder: Path
+    topic: str | None
+    model: ModelOptions
+    truth: TruthOptions
+    extent: Extent
+    thorough: bool
+    smoothing: bool = False
+    stale: tuple[Path, ...] = ()
+    workers: int | None = 1
+
+    def absolute(self) -> Job:
+        """The same job for a process with another working directory."""
+        model = replace(self.model, model=_absolute(self.model.model, SUFFIXES))
+        truth, yaml = self.truth, (".yaml", ".yml")
+        truth = replace(truth, where=truth.where and _absolute(truth.where))
+        truth = replace(truth, labels=truth.labels and _absolute(truth.labels, yaml))
+        truth = replace(truth, mapping=truth.mapping and _absolute(truth.mapping, yaml))
+        bag, folder = self.bag.resolve(), self.folder.resolve()
+        stale = tuple(path.resolve() for path in self.stale)
+        return replace(self, bag=bag, folder=folder, model=model, truth=truth, stale=stale)
+
+    def settings(self) -> dict[str, Any]:
+        """What the result depends on, as plain data; `name`, `folder` and `stale` do not count.
+
+        Raises:
+            UserError: no such model, label set or mapping.
+        """
+        data = asdict(self)
+        del data["name"], data["folder"], data["stale"]
+        truth, bag = self.truth, self.bag
+        if bag.is_file() and (bag.parent / "metadata.yaml").exists():
+            bag = bag.parent  # a file stands for the whole bag
+        read = [bag, *_model_files(self.model.model)]
+        read += [Path(truth.where)] if truth.where else []
+        data["files"] = [_state(path) for path in read if path.exists()]
+        data["classes"] = truth.labels and LabelSet.load(truth.labels).to_dict()
+        data["mapping"] = truth.mapping and asdict(LabelMapping.load(truth.mapping))
+        data["bag"], data["version"] = str(self.bag), __version__
+        return dict(json.loads(json.dumps(data)))
+
+
+def _absolute(name_or_path: str, suffixes: tuple[str, ...] = ("",)) -> str:
+    """A path that ends so as an absolute one; what is none, a topic or a name, as it is."""
+    path = Path(name_or_path).expanduser()
+    is_path = name_or_path.endswith(suffixes) and path.exists()
+    return str(path.resolve()) if is_path else name_or_path
+
+
+def _model_files(name_or_path: str) -> list[Path]:
+    """A path, or all files of a name: which of them runs is the backend's and precision's choice.
+
+    Raises:
+        UserError: no such model.
+    """
+    path = resolve_model(name_or_path, SUFFIXES)
+    if name_or_path.endswith(SUFFIXES):
+        return [path]
+    ends = [f"{end}{suffix}" for end in ("", "_*") for suffix in SUFFIXES]
+    return sorted(file for end in ends for file in path.parent.glob(f"{name_or_path}{end}"))
+
+
+def _state(path: Path) -> str:
+    """Changes when a file, or one in a folder, is written or another one is put there."""
+    files = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
+    found = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+    return hashlib.sha256(repr((str(path), found)).encode()).hexdigest()
+
+
+def open_bag(path: Path) -> BagReader:
+    """Open a rosbag2.
+
+    Raises:
+        UserError: not a bag, or rosbags is not installed.
+    """
+    try:
+        from lrn_ros.data.bags.reader import BagReader
+    except ImportError as error:
+        raise UserError(
+            f"{path}: bags are read with rosbags ({error}); pip install 'lrn_ros[bags]'"
+        ) from error
+    return BagReader(path)
+
+
+@lru_cache(maxsize=1)
+def load(options: ModelOptions) -> Segmenter:
+    """The Segmenter, loaded once a process."""
+    return Segmenter.load(**vars(options))
+
+
+def run_job(
+    job: Job,
+    progress: Callable[[int], None] = lambda count: None,
+    threads: int | None = None,
+) -> bool:
+    """Replay one bag.
+
+    Args:
+        job: what to do.
+        progress: see replay.
+        threads: of the backend, where the job does not say.
+
+    Returns:
+        see replay.
+
+    Raises:
+        UserError: see open_bag, Segmenter.load and replay.
+    """
+    settings = job.settings()  # before: a file that is written meanwhile makes this one stale
+    bag = open_bag(job.bag)
+    topic = bag.image_topic(job.topic)
+    segmenter = load(replace(job.model, threads=job.model.threads or threads))
+    complete = replay(
+        segmenter, bag, topic, job.folder, job.truth, job.extent, job.thorough, progress,
+        job.smoothing, job.stale,
+    )  # fmt: skip
+    files = PartFiles(job.folder)
+    summary = json.loads(files.summary.read_text(encoding="utf-8"))
+    summary["settings"] = settings
+    summary["model"] = {
+        "name": segmenter.info.name,
+        "architecture": segmenter.info.architecture,
+        "license": segmenter.info.license,
+        "backend": segmenter.backend.name,
+        "precision": segmenter.backend.precision,
+        "device": segmenter.backend.device_name,
+    }
+    files.summary.write_text(json.dumps(summary) + "\n", encoding="utf-8")
+    return complete
+
+
+def is_done(job: Job) -> bool:
+    """Whether an earlier run has completed the same job with the same settings."""
+    files = PartFiles(job.folder)
+    try:
+        summary = json.loads(files.summary.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    if not (files.frames.exists() and files.pictures.exists()):
+        return False
+    return bool(summary.get("complete")) and summary.get("settings") == job.settings()

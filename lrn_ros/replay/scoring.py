@@ -1,0 +1,135 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Finds a bag's ground truth and brings its classes and the model's together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lrn_ros.errors import UserError
+from lrn_ros.model.labels import LabelSet
+from lrn_ros.replay.ground_truth import FolderTruth, TopicTruth, Truth
+from lrn_ros.replay.label_mapping import LabelMapping
+
+if TYPE_CHECKING:  # needs rosbags
+    from lrn_ros.data.bags.reader import BagReader
+
+
+@dataclass(frozen=True)
+class TruthOptions:
+    """Where the ground truth is and how it is read.
+
+    Attributes:
+        where: a folder, or a topic of the bag; None: the bag's own label topic, if it has one.
+        labels: label set of its ids and colours; None: what the bag says, else the model's.
+        mapping: name or path of a LabelMapping; None: the sets are the same.
+        tolerance_s: a label belongs to the image whose stamp is at most so far away.
+    """
+
+    where: str | None = None
+    labels: str | None = None
+    mapping: str | None = None
+    tolerance_s: float = 0.001
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How predictions and ground truth are compared.
+
+    Attributes:
+        labels: the classes that are scored.
+        of_truth: applied to labels; None: they are in `labels` already.
+        of_prediction: applied to masks; likewise.
+    """
+
+    labels: LabelSet
+    of_truth: LabelMapping | None = None
+    of_prediction: LabelMapping | None = None
+
+
+def scoring(model: LabelSet, truth: LabelSet, mapping: LabelMapping | None) -> Scoring:
+    """Bring the classes of model and ground truth together; what the mapping is to is scored.
+
+    Raises:
+        UserError: the sets differ and no mapping, or another one, is given.
+    """
+    if mapping is None:
+        if model.names == truth.names:
+            return Scoring(model)
+        raise UserError(
+            f"the model's classes are those of {model.name}, the labels' those of {truth.name};"
+            " --mapping NAME or FILE.yaml brings them together"
+        )
+    ends = mapping.source.names, mapping.target.names
+    if (truth.names, model.names) == ends:
+        return Scoring(mapping.target, of_truth=mapping)
+    if (model.names, truth.names) == ends:
+        return Scoring(mapping.target, of_prediction=mapping)
+    raise UserError(
+        f"the mapping is from {mapping.source.name} to {mapping.target.name}, but the model has"
+        f" {model.name} and the labels have {truth.name}"
+    )
+
+
+def open_truth(
+    bag: BagReader, topic: str, options: TruthOptions, model: LabelSet
+) -> tuple[Truth | None, Scoring]:
+    """The ground truth of an image topic and how to compare it; None: there is none.
+
+    Raises:
+        UserError: it cannot be read, is ambiguous, or has other classes; see scoring.
+    """
+    mapping = None if options.mapping is None else LabelMapping.load(options.mapping)
+    given = None if options.labels is None else LabelSet.load(options.labels)
+    tolerance_ns = round(options.tolerance_s * 1e9)
+    where = options.where or _own_label_topic(bag, topic)
+    if where is None:  # of other bags there may be some: all are scored in the same classes
+        if mapping is not None and model.names == mapping.source.names:
+            return None, Scoring(mapping.target, of_prediction=mapping)
+        return None, Scoring(model)
+    if where not in bag.topics and not Path(where).is_dir():
+        there = ", ".join(bag.label_topics()) or "none"
+        raise UserError(
+            f"--ground-truth {where}: neither a folder nor a topic of {bag.path}; its label topics:"
+            f" {there}"
+        )
+    if where in bag.topics:
+        labels = given or bag.label_set(where) or _assumed(model, mapping)
+        compare = scoring(model, labels, mapping)
+        read = bag.labels(where, labels)
+        return TopicTruth(read, where, tolerance_ns, compare.of_truth), compare
+    labels = given or _assumed(model, mapping)
+    compare = scoring(model, labels, mapping)
+    return FolderTruth(Path(where), labels, tolerance_ns, compare.of_truth), compare
+
+
+def _own_label_topic(bag: BagReader, topic: str) -> str | None:
+    """The label topic beside an image topic, in the same namespace; None: there is none.
+
+    Where there is one camera alone, one further up will do.
+
+    Raises:
+        UserError: there are several.
+    """
+    base, known = topic.removesuffix("/compressed"), bag.label_topics()
+    beside = [t for t in known if _namespace(t) == _namespace(base)]
+    if not beside and {t.removesuffix("/compressed") for t in bag.image_topics()} == {base}:
+        beside = [t for t in known if base.startswith(_namespace(t) + "/")]
+    if len(beside) < 2:
+        return beside[0] if beside else None
+    raise UserError(
+        f"{bag.path}: several label topics, {', '.join(beside)}; --ground-truth TOPIC names one"
+    )
+
+
+def _namespace(topic: str) -> str:
+    return topic.rpartition("/")[0]
+
+
+def _assumed(model: LabelSet, mapping: LabelMapping | None) -> LabelSet:
+    """The labels' set where nobody says: the other end of the mapping, or the model's."""
+    if mapping is None:
+        return model
+    return mapping.target if model.names == mapping.source.names else mapping.source

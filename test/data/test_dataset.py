@@ -1,0 +1,184 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The three layouts of data sets, ids of label files, sizes, and what is refused."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lrn_ros.data.datasets import Files, find_files, read_label, read_pair, read_pairs
+from lrn_ros.errors import UserError
+from lrn_ros.model.labels import LabelSet
+
+RNG = np.random.default_rng(0)
+CAMVID = LabelSet.load("camvid11")
+CITYSCAPES = LabelSet.load("cityscapes19")
+
+# Image and label file of NAME in SPLIT; the first part of a Cityscapes name is its city.
+LAYOUTS: dict[str, Callable[[str, str], tuple[str, str]]] = {
+    "camvid": lambda split, name: (f"{split}/{name}.png", f"{split}annot/{name}.png"),
+    "cityscapes": lambda split, name: (
+        f"leftImg8bit/{split}/{name.partition('_')[0]}/{name}_leftImg8bit.png",
+        f"gtFine/{split}/{name.partition('_')[0]}/{name}_gtFine_labelIds.png",
+    ),
+    "folder pair": lambda split, name: (f"images/{split}/{name}.jpg", f"labels/{split}/{name}.png"),
+}
+NAMES = ["bonn_000001_000019", "aachen_000002_000019", "aachen_000001_000019"]
+
+
+def write(path: Path, image: NDArray[np.uint8]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image[..., ::-1] if image.ndim == 3 else image)
+
+
+def build(root: Path, layout: str) -> Path:
+    """Three images of their own colour in train and one in val; all their pixels are class 1."""
+    class_id = 8 if layout == "cityscapes" else 1
+    for split, names in (("train", NAMES), ("val", ["ulm_1"])):
+        for i, name in enumerate(names):
+            image, label = (root / p for p in LAYOUTS[layout](split, name))
+            write(image, np.full((16, 24, 3), (40 * i, 100, 200), np.uint8))
+            write(label, np.full((16, 24), class_id, np.uint8))
+    return root
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts(tmp_path: Path, layout: str) -> None:
+    root = build(tmp_path, layout)
+    (root / "README.txt").touch()
+    found = find_files(root, "train")
+    assert [f.name for f in found] == sorted(NAMES)
+    for files in found:
+        assert (files.image, files.label) == tuple(
+            root / p for p in LAYOUTS[layout]("train", files.name)
+        )
+    label_set = CITYSCAPES if layout == "cityscapes" else CAMVID
+    pairs = list(read_pairs(root, "train", label_set))
+    assert [p.name for p in pairs] == sorted(NAMES)
+    for pair in pairs:
+        red = 40 * NAMES.index(pair.name)
+        np.testing.assert_allclose(pair.rgb.mean((0, 1)), [red, 100, 200], atol=2)  # JPEG
+        assert pair.label.shape == (16, 24) and (pair.label == 1).all()
+    assert [f.name for f in find_files(root, "val")] == ["ulm_1"]
+
+
+def test_cityscapes_ids(tmp_path: Path) -> None:
+    """All ids of cityscapesScripts, helpers/labels.py, with the trainIds of its table."""
+    void = 255
+    train_ids = [
+        void, void, void, void, void, void, void, 0, 1, void, void, 2, 3, 4, void, void, void, 5,
+        void, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, void, void, 16, 17, 18,
+    ]  # fmt: skip
+    write(tmp_path / "a.png", np.array([[*range(34), 255]], np.uint8))
+    label = read_label(tmp_path / "a.png", CITYSCAPES)
+    assert label.dtype == np.uint8 and label[0].tolist() == [*train_ids, 255]
+
+
+def test_ids_by_position(tmp_path: Path) -> None:
+    write(tmp_path / "a.png", np.array([[0, 10, 11, 255]], np.uint8))
+    assert read_label(tmp_path / "a.png", CAMVID)[0].tolist() == [0, 10, 255, 255]
+
+
+@pytest.mark.parametrize(
+    ("label_set", "bad", "says"),
+    [
+        (CAMVID, 12, r"id 12 is not in camvid11 \(classes 0-10; unlabelled 11, 255\)"),
+        (CITYSCAPES, 34, r"id 34 is not in cityscapes19 \(classes 7, 8, 11, .*33; unlabelled 0, 1"),
+    ],
+)
+def test_other_ids_are_refused(tmp_path: Path, label_set: LabelSet, bad: int, says: str) -> None:
+    write(tmp_path / "a.png", np.array([[7, 8, bad, 255]], np.uint8))
+    with pytest.raises(UserError, match=f"a.png: {says}"):
+        read_label(tmp_path / "a.png", label_set)
+
+
+class TestSize:
+    def pair(self, folder: Path, rgb: NDArray[np.uint8], label: NDArray[np.uint8]) -> Files:
+        write(folder / "image.png", rgb)
+        write(folder / "label.png", label)
+        return Files("x", folder / "image.png", folder / "label.png")
+
+    def test_smaller(self, tmp_path: Path) -> None:
+        """By three: an image pixel is the mean of nine, a label pixel the centre of the nine."""
+        rgb = RNG.integers(0, 256, (12, 18, 3), np.uint8)
+        label = RNG.integers(0, 11, (12, 18), np.uint8)
+        small = read_pair(self.pair(tmp_path, rgb, label), CAMVID, (4, 6))
+        means = rgb.reshape(4, 3, 6, 3, 3).mean((1, 3))
+        np.testing.assert_allclose(small.rgb, means, atol=0.51)
+        np.testing.assert_array_equal(small.label, label[1::3, 1::3])
+
+    def test_larger(self, tmp_path: Path) -> None:
+        """By two and linearly: a ramp stays the ramp through the new pixels' centres."""
+        rgb = np.repeat(np.arange(8, dtype=np.uint8)[:, None] * 20, 3, 1)[None].repeat(4, 0)
+        label = RNG.integers(0, 11, (4, 8), np.uint8)
+        large = read_pair(self.pair(tmp_path, rgb, label), CAMVID, (8, 16))
+        ramp = np.clip(((np.arange(16) + 0.5) / 2 - 0.5) * 20, 0, 140)
+        np.testing.assert_allclose(large.rgb, np.broadcast_to(ramp[:, None], (8, 16, 3)), atol=0.51)
+        np.testing.assert_array_equal(large.label, label.repeat(2, 0).repeat(2, 1))
+
+    def test_of_a_split(self, tmp_path: Path) -> None:
+        pairs = list(read_pairs(build(tmp_path, "camvid"), "train", CAMVID, (8, 10)))
+        assert {p.rgb.shape for p in pairs} == {(8, 10, 3)}
+        assert {p.label.shape for p in pairs} == {(8, 10)}
+
+
+@pytest.mark.parametrize(
+    ("layout", "spoil", "says"),
+    [
+        ("camvid", lambda d: shutil.rmtree(d), "data: no such folder"),
+        ("camvid", lambda d: (d / "train").rename(d / "x"), "no split 'train'; there are val$"),
+        ("camvid", lambda d: (d / "trainannot").rename(d / "x"), "trainannot: no such folder"),
+        (
+            "camvid",
+            lambda d: [(d / f"{s}annot").rename(d / s[0]) for s in ("train", "val")],
+            "train/ beside trainannot/.*leftImg8bit/train/ with gtFine/train/.*images/train/ with",
+        ),
+        ("cityscapes", lambda d: (d / "gtFine").rename(d / "x"), "gtFine/train: no such folder"),
+        ("cityscapes", lambda d: shutil.rmtree(d / "leftImg8bit/train"), "there are val"),
+        ("folder pair", lambda d: shutil.rmtree(d / "images/train"), "there are val"),
+        ("folder pair", lambda d: shutil.rmtree(d / "labels"), "labels/train: no such folder"),
+    ],
+)
+def test_missing_folders(tmp_path: Path, layout: str, spoil: object, says: str) -> None:
+    root = build(tmp_path / "data", layout)
+    spoil(root)  # type: ignore[operator]
+    with pytest.raises(UserError, match=says):
+        find_files(root, "train")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_missing_files(tmp_path: Path, layout: str) -> None:
+    root = build(tmp_path, layout)
+    files = find_files(root, "train")
+    files[1].label.unlink()
+    with pytest.raises(UserError, match=f"its label {files[1].label} is missing"):
+        find_files(root, "train")
+    for f in files:
+        f.image.unlink()
+    with pytest.raises(UserError, match="train: no images"):
+        find_files(root, "train")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda f: f.image.write_bytes(b"nonsense"), "image.png: cannot be read"),
+        (lambda f: write(f.label, np.zeros((9, 8), np.uint8)), r"label.png: size \(9, 8\) but its"),
+        (lambda f: write(f.label, np.zeros((8, 8, 3), np.uint8)), "label.png: .* one channel"),
+    ],
+)
+def test_bad_files(tmp_path: Path, spoil: object, says: str) -> None:
+    files = Files("x", tmp_path / "image.png", tmp_path / "label.png")
+    write(files.image, np.zeros((8, 8, 3), np.uint8))
+    write(files.label, np.zeros((8, 8), np.uint8))
+    assert read_pair(files, CAMVID).rgb.shape == (8, 8, 3)
+    spoil(files)  # type: ignore[operator]
+    with pytest.raises(UserError, match=says):
+        read_pair(files, CAMVID, (4, 4))

@@ -1,0 +1,121 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Model files: round trip, damage, names."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from lrn_ros.errors import UserError
+from lrn_ros.model.artifact import ModelInfo, read_info, read_weights, resolve_model, save_model
+from lrn_ros.model.labels import LabelSet
+
+
+def info(**changes: object) -> ModelInfo:
+    values: dict = {
+        "name": "tiny",
+        "architecture": "lrnnet_a",
+        "labels": LabelSet.load("camvid11"),
+        "mean": (0.5, 0.4, 0.3),
+        "std": (0.2, 0.2, 0.2),
+        "size": (360, 480),
+        "license": "CC0",
+        "options": {"dw_act": True},
+        "provenance": {"steps": 5},
+        "metrics": {"val": {"miou": 0.5}},
+    }
+    return ModelInfo(**values | changes)
+
+
+WEIGHTS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(2, np.float16)}
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.safetensors"
+    save_model(path, info(), WEIGHTS)
+    assert read_info(path) == info()
+    weights = read_weights(path)
+    assert weights.keys() == WEIGHTS.keys()
+    for name, array in WEIGHTS.items():
+        np.testing.assert_array_equal(weights[name], array)
+        assert weights[name].dtype == array.dtype
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny.safetensors"]
+
+
+def test_a_failed_write_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "tiny.safetensors"
+    save_model(path, info(), WEIGHTS)
+    before = path.read_bytes()
+
+    def no_space(*args: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(os, "replace", no_space)
+    with pytest.raises(OSError, match="space"):
+        save_model(path, info(name="other"), WEIGHTS)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny.safetensors"]
+
+
+@pytest.mark.parametrize("keep", [0, 4, 9, 100, -1])
+def test_truncated_files_are_refused(tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "cut.safetensors"
+    save_model(path, info(), WEIGHTS)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(UserError, match="cut.safetensors"):
+        read_weights(path)
+
+
+def test_foreign_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "foreign.safetensors"
+    save_file(WEIGHTS, path)
+    with pytest.raises(UserError, match="not a model of lrn_ros"):
+        read_info(path)
+    path.write_bytes(pickle.dumps({"a": 1}) * 10)
+    with pytest.raises(UserError, match="not a safetensors file"):
+        read_info(path)
+    with pytest.raises(UserError, match="no such model file"):
+        read_info(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("version", 99, "version 99"),
+        ("mean", [0, 1], "damaged"),
+        ("mean", [0, 1, float("nan")], "damaged"),
+        ("std", [0.0, 1, 1], "impossible"),
+        ("size", [0, 480], "impossible"),
+        ("labels", {"name": "x"}, "label set"),
+        ("options", 3, "damaged"),
+    ],
+)
+def test_damaged_headers_are_refused(tmp_path: Path, key: str, value: object, says: str) -> None:
+    path = tmp_path / "bad.safetensors"
+    header = json.loads(info().to_json()) | {key: value}
+    save_file(WEIGHTS, path, {"lrn_ros": json.dumps(header)})
+    with pytest.raises(UserError, match=says):
+        read_info(path)
+
+
+def test_a_header_without_a_key_is_refused(tmp_path: Path) -> None:
+    header = json.loads(info().to_json())
+    del header["architecture"]
+    save_file(WEIGHTS, tmp_path / "bad.safetensors", {"lrn_ros": json.dumps(header)})
+    with pytest.raises(UserError, match="architecture"):
+        read_info(tmp_path / "bad.safetensors")
+
+
+@pytest.mark.parametrize("name", ["nonesuch", "", "../weights/x", "/none/x.safetensors", "x.pt"])
+def test_unknown_models_are_refused(name: str) -> None:
+    with pytest.raises(UserError):
+        resolve_model(name)
