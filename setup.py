@@ -87,6 +87,8 @@ setup(
         "dev": [
             *BAGS,
             *SCALE,
+            *TEACHER,
+            "efficientnet-lite-pytorch",
             "catkin-pkg>=1.0",
             "colcon-common-extensions>=0.3",
             "import-linter>=2.3",

@@ -80,6 +80,40 @@ def test_class_centred_crops_show_more_of_rare_classes(pairs: Pairs, recipe: Rec
     assert share(1.0) > share(0.0)
 
 
+def test_colours_are_taken_from_another_sequence(pairs: Pairs, recipe: Recipe) -> None:
+    """Two drives, one dark: with style 1 and full strength an image has the other's mean."""
+    dark = (pairs.images.float() * 0.3).byte()
+    images = torch.cat([pairs.images[:2], dark[:2]])
+    two = Pairs(images, pairs.labels, ("day_1", "day_2", "dusk_1", "dusk_2"))
+    assert two.colours[0, 0].mean() > 2 * two.colours[2, 0].mean()
+    plain = replace(recipe, colour=0.0, degrade=0.0, class_centred=0.0, rotate=0.0, aspect=0.0)
+
+    def means(style: float, sequences: Pairs) -> torch.Tensor:
+        found = []
+        for seed in range(12):
+            drawn, _ = draw(sequences, replace(plain, style=style), (0.99, 1.0), seed)
+            found.append(drawn.mean((1, 2, 3)))
+        return torch.stack(found)
+
+    before, after = means(0.0, two), means(1.0, two)
+    assert (after[:, :2] < before[:, :2]).all() and (after[:, 2:] > before[:, 2:]).all()
+    half = (means(0.5, two) - before).abs() > 1e-6
+    assert 0.2 < half.float().mean() < 0.8
+    alone = Pairs(images, pairs.labels, ("a_1", "a_2", "a_3", "a_4"))
+    assert torch.equal(means(1.0, alone), means(0.0, alone))
+
+
+def test_rotation_and_aspect_are_keys(pairs: Pairs, recipe: Recipe) -> None:
+    """Without them, flips, shift and scale are left: a column stays a column."""
+    ramp = torch.arange(128, dtype=torch.uint8)[None, None, None].repeat(4, 3, 96, 1)
+    columns = Pairs(ramp, pairs.labels, pairs.names)
+    plain = replace(recipe, colour=0.0, degrade=0.0, class_centred=0.0, rotate=0.0, aspect=0.0)
+    images, _ = draw(columns, plain, (1.5, 2.0))
+    assert float((images - images[:, :, :1]).abs().max()) < 1e-4
+    turned, _ = draw(columns, replace(plain, rotate=10.0), (1.5, 2.0))
+    assert float((turned - turned[:, :, :1]).abs().max()) > 0.02
+
+
 class TestMix:
     def mixed(self, recipe: Recipe, share: float, stride: int = 2) -> tuple:
         """Image i is of colour i / 4 and class i, but for a block of class 9 in image 0."""

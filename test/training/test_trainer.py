@@ -19,9 +19,11 @@ pytest.importorskip("lightning")
 
 from lrn_ros.errors import UserError  # noqa: E402
 from lrn_ros.model.artifact import read_info, read_weights  # noqa: E402
+from lrn_ros.model.labels import LabelSet  # noqa: E402
 from lrn_ros.training.clock import PHASES  # noqa: E402
 from lrn_ros.training.recipe import Recipe  # noqa: E402
 from lrn_ros.training.release import read_log, release  # noqa: E402
+from lrn_ros.training.start import check_layout, make_network  # noqa: E402
 from lrn_ros.training.trainer import Trainer  # noqa: E402
 
 WHOLE = [{"until": 1.0, "crop": [96, 128], "scale": [1.0, 1.0]}]
@@ -300,3 +302,97 @@ def test_two_processes_train_one_model(recipe: Recipe, data: Path, tmp_path: Pat
     alone.average.load_state_dict({k: torch.from_numpy(v) for k, v in found.items()})
     result = alone.evaluate(full_precision=True)
     assert info.metrics["val"]["pixel_accuracy"] == pytest.approx(result.pixel_accuracy, abs=1e-3)
+
+
+def test_pretrained_weights_learn_at_their_own_rate(
+    recipe: Recipe, data: Path, tmp_path: Path, random_model: Path
+) -> None:
+    """All weights of model B are in the file, and none of a run that starts from nothing."""
+    changed = replace(recipe, init=str(random_model), pretrained_lr=0.25, architecture="lrnnet_b")
+    run = trainer(changed, data, tmp_path)
+    shares = {}
+    names = {id(p): n for n, p in run.raw.network.named_parameters()}
+    for group in run.optimizer.param_groups:
+        shares |= {names[id(p)]: group["share"] for p in group["params"]}
+    own = read_weights(random_model)
+    assert set(shares.values()) == {0.25}
+    assert set(shares) <= set(own)
+    fresh = trainer(replace(recipe, pretrained_lr=0.25), data, tmp_path / "fresh")
+    assert {group["share"] for group in fresh.optimizer.param_groups} == {1.0}
+    run.state.step = 3
+    run._step(run.progress(), 0.008)
+    assert {group["lr"] for group in run.optimizer.param_groups} == {0.002}
+
+
+def poison(run: Trainer, steps: set[int]) -> None:
+    """Let the gradient of one weight be infinite in these steps."""
+    weight = next(run.raw.network.parameters())
+
+    def infinite(gradient: torch.Tensor) -> torch.Tensor:
+        return gradient + float("inf") if run.state.step in steps else gradient
+
+    weight.register_hook(infinite)
+
+
+@pytest.mark.parametrize("clip", [0.0, 1.0])
+def test_a_step_without_a_finite_gradient_is_skipped(
+    recipe: Recipe, data: Path, tmp_path: Path, clip: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trainer(replace(recipe, clip=clip), data, tmp_path)
+    poison(run, {2, 4})
+    run.fit()
+    assert run.state.step == 6 and run.state.skipped == 2
+    assert all(np.isfinite(v).all() for v in weights(run).values())
+    said = capsys.readouterr().err
+    assert "step 2: the gradient norm is" in said and "2 so far" in said
+    assert read_info(release(run).model).provenance["skipped_steps"] == 2
+
+
+def test_many_of_them_end_the_run(recipe: Recipe, data: Path, tmp_path: Path) -> None:
+    run = trainer(replace(recipe, steps=20), data, tmp_path)
+    poison(run, set(range(1, 20)))
+    with pytest.raises(UserError, match=r"step 5: .* at rate .* the 5th time in a row; a lower lr"):
+        run.fit()
+    assert all(np.isfinite(v).all() for v in weights(run).values())
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("architecture", ["lrnnet_c", "lednet", "ndnet45", "frm"])
+def test_bf16_gradients_of_the_layout_that_trains_are_right(
+    recipe: Recipe, architecture: str, channels_last: bool
+) -> None:
+    """Weight gradients of every depthwise convolution, against float32.
+
+    torch computes garbage on a CPU for dilated depthwise convolutions in bfloat16 and
+    channels-last; check_layout refuses that, and what it lets pass is right.
+    """
+    from torch.nn import functional as F
+
+    changed = replace(
+        recipe, architecture=architecture, options={}, channels_last=channels_last,
+        precision="bf16-mixed",
+    )  # fmt: skip
+    network, _ = make_network(changed, LabelSet.load("camvid11"))
+    convolutions = {
+        (m.in_channels, m.kernel_size, m.dilation, m.stride)
+        for m in network.modules()
+        if isinstance(m, torch.nn.Conv2d) and m.groups == m.in_channels > 1
+    }
+    dilated = any(max(dilation) > 1 for _, _, dilation, _ in convolutions)
+    if channels_last and dilated:
+        with pytest.raises(UserError, match="channels_last: false works"):
+            check_layout(network, changed, torch.device("cpu"))
+        return
+    check_layout(network, changed, torch.device("cpu"))
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    torch.manual_seed(0)
+    for channels, kernel, dilation, stride in convolutions:
+        padding = [(k - 1) * d // 2 for k, d in zip(kernel, dilation)]
+        x = torch.randn(2, channels, 24, 32).to(memory_format=layout)
+        found = []
+        for dtype in (torch.bfloat16, torch.float32):
+            weight = torch.ones(channels, 1, *kernel, dtype=dtype, requires_grad=True)
+            y = F.conv2d(x.to(dtype), weight, None, stride, padding, dilation, groups=channels)
+            (y.float() ** 2).sum().backward()
+            found.append(weight.grad.float())
+        assert float((found[0] - found[1]).norm() / found[1].norm()) < 0.05
