@@ -169,8 +169,7 @@ def _report(
 
 
 def _sheet(options: DemoOptions, recording: Recording, source: Source, info: ModelInfo) -> None:
-    import cv2
-
+    from lrn_ros.images.compressed import write_png
     from lrn_ros.replay.contact_sheet import contact_sheet
     from lrn_ros.replay.recording import sample_rows
 
@@ -179,7 +178,7 @@ def _sheet(options: DemoOptions, recording: Recording, source: Source, info: Mod
         title = f"{info.name} on {recording.backend}: {source.title}"
         sheet = contact_sheet(title, rows, info.labels)
         path = options.output / "contact_sheet.png"
-        cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+        write_png(path, sheet)
 
 
 def _print(report: dict[str, Any], output: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrn_ros.errors import UserError
+from lrn_ros.images.compressed import read_image
 from lrn_ros.model.labels import LabelSet
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
@@ -60,20 +61,11 @@ def image_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    found = (p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    files = sorted(p for p in found if not p.name.startswith("."))  # hidden ones are no images
     if not files:
         raise UserError(f"{folder}: no images ({', '.join(IMAGE_SUFFIXES)})")
     return files
-
-
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read an image file as (H, W, 3) uint8 RGB.
-
-    Raises:
-        UserError: it cannot be read as an image.
-    """
-    image = _read(path, cv2.IMREAD_COLOR)
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def read_label(path: Path, label_set: LabelSet) -> NDArray[np.uint8]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 from lrn_ros.images.encodings import ImageError
 
@@ -76,6 +77,11 @@ def parse_compressed_image(data: bytes) -> CompressedImageMessage:
     return CompressedImageMessage(reader.header(), reader.text("format"), reader.sequence())
 
 
+def stamp_ns(stamp: Any) -> int:
+    """Nanoseconds of a builtin_interfaces/Time, read or of rclpy."""
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
 def read_stamp(data: bytes) -> int:
     """Nanoseconds of the stamp of a serialized message that begins with a std_msgs/Header.
 
@@ -83,15 +89,15 @@ def read_stamp(data: bytes) -> int:
         ImageError: of cause `malformed`.
     """
     sec, nanosec = _Reader(data, "message").integers("iI", "stamp")
-    return sec * 1_000_000_000 + nanosec
+    return stamp_ns(Stamp(sec, nanosec))
 
 
 def with_stamp(data: bytes, stamp_ns: int) -> bytes:
     """The same message with another stamp; otherwise as `read_stamp`."""
     reader = _Reader(data, "message")
     reader.integers("iI", "stamp")
-    stamp = struct.pack(reader.order + "iI", *divmod(stamp_ns, 1_000_000_000))
-    return b"".join((data[:4], stamp, memoryview(data)[12:]))
+    packed = struct.pack(reader.order + "iI", *divmod(stamp_ns, 1_000_000_000))
+    return b"".join((data[:4], packed, memoryview(data)[12:]))
 
 
 _ENCAPSULATIONS = {

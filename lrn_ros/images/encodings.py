@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Image messages to RGB arrays and back: every encoding, row padding and byte order; JPEG and PNG.
+"""Raw image messages to RGB arrays and back: every encoding, row padding and byte order.
 
 `rgb8` is a view of the message's own bytes; anything else is one OpenCV conversion.
 """
@@ -8,8 +8,6 @@
 from __future__ import annotations
 
 import array
-import re
-import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
@@ -118,9 +116,9 @@ def to_rgb(
         raise ImageError("unknown encoding", f"{what} is not supported; supported: {works}")
     height, width, step = int(height), int(width), int(step)
     what = f"{width}x{height} {encoding} image"
-    _check_size(what, height, width, spec)
+    check_size(what, height, width, spec)
     required = _required_bytes(what, height, width, step, spec)
-    flat = _flat(data)
+    flat = flat_bytes(data)
     if flat.size < required:
         needs = f"needs {required} bytes of data, got {flat.size}"
         raise ImageError("short buffer", f"{what} with step {step}: {needs}")
@@ -128,10 +126,11 @@ def to_rgb(
         return _from_planes(flat, spec, height, width, step)
     values = _packed(flat, spec, height, width, step, ">" if is_bigendian else "<")
     rgb: NDArray[Any] = values if spec.code == _NONE else cv2.cvtColor(values, spec.code)
-    return rgb if spec.depth == 1 else _to_8_bit(rgb)
+    return rgb if spec.depth == 1 else to_8_bit(rgb)
 
 
-def _check_size(what: str, height: int, width: int, spec: _Encoding | None = None) -> None:
+def check_size(what: str, height: int, width: int, spec: _Encoding | None = None) -> None:
+    """Raise ImageError where an image of this size is not accepted; `what` names it."""
     if height < 1 or width < 1:
         raise ImageError("zero size", f"{what}: height and width must be at least 1")
     if height * width > MAX_PIXELS:
@@ -154,8 +153,8 @@ def _required_bytes(what: str, height: int, width: int, step: int, spec: _Encodi
     return step * height + chroma_step * (height // spec.subsampling - 1) + chroma_row
 
 
-def _flat(data: Any) -> NDArray[np.uint8]:
-    """The bytes of a buffer, not copied."""
+def flat_bytes(data: Any) -> NDArray[np.uint8]:
+    """(N,) uint8, the bytes of a buffer, not copied; raises ImageError of cause `not bytes`."""
     try:
         return np.frombuffer(data, dtype=np.uint8)
     except (TypeError, ValueError, BufferError) as error:
@@ -202,78 +201,14 @@ def _from_nv24(luma: NDArray[np.uint8], chroma: NDArray[np.uint8]) -> NDArray[np
     return rgb
 
 
-def _to_8_bit(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """round(v / 257), exactly: v / 257 is 1/514 or more from a tie, and float32 errs by 3e-5."""
+def to_8_bit(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """16-bit values as round(v / 257), exactly.
+
+    A value v / 257 is at least 1/514 away from a tie, and float32 errs by 3e-5.
+    """
     return np.asarray(cv2.convertScaleAbs(values, alpha=1 / 257))
 
 
-# Older OpenCV decodes to BGR only. EXIF does not turn the image: a mask has the camera's geometry.
-_DECODES_RGB = hasattr(cv2, "IMREAD_COLOR_RGB")
-_COLOR = cv2.IMREAD_COLOR_RGB if _DECODES_RGB else cv2.IMREAD_COLOR
-_FLAGS = _COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
-
-
-def compressed_to_rgb(data: Buffer, format: str = "") -> NDArray[np.uint8]:
-    """RGB pixels of a JPEG or PNG: colour or grey, 8 or 16 bit, alpha dropped, EXIF not applied.
-
-    The bytes decide what it is, `format` is for the error message only. The result is (H, W, 3)
-    uint8, of the height and width that the file declares; bytes after its end are ignored. Raises
-    ImageError if it is neither JPEG nor PNG, cut short, damaged, or of more than `MAX_PIXELS`.
-    """
-    flat = _flat(data)
-    what = f"compressed image of {flat.size} bytes with format {str(format)[:60]!r}"
-    start = flat[:2].tobytes()
-    if start not in _MEASURE:
-        raise ImageError("undecodable", f"{what}: starts with {start!r}; jpeg and png work")
-    height, width, complete = _MEASURE[start](flat.tobytes())
-    _check_size(f"{width}x{height} {what}", height, width)
-    if not complete:  # OpenCV 4.5 would leave the missing part grey
-        raise ImageError("undecodable", f"{what}: cut short, its end marker is missing")
-    try:
-        image = cv2.imdecode(flat, _FLAGS)
-    except cv2.error:
-        image = None
-    if image is None or image.shape[:2] != (height, width):
-        raise ImageError("undecodable", f"{what}: OpenCV cannot decode it, it may be damaged")
-    rgb = image if _DECODES_RGB else cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
-    return np.asarray(rgb, np.uint8) if rgb.dtype == np.uint8 else _to_8_bit(rgb)
-
-
-# JPEG (ITU-T T.81, annex B): a frame starts with a marker from C0 to CF, but for the tables C4, C8
-# and CC; a length follows every marker but 01 and D0 to D9.
-_MARKER = re.compile(rb"\xff[^\x00\xff]")
-_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_LONE = frozenset((0x01, *range(0xD0, 0xDA)))
-_SCAN, _END = 0xDA, b"\xff\xd9"
-
-
-def _measure_jpeg(data: bytes) -> tuple[int, int, bool]:
-    """Height and width of the first frame, and whether an end follows it."""
-    match = _MARKER.search(data, 2)
-    while match and (marker := data[match.end() - 1]) != _SCAN:
-        at = match.end()
-        if marker in _FRAME and len(data) >= at + 7:
-            height, width = struct.unpack_from(">HH", data, at + 3)
-            return height, width, data.find(_END, at) > 0
-        length = 0 if marker in _LONE else int.from_bytes(data[at : at + 2], "big")
-        match = _MARKER.search(data, at + length)
-    raise ImageError("undecodable", f"JPEG of {len(data)} bytes: it declares no size")
-
-
-def _measure_png(data: bytes) -> tuple[int, int, bool]:
-    """Height and width from the IHDR chunk, and whether chunks that fit lead to an IEND chunk."""
-    # OpenCV 4.14 would allocate whatever length a chunk claims.
-    if len(data) < 33 or data[:16] != b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR":
-        raise ImageError("undecodable", f"PNG of {len(data)} bytes: it declares no size")
-    width, height = struct.unpack_from(">II", data, 16)
-    at, kind = 33, b""
-    while kind != b"IEND" and at + 12 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, at)
-        at += 12 + length
-    return height, width, kind == b"IEND" and at <= len(data)
-
-
-_MEASURE = {b"\xff\xd8": _measure_jpeg, b"\x89P": _measure_png}
 _PUBLISHED: dict[str, tuple[int, ...]] = {"mono8": (), "rgb8": (3,)}  # the shape after (H, W)
 
 

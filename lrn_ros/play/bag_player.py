@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -30,6 +29,7 @@ from lrn_ros.data.bags.extent import Extent
 from lrn_ros.data.bags.reader import COMPRESSED, BagMessage, BagReader
 from lrn_ros.errors import RunError, UserError
 from lrn_ros.images.cdr import read_stamp, with_stamp
+from lrn_ros.images.compressed import encode_jpeg
 from lrn_ros.images.encodings import ImageError, fill_image
 from lrn_ros.play.player import Player
 from lrn_ros.replay.prefetch import prefetch
@@ -204,7 +204,7 @@ def grey_image(bag: BagReader, topic: str, first: Due) -> Image | CompressedImag
     header.stamp = Time(nanoseconds=max(0, stamp_ns - 1_000_000_000)).to_msg()
     grey = np.full(shape, 127, np.uint8)
     if first.message.type == COMPRESSED:
-        data = cv2.imencode(".jpg", grey)[1].tobytes()
+        data = encode_jpeg(grey)
         return CompressedImage(header=header, format="jpeg", data=data)
     message = Image()
     fill_image(message, grey, "rgb8", header)

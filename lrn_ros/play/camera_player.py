@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import rclpy
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import Image
@@ -20,6 +19,7 @@ from std_msgs.msg import Header
 
 from lrn_ros.data.sources import Frame, SceneSource, Source, open_source
 from lrn_ros.errors import RunError, UserError
+from lrn_ros.images.compressed import write_png
 from lrn_ros.images.encodings import fill_image
 from lrn_ros.play.player import Player
 
@@ -62,7 +62,7 @@ def prepare(frames: Iterator[Frame], labels: Path | None) -> Iterator[Frame]:
 
 def _with_label_written(frame: Frame, folder: Path | None) -> Frame:
     if folder is not None and frame.label is not None:
-        cv2.imwrite(str(folder / f"{frame.index:06d}.png"), frame.label)
+        write_png(folder / f"{frame.index:06d}.png", frame.label)
     return frame
 
 

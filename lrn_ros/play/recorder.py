@@ -24,7 +24,8 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import Image
 
-from lrn_ros.images.cdr import parse_image, read_stamp
+from lrn_ros.images.cdr import parse_image, read_stamp, stamp_ns
+from lrn_ros.images.compressed import write_png
 from lrn_ros.images.encodings import message_to_rgb
 from lrn_ros.ros.qos import profile
 
@@ -96,14 +97,14 @@ class Recorder(Node):
     def _on_latency(self, message: DiagnosticArray) -> None:
         for status in message.status:
             values = {v.key: v.value for v in status.values}
-            self._note("latency", _stamp_ns(message), values=values)
+            self._note("latency", stamp_ns(message.header.stamp), values=values)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             if status.name.startswith(f"{self._name}:"):
                 values = {v.key: v.value for v in status.values}
                 text = {"name": status.name, "message": status.message}
-                self._note("diagnostics", _stamp_ns(message), values=values, **text)
+                self._note("diagnostics", stamp_ns(message.header.stamp), values=values, **text)
 
     def _note(self, kind: str, stamp_ns: int, **more: Any) -> None:
         line = {"kind": kind, "stamp_ns": stamp_ns, "at_ns": time.monotonic_ns(), **more}
@@ -136,16 +137,11 @@ class PictureRecorder(Recorder):
         super()._on_mask(data)
         mask = parse_image(data)
         rows = np.frombuffer(mask.data, np.uint8).reshape(mask.height, mask.step)
-        cv2.imwrite(str(self._masks / f"{read_stamp(data)}.png"), rows[:, : mask.width])
+        write_png(self._masks / f"{read_stamp(data)}.png", rows[:, : mask.width])
 
     def _on_overlay(self, message: Image) -> None:
-        stamp = _stamp_ns(message)
+        stamp = stamp_ns(message.header.stamp)
         self._note("overlay", stamp, position=self._video.add(message_to_rgb(message), stamp))
-
-
-def _stamp_ns(message: Any) -> int:
-    stamp = message.header.stamp
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def main(argv: list[str] | None = None) -> int:

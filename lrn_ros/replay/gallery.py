@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lrn_ros.images.compressed import encode_jpeg, encode_png
 from lrn_ros.inference.overlay import blend, colorize
 from lrn_ros.model.labels import LabelSet
 
@@ -68,7 +69,7 @@ class Gallery:
             return
         ids = _small_ids(mask)
         overlay = blend(_small(rgb), colorize(ids, self._lookup), ids, 0.5)
-        self._strip.append((index, stamp_ns, _jpeg(overlay, 72)))
+        self._strip.append((index, stamp_ns, encode_jpeg(overlay, 72)))
         if len(self._strip) > _STRIP:
             self._stride *= 2
             self._strip = [s for s in self._strip if s[0] % self._stride == 0]
@@ -152,20 +153,8 @@ def _suffix(name: str) -> str:
 
 def _encode(name: str, picture: NDArray[Any]) -> bytes:
     if _suffix(name) == ".jpg":
-        return _jpeg(picture, 85)
-    return _bytes(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 9])
-
-
-def _jpeg(picture: NDArray[Any], quality: int) -> bytes:
-    return _bytes(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
-
-
-def _bytes(suffix: str, rgb: NDArray[Any], options: list[int]) -> bytes:
-    bgr = cv2.cvtColor(rgb.astype(np.uint8), cv2.COLOR_RGB2BGR)
-    done, data = cv2.imencode(suffix, bgr, options)
-    if not done:
-        raise OSError(f"OpenCV cannot write {suffix} images here")
-    return data.tobytes()
+        return encode_jpeg(picture, 85)
+    return encode_png(picture, 9)
 
 
 def _factor(shape: tuple[int, ...]) -> int:

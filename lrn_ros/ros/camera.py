@@ -20,6 +20,7 @@ from lrn_ros.images.cdr import (
     ImageMessage,
     parse_compressed_image,
     parse_image,
+    stamp_ns,
 )
 from lrn_ros.images.encodings import ImageError
 from lrn_ros.inference.geometry import Geometry
@@ -56,8 +57,7 @@ class Frame:
     @property
     def stamp_ns(self) -> int:
         """The image's stamp in nanoseconds."""
-        stamp = self.message.header.stamp
-        return stamp.sec * 1_000_000_000 + stamp.nanosec
+        return stamp_ns(self.message.header.stamp)
 
     @property
     def header(self) -> Header:

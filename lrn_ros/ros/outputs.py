@@ -15,6 +15,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 
+from lrn_ros.images.compressed import encode_jpeg
 from lrn_ros.images.encodings import fill_image
 from lrn_ros.inference.overlay import blend, colorize, draw_legend
 from lrn_ros.model.labels import LabelSet
@@ -172,10 +173,8 @@ def _image(array: NDArray[np.uint8], encoding: str, header: Any) -> Image:
 
 
 def _jpeg(rgb: NDArray[np.uint8], header: Any) -> CompressedImage:
-    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     message = CompressedImage(header=header, format="rgb8; jpeg compressed bgr8")
-    message.data.frombytes(data.data)
+    message.data.frombytes(encode_jpeg(rgb, _JPEG_QUALITY))
     return message
 
 

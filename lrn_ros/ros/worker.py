@@ -17,7 +17,8 @@ from rclpy.node import Node
 
 from lrn_ros.errors import RunError
 from lrn_ros.images.cdr import CompressedImageMessage
-from lrn_ros.images.encodings import ImageError, compressed_to_rgb, message_to_rgb
+from lrn_ros.images.compressed import compressed_to_rgb
+from lrn_ros.images.encodings import ImageError, message_to_rgb
 from lrn_ros.inference.frame_sizes import FrameSizes
 from lrn_ros.inference.geometry import Geometry
 from lrn_ros.inference.result import Result

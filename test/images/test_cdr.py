@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from lrn_ros.images.cdr import parse_compressed_image, parse_image, read_stamp, with_stamp
-from lrn_ros.images.encodings import ImageError, compressed_to_rgb, message_to_rgb
+from lrn_ros.images.compressed import compressed_to_rgb
+from lrn_ros.images.encodings import ImageError, message_to_rgb
 
 # A 3x2 bgr8 image as rclpy serializes it, with the padding set to 0xee; fields in the comments.
 PLAIN = bytes.fromhex(

@@ -14,7 +14,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lrn_ros.images.encodings import ImageError, compressed_to_rgb
+from lrn_ros.errors import UserError
+from lrn_ros.images.compressed import (
+    compressed_to_rgb,
+    encode_jpeg,
+    png_encoding,
+    read_image,
+    write_png,
+)
+from lrn_ros.images.encodings import ImageError
 
 HEIGHT, WIDTH = 48, 80
 
@@ -72,11 +80,16 @@ def test_any_buffer_and_what_follows_the_image(data: bytes) -> None:
         np.testing.assert_array_equal(compressed_to_rgb(same), wanted)
 
 
-@pytest.mark.parametrize("orientation", [3, 6, 8])
-def test_exif_does_not_turn_the_image(orientation: int) -> None:
+def with_orientation(jpeg: bytes, orientation: int) -> bytes:
+    """The JPEG with an EXIF segment that says how to turn it."""
     tiff = b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x112, 3, 1, orientation, 0, 0)
     exif = b"Exif\0\0" + tiff
-    turned = JPEG[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + JPEG[2:]
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_exif_does_not_turn_the_image(orientation: int) -> None:
+    turned = with_orientation(JPEG, orientation)
     by_default: Any = cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR)
     assert not np.array_equal(
         by_default[..., ::-1], compressed_to_rgb(JPEG)
@@ -150,3 +163,36 @@ def test_damaged_files_give_an_image_or_an_image_error(data: bytes) -> None:
         else:
             assert rgb.dtype == np.uint8
             assert rgb.ndim == 3
+
+
+@pytest.mark.parametrize(
+    ("image", "encoding"),
+    [
+        (np.zeros((4, 5), np.uint8), "mono8"),
+        (np.zeros((4, 5), np.uint16), "mono16"),
+        (np.zeros((4, 5, 3), np.uint8), "rgb8"),
+        (np.zeros((4, 5, 4), np.uint16), "rgb16"),
+    ],
+)
+def test_what_a_png_holds(image, encoding):
+    assert png_encoding(encode(".png", image)) == encoding
+    with pytest.raises(ImageError, match="no PNG"):
+        png_encoding(JPEG)
+
+
+def test_files_are_read_as_messages_are(tmp_path):
+    """Half a JPEG is refused, and EXIF turns no image: the same rules as in the node."""
+    file = tmp_path / "a.jpg"
+    file.write_bytes(with_orientation(JPEG, 6))
+    np.testing.assert_array_equal(read_image(file), compressed_to_rgb(JPEG))
+    for data, says in ((JPEG[: len(JPEG) // 2], "cut short"), (b"", "may be damaged")):
+        file.write_bytes(data)
+        with pytest.raises(UserError, match=f"a.jpg: cannot be read as an image: .*{says}"):
+            read_image(file)
+    picture = np.random.default_rng(0).integers(0, 256, (6, 7, 3), np.uint8)
+    write_png(tmp_path / "b.png", picture)
+    np.testing.assert_array_equal(read_image(tmp_path / "b.png"), picture)
+    cv2.imwrite(str(tmp_path / "c.bmp"), picture[..., ::-1])
+    np.testing.assert_array_equal(read_image(tmp_path / "c.bmp"), picture)
+    decoded = compressed_to_rgb(encode_jpeg(np.full((16, 16, 3), (200, 40, 90), np.uint8)))
+    np.testing.assert_allclose(decoded, np.broadcast_to((200, 40, 90), (16, 16, 3)), atol=3)

@@ -25,8 +25,10 @@ from lrn_ros.images.cdr import (
     ImageMessage,
     parse_compressed_image,
     parse_image,
+    stamp_ns,
 )
-from lrn_ros.images.encodings import ImageError, compressed_to_rgb, message_to_rgb
+from lrn_ros.images.compressed import compressed_to_rgb
+from lrn_ros.images.encodings import ImageError, message_to_rgb
 from lrn_ros.model.labels import UNLABELLED, LabelSet
 
 IMAGE = "sensor_msgs/msg/Image"
@@ -317,7 +319,7 @@ class BagReader:
                 bad.add(index, error)
                 continue
             bad.others = True
-            stamp, frame_id = _stamp_ns(image), image.header.frame_id
+            stamp, frame_id = stamp_ns(image.header.stamp), image.header.frame_id
             yield BagFrame(rgb, stamp, message.recorded_ns, frame_id, index)
         self._note_bad(bad)
 
@@ -333,7 +335,9 @@ class BagReader:
             bad.others = True
             where = f"{self.path}: {topic}, message {index}"
             label = label_of(image.encoding, rgb, label_set, where)
-            yield BagLabel(label, _stamp_ns(image), message.recorded_ns, image.header.frame_id)
+            yield BagLabel(
+                label, stamp_ns(image.header.stamp), message.recorded_ns, image.header.frame_id
+            )
         self._note_bad(bad)
 
     def _note_bad(self, bad: _Bad) -> None:
@@ -373,8 +377,3 @@ def _decoded(
         return compressed, compressed_to_rgb(compressed.data, compressed.format)
     image = parse_image(message.data)
     return image, message_to_rgb(image)
-
-
-def _stamp_ns(image: ImageMessage | CompressedImageMessage) -> int:
-    stamp = image.header.stamp
-    return stamp.sec * 1_000_000_000 + stamp.nanosec

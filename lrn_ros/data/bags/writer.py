@@ -13,7 +13,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rosbags.interfaces import (
@@ -27,7 +26,8 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from lrn_ros.errors import RunError, UserError
+from lrn_ros.errors import UserError
+from lrn_ros.images.compressed import encode_jpeg
 from lrn_ros.model.labels import LabelSet
 
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
@@ -136,8 +136,8 @@ class BagWriter:
         fields = (height, width, "", *zeros, 0, 0, region)
         self._put(stamp_ns, self._info, "sensor_msgs/msg/CameraInfo", *fields)
         if self._compressed:
-            name = f"{self._topic}/compressed"
-            self._put(stamp_ns, name, "sensor_msgs/msg/CompressedImage", "jpeg", _jpeg(rgb))
+            name, jpeg = f"{self._topic}/compressed", np.frombuffer(encode_jpeg(rgb), np.uint8)
+            self._put(stamp_ns, name, "sensor_msgs/msg/CompressedImage", "jpeg", jpeg)
         else:
             self._put_image(stamp_ns, self._topic, "rgb8", rgb)
         if label is not None:
@@ -172,11 +172,3 @@ class BagWriter:
 def _classes(label_set: LabelSet) -> str:
     named = enumerate(zip(label_set.names, label_set.colors))
     return json.dumps([{"id": i, "name": name, "rgb": list(rgb)} for i, (name, rgb) in named])
-
-
-def _jpeg(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-    done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 95])
-    if not done:
-        raise RunError(f"OpenCV cannot compress an image of {rgb.shape[1]}x{rgb.shape[0]} to JPEG")
-    return np.asarray(data.reshape(-1), np.uint8)
