@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lrn_ros.errors import RunError, UserError
-from lrn_ros.inference.backends.base import MODULES, SUFFIXES
-from lrn_ros.model.artifact import ModelInfo, read_info, resolve_model, save_model
+from lrn_ros.inference.backends.base import MODULES
+from lrn_ros.model.artifact import SUFFIXES, ModelInfo, read_info, resolve_model, save_model
 from lrn_ros.model.labels import LabelSet
 
 _SIZE = (360, 480)  # of a random model's header; the benchmark names every size

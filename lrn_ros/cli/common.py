@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import re
 import signal
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lrn_ros.errors import UserError
+from lrn_ros.model.json_text import to_json
 
 _MARKER = ".lrn_output"
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
@@ -155,22 +155,9 @@ def interrupt_once() -> None:
 
 def print_json(data: Any) -> None:
     """Print as JSON; NaN becomes null."""
-    print(_json(data))
+    print(to_json(data, indent=2))
 
 
 def write_json(path: Path, data: Any) -> None:
     """Write as JSON, as print_json does."""
-    path.write_text(_json(data) + "\n", encoding="utf-8")
-
-
-def _json(data: Any) -> str:
-    return json.dumps(plain(data), indent=2, allow_nan=False)
-
-
-def plain(data: Any) -> Any:
-    """The same data with NaN and infinities as None, as JSON has no word for them."""
-    if isinstance(data, dict):
-        return {k: plain(v) for k, v in data.items()}
-    if isinstance(data, (list, tuple)):
-        return [plain(v) for v in data]
-    return None if isinstance(data, float) and not math.isfinite(data) else data
+    path.write_text(to_json(data, indent=2) + "\n", encoding="utf-8")

@@ -50,8 +50,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo and print its report."""
-    from lrn_ros.inference.backends.base import SUFFIXES
-    from lrn_ros.model.artifact import read_info, resolve_model
+    from lrn_ros.model.artifact import SUFFIXES, read_info, resolve_model
     from lrn_ros.play.demo import DemoFiles, DemoOptions, run_demo
     from lrn_ros.play.processes import check_domain, check_ros
 

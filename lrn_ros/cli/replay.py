@@ -15,7 +15,6 @@ from lrn_ros.cli.common import (
     add_segmenter_options,
     claim_output,
     interrupt_once,
-    plain,
     positive,
     print_json,
     write_json,
@@ -28,6 +27,7 @@ from lrn_ros.cli.replay_realtime import (
     print_realtime,
 )
 from lrn_ros.errors import RunError, UserError
+from lrn_ros.model.json_text import plain
 
 if TYPE_CHECKING:
     from lrn_ros.replay.job import Job
@@ -183,8 +183,7 @@ def _count(job: Job) -> int:
 
 
 def _model(name: str) -> dict[str, Any]:
-    from lrn_ros.inference.backends.base import SUFFIXES
-    from lrn_ros.model.artifact import read_info, resolve_model
+    from lrn_ros.model.artifact import SUFFIXES, read_info, resolve_model
 
     info = read_info(resolve_model(name, SUFFIXES))
     return {"name": info.name, "architecture": info.architecture, "license": info.license}

@@ -7,9 +7,12 @@
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import json
 import math
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -22,10 +25,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from lrn_ros.errors import UserError
+from lrn_ros.model.json_text import to_json
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.model.onnx_file import Tensor, read_onnx
 from lrn_ros.model.paths import share_folder
 
+SUFFIXES = (".safetensors", ".onnx")
 KEY = "lrn_ros"  # of the metadata entry, in both formats
 _VERSION = 1
 _MAX_HEADER = 1 << 20  # bytes; ours are a few kilobytes
@@ -86,13 +91,16 @@ class ModelInfo:
     def to_json(self) -> str:
         """The header's text."""
         data = asdict(self) | {"labels": self.labels.to_dict(), "version": _VERSION}
-        return json.dumps(data)
+        return to_json(data)
 
     @classmethod
     def from_json(cls, text: str, where: str) -> ModelInfo:
         """Parse a header's text; `where` names the file in errors."""
+        if len(text) > _MAX_HEADER:
+            raise UserError(f"{where}: a model header of {len(text)} characters; ours have few")
         try:
-            data = json.loads(text)
+            # Earlier versions wrote NaN, which is no JSON, for the figure of an absent class.
+            data = json.loads(text, parse_constant=lambda name: None)
             if data["version"] != _VERSION:
                 raise UserError(
                     f"{where}: model file version {data['version']}, this package reads {_VERSION}"
@@ -112,8 +120,12 @@ class ModelInfo:
             )
         except UserError:
             raise
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise UserError(f"{where}: damaged model header ({error!r})") from error
+        except (
+            *(KeyError, TypeError, ValueError, IndexError, AttributeError),
+            *(RecursionError, OverflowError),
+        ) as error:
+            text = " ".join(repr(error).split())[:200]
+            raise UserError(f"{where}: damaged model header ({text})") from error
         if min(info.size) < 8 or min(info.std) <= 0:
             raise UserError(f"{where}: trained size {info.size} or std {info.std} is impossible")
         return info
@@ -138,7 +150,13 @@ def _export_info(data: Any) -> ExportInfo:
 
 
 def save_model(path: str | Path, info: ModelInfo, weights: Mapping[str, NDArray[Any]]) -> None:
-    """Write a model file, atomically: readers see the old one or the new one."""
+    """Write a model file, atomically: readers see the old one or the new one.
+
+    Raises:
+        UserError: a tensor holds NaN or an infinity; nothing is written.
+    """
+    if bad := not_finite(weights):
+        raise UserError(f"{path}: not written: {bad[0]} holds NaN or infinity")
     data = save({k: np.ascontiguousarray(v) for k, v in weights.items()}, {KEY: info.to_json()})
     write_atomically(Path(path), data)
 
@@ -202,14 +220,25 @@ def read_weights(path: Path) -> dict[str, NDArray[Any]]:
     """Read a model file's tensors, name -> array.
 
     Raises:
-        UserError: the file is missing or damaged.
+        UserError: the file is missing or damaged, or a tensor holds NaN or an infinity.
     """
     _check_header(path)
     try:
         with safe_open(str(path), framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: cannot be read as a safetensors file: {error}") from error
+    if bad := not_finite(weights):
+        raise UserError(
+            f"{path}: {len(bad)} of its tensors hold NaN or infinity, {bad[0]} the first: the"
+            " training diverged; train again with a lower rate"
+        )
+    return weights
+
+
+def not_finite(weights: Mapping[str, NDArray[Any]]) -> list[str]:
+    """The names of the tensors that hold NaN or an infinity."""
+    return [n for n, a in weights.items() if a.dtype.kind == "f" and not np.isfinite(a).all()]
 
 
 def _check_header(path: Path) -> None:
@@ -227,25 +256,116 @@ def weights_folder() -> Path:
     return share_folder() / "weights"
 
 
-def resolve_model(name_or_path: str | Path, suffixes: tuple[str, ...] = (".safetensors",)) -> Path:
-    """The file of a model: a path as it is, or a name under weights/ with the first suffix found.
+def resolve_model(
+    name_or_path: str | Path, suffixes: tuple[str, ...] = (".safetensors",), variant: str = ""
+) -> Path:
+    """The file of a model.
+
+    Args:
+        name_or_path: a name under weights/; the path of a .safetensors or .onnx file, which stands
+            for the files of the same name beside it too; or the folder of a training run.
+        suffixes: the formats that are wanted. A path that ends so is taken as it is, otherwise the
+            first suffix for which there is a file.
+        variant: the precision of the wanted export, such as "fp16" for NAME_fp16.onnx; empty:
+            NAME.onnx. A path that is taken as it is may have any.
 
     Raises:
-        UserError: neither; the message lists the names that exist.
+        UserError: no such model; the message lists the names that exist.
     """
     text = str(name_or_path)
-    if text.endswith(suffixes):
-        path = Path(text).expanduser()
+    path = Path(text).expanduser()
+    if text.endswith(SUFFIXES):
         if not path.is_file():
             raise UserError(f"model {text!r}: no such file")
-        return path
-    if text and Path(text).name == text:
-        for suffix in suffixes:
-            path = weights_folder() / f"{text}{suffix}"
-            if path.is_file():
-                return path
-    known = sorted({p.stem for s in suffixes for p in weights_folder().glob(f"*{s}")})
-    raise UserError(
-        f"unknown model {text!r}; known: {', '.join(known) or 'none'}, or a path to a"
-        f" {' or '.join(suffixes)} file"
-    )
+        if text.endswith(suffixes):
+            return path
+        bases = _bases(path)
+    elif text and path.name == text and any(weights_folder().glob(f"{glob.escape(text)}.*")):
+        bases = [weights_folder() / text]
+    elif text and path.is_dir():
+        bases = [path / _only_model(path)]
+    else:
+        known = sorted({_stem(p) for s in suffixes for p in weights_folder().glob(f"*{s}")})
+        raise UserError(
+            f"unknown model {text!r}; known: {', '.join(known) or 'none'}, or a path to a"
+            f" {' or '.join(suffixes)} file or to the folder of a training run"
+        )
+    ending = f"_{variant}" if variant else ""
+    names = [f"{base.name}{ending}{suffix}" for base in bases for suffix in suffixes]
+    for name in names:
+        if (bases[0].parent / name).is_file():
+            return bases[0].parent / name
+    raise UserError(f"model {text!r}: there is no {' or '.join(names)} in {bases[0].parent}")
+
+
+def model_files(name_or_path: str | Path) -> list[Path]:
+    """All files of a model, sorted: which of them runs is the backend's and precision's choice.
+
+    Raises:
+        UserError: no such model.
+    """
+    found = resolve_model(name_or_path, SUFFIXES)
+    base = _bases(found)[-1].name
+    ends = [f"{end}{suffix}" for end in ("", "_*") for suffix in SUFFIXES]
+    files = {p for end in ends for p in found.parent.glob(f"{glob.escape(base)}{end}")}
+    return sorted(p for p in files if _bases(p)[-1].name == base)
+
+
+def check_origin(path: Path, info: ModelInfo) -> None:
+    """Refuse an export that was not made from the .safetensors file that lies beside it.
+
+    Args:
+        path: the .onnx file; without its .safetensors file there is nothing to compare.
+        info: what `path` says of itself.
+
+    Raises:
+        UserError: the two differ, as after a new training that was not exported.
+    """
+    if info.export is None:
+        return
+    sources = (_with_suffix(base, ".safetensors") for base in _bases(path))
+    source = next((file for file in sources if file.is_file()), None)
+    if source is None:
+        return
+    if hashlib.sha256(source.read_bytes()).hexdigest() != info.export.source_sha256:
+        kind = info.export.precision
+        size = info.export.size
+        options = f" --precision {kind}" if kind != "fp32" else ""
+        options += f" --size {size[0]} {size[1]}" if size else ""
+        raise UserError(
+            f"{path} is stale: it was not made from {source.name} beside it, which is another"
+            f" model; export that one with: lrn export {source} --format onnx{options}"
+        )
+
+
+# What `lrn export` appends to a model's name: _fp16, _int8, _HxW.
+_EXPORT_ENDING = re.compile(r"(?:_(?:fp16|int8))?(?:_\d+x\d+)?$")
+
+
+def _bases(path: Path) -> list[Path]:
+    """A model file without its suffix, and without what an export appends to the model's name."""
+    stem = _stem(path)
+    return [path.with_name(s) for s in dict.fromkeys((stem, _EXPORT_ENDING.sub("", stem) or stem))]
+
+
+def _stem(path: Path) -> str:
+    """A model file's name without its suffix; a name may have dots."""
+    return path.name.removesuffix(".safetensors").removesuffix(".onnx")
+
+
+def _with_suffix(base: Path, suffix: str) -> Path:
+    return base.with_name(f"{base.name}{suffix}")
+
+
+def _only_model(folder: Path) -> str:
+    """The name of the one model in a folder."""
+    weights = {_stem(p) for p in folder.glob("*.safetensors")}
+    names = sorted(weights or {_bases(p)[-1].name for p in folder.glob("*.onnx")})
+    if not names:
+        raise UserError(
+            f"model {str(folder)!r}: a folder without a .safetensors or .onnx file; lrn train"
+            " writes the model when the training ends"
+        )
+    if len(names) > 1:
+        raise UserError(f"model {str(folder)!r}: holds {', '.join(names)}; name one of the files")
+    return names[0]

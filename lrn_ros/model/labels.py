@@ -133,7 +133,7 @@ class LabelSet:
             )
         except UserError:
             raise
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise UserError(
                 f"{where}: not a label set ({error!r}); it needs name and classes, each class"
                 " with name and rgb: [r, g, b]"

@@ -64,5 +64,7 @@ def read_config(folder: str, name_or_path: str | Path, what: str) -> tuple[Any, 
             raise UserError(f"unknown {what} {str(name_or_path)!r}; known: {known}, or a YAML file")
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8")), path
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except RecursionError:
+        raise UserError(f"{path}: cannot be read as YAML: it is nested too deeply") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: a date such as 2026-99-99
         raise UserError(f"{path}: cannot be read as YAML: {error}") from error

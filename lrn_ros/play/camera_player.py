@@ -102,8 +102,7 @@ def _source(args: argparse.Namespace) -> Source:
         return SceneSource(args.seed, tuple(args.size), args.rate)
     labels = None
     if args.model:
-        from lrn_ros.inference.backends.base import SUFFIXES
-        from lrn_ros.model.artifact import read_info, resolve_model
+        from lrn_ros.model.artifact import SUFFIXES, read_info, resolve_model
 
         labels = read_info(resolve_model(args.model, SUFFIXES)).labels
     return open_source(args.input, labels, args.bag_topic)

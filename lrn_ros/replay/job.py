@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 from lrn_ros import __version__
 from lrn_ros.data.bags.extent import Extent
 from lrn_ros.errors import UserError
-from lrn_ros.inference.backends.base import SUFFIXES
 from lrn_ros.inference.segmenter import Segmenter
-from lrn_ros.model.artifact import resolve_model
+from lrn_ros.model.artifact import SUFFIXES, model_files
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.replay.accuracy import PartFiles, replay
 from lrn_ros.replay.label_mapping import LabelMapping
@@ -69,7 +68,9 @@ class Job:
 
     def absolute(self) -> Job:
         """The same job for a process with another working directory."""
-        model = replace(self.model, model=_absolute(self.model.model, SUFFIXES))
+        name = self.model.model
+        is_path = name.endswith(SUFFIXES) or model_files(name)[0].parent == Path(name).expanduser()
+        model = replace(self.model, model=_absolute(name) if is_path else name)
         truth, yaml = self.truth, (".yaml", ".yml")
         truth = replace(truth, where=truth.where and _absolute(truth.where))
         truth = replace(truth, labels=truth.labels and _absolute(truth.labels, yaml))
@@ -89,7 +90,7 @@ class Job:
         truth, bag = self.truth, self.bag
         if bag.is_file() and (bag.parent / "metadata.yaml").exists():
             bag = bag.parent  # a file stands for the whole bag
-        read = [bag, *_model_files(self.model.model)]
+        read = [bag, *model_files(self.model.model)]
         read += [Path(truth.where)] if truth.where else []
         data["files"] = [_state(path) for path in read if path.exists()]
         data["classes"] = truth.labels and LabelSet.load(truth.labels).to_dict()
@@ -103,19 +104,6 @@ def _absolute(name_or_path: str, suffixes: tuple[str, ...] = ("",)) -> str:
     path = Path(name_or_path).expanduser()
     is_path = name_or_path.endswith(suffixes) and path.exists()
     return str(path.resolve()) if is_path else name_or_path
-
-
-def _model_files(name_or_path: str) -> list[Path]:
-    """A path, or all files of a name: which of them runs is the backend's and precision's choice.
-
-    Raises:
-        UserError: no such model.
-    """
-    path = resolve_model(name_or_path, SUFFIXES)
-    if name_or_path.endswith(SUFFIXES):
-        return [path]
-    ends = [f"{end}{suffix}" for end in ("", "_*") for suffix in SUFFIXES]
-    return sorted(file for end in ends for file in path.parent.glob(f"{name_or_path}{end}"))
 
 
 def _state(path: Path) -> str:

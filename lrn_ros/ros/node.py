@@ -30,6 +30,7 @@ from lrn_ros.inference.frame_sizes import FrameSizes
 from lrn_ros.inference.segmenter import Segmenter
 from lrn_ros.inference.supervisor import NotReady, Supervisor
 from lrn_ros.memory import keep_freed_memory, resident_mb
+from lrn_ros.model.artifact import SUFFIXES
 from lrn_ros.ros import diagnostics
 from lrn_ros.ros.camera import Camera, Frame
 from lrn_ros.ros.log import log_to
@@ -264,7 +265,7 @@ class SegmentationNode(LifecycleNode):
                 f"parameter '{name}' is fixed while the node is {self._phase}; first:"
                 f" {' && '.join(steps)}"
             )
-        if name == "model" and ("/" in value or "." in value):
+        if name == "model" and ("/" in value or value.endswith(SUFFIXES) or Path(value).exists()):
             return "parameter 'model': a path is taken at process start only, later a name works"
         if name == "engine_cache_dir" and value:
             return "parameter 'engine_cache_dir': a path is taken at process start only"

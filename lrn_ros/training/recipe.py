@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,14 @@ import yaml
 from lrn_ros.errors import UserError
 from lrn_ros.model.paths import read_config
 
+UNSET = "unset"  # the licence of a model whose maker has not named one
+# What speaks of one data set or one machine; a recipe never takes it from its base.
+OWN_KEYS = (
+    *("name", "labels", "license", "dataset", "size", "holdout"),
+    *("max_minutes", "scene_share", "scene_frames"),
+)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_TAKEN = re.compile(r".*(\.safetensors|\.onnx|_fp16|_fp32|_int8|_bf16|_\d+x\d+)")
 _WHOLE = {"until": 1.0, "crop": [256, 352], "scale": [0.5, 2.0]}
 
 
@@ -21,7 +31,8 @@ class Recipe:
     """How a model is trained.
 
     Attributes:
-        name: name of the model file that results.
+        name: name of the model file that results: letters, digits, ., _ and -, without an ending
+            that `lrn export` appends to a name, such as _fp16.
         architecture: name in the registry.
         options: keyword arguments of the architecture.
         init: what to start from; empty: random weights. A model, by its name under weights/ or its
@@ -35,7 +46,7 @@ class Recipe:
             their own size, which must be the same for all.
         holdout: sequences of the training split that are kept out of it and replace the validation
             split: an estimate for an unseen drive; empty: none.
-        license: goes into the model's header.
+        license: what the weights may be used for; it goes into the model's header.
         steps: optimiser steps of the whole schedule.
         max_minutes: ends the schedule early after so much training; 0: steps alone count.
         batch: images per step and device.
@@ -86,8 +97,8 @@ class Recipe:
     name: str
     architecture: str
     labels: str
-    license: str
     steps: int
+    license: str = UNSET
     options: dict[str, Any] = field(default_factory=dict)
     init: str = ""
     pretrained_lr: float = 1.0
@@ -133,15 +144,31 @@ class Recipe:
     eval_every: int = 500
 
     def __post_init__(self) -> None:
+        problem = self._take_types()
         try:
-            problem = self._problem()
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            problem = problem or self._problem()
+        except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
             problem = f"a value has the wrong form: {error}"
         if problem:
             raise UserError(f"recipe {self.name!r}: {problem}")
 
+    def _take_types(self) -> str:
+        """Bring every value to its key's type; what is wrong, empty when nothing is."""
+        for key in fields(self):
+            try:
+                value = _typed(getattr(self, key.name), str(key.type))
+            except (TypeError, ValueError, OverflowError):
+                what = _KINDS.get(str(key.type).partition(" | ")[0].partition("[")[0], key.type)
+                return f"{key.name} is {getattr(self, key.name)!r}; {what} works"
+            object.__setattr__(self, key.name, value)
+        return ""
+
     def _problem(self) -> str:
         """What is wrong, empty when nothing is."""
+        if not _NAME.fullmatch(self.name):
+            return f"name is {self.name!r}; letters, digits, ., _ and - work, no folder"
+        if taken := _TAKEN.fullmatch(self.name):
+            return f"name is {self.name!r}; it must not end with {taken[1]}: exports are named so"
         one_of = {
             "optimizer": ("sgd", "adam", "adamw"),
             "schedule": ("poly", "one_cycle", "step"),
@@ -204,6 +231,52 @@ class Recipe:
         return Stage(tuple(now["crop"]), tuple(now["scale"]))
 
 
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "list": "a list in brackets",
+    "dict": "a mapping {key: value}",
+}
+
+
+def _typed(value: Any, kind: str) -> Any:
+    """The value as the type that an annotation of Recipe names.
+
+    YAML 1.1 reads 1e-3, without a dot, as a text; such a text stands for its number.
+
+    Raises:
+        TypeError, ValueError, OverflowError: it is none.
+    """
+    kind, _, optional = kind.partition(" | ")
+    if value is None and optional == "None":
+        return None
+    if kind == "float":
+        number = _number(value)
+        return value if isinstance(value, (int, float)) else number
+    if kind == "int":
+        number = _number(value)
+        if number != int(number):
+            raise ValueError(value)
+        return int(number)
+    outer, _, inner = kind.rstrip("]").partition("[")
+    if not isinstance(value, {"str": str, "bool": bool, "list": list, "dict": dict}[outer]):
+        raise TypeError(value)
+    if outer == "list" and inner in _KINDS:
+        return [_typed(v, inner) for v in value]
+    return value
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise TypeError(value)
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(value)
+    return number
+
+
 @dataclass(frozen=True)
 class Stage:
     """One stage of a run: crop (height, width) and (low, high) of the random scale."""
@@ -215,8 +288,14 @@ class Stage:
 def _stage_problem(stage: Any) -> str:
     """What is wrong with a stage of a recipe, empty when nothing is."""
     if not isinstance(stage, dict) or set(stage) != {"until", "crop", "scale"}:
-        return f"a stage has the keys until, crop and scale, got {stage}"
+        return f"stages: a stage has the keys until, crop and scale, got {stage}"
     crop, scale = stage["crop"], stage["scale"]
+    try:
+        _typed(stage["until"], "float")
+        _typed(crop, "list[int]")
+        _typed(scale, "list[float]")
+    except (TypeError, ValueError, OverflowError):
+        return f"stages: until is a number, crop and scale are two numbers each, got {stage}"
     if len(crop) != 2 or any(n % 8 or n < 64 for n in crop):
         return f"crop is [height, width], multiples of 8 from 64 up, got {crop}"
     if len(scale) != 2 or not 0 < scale[0] <= scale[1]:
@@ -227,7 +306,8 @@ def _stage_problem(stage: Any) -> str:
 def load_recipe(name_or_path: str | Path, changes: dict[str, Any] | None = None) -> Recipe:
     """Read a recipe by name (config/train/NAME.yaml) or from a YAML file.
 
-    The key `base` names another recipe whose keys hold where this one is silent.
+    The key `base` names another recipe whose keys hold where this one is silent, except those of
+    OWN_KEYS. A changed label set leaves a licence behind that is not changed with it.
 
     Args:
         name_or_path: the recipe.
@@ -237,14 +317,17 @@ def load_recipe(name_or_path: str | Path, changes: dict[str, Any] | None = None)
         UserError: unreadable, an unknown or missing key, a value out of range.
     """
     data, path = _read(name_or_path, ())
-    data |= changes or {}
+    changes = changes or {}
+    if changes.get("labels", data.get("labels")) != data.get("labels"):
+        data.pop("license", None)
+    data |= changes
     known_keys = {f.name for f in fields(Recipe)}
     if unknown := sorted(set(data) - known_keys):
         raise UserError(f"{path}: unknown key {unknown[0]!r}; known: {', '.join(known_keys)}")
     try:
         return Recipe(**data)
     except TypeError as error:
-        raise UserError(f"{path}: {error}") from error
+        raise UserError(f"{path}: {' '.join(str(error).split()).replace('Recipe.__init__()', '')}") from error
 
 
 def _read(name_or_path: str | Path, below: tuple[Path, ...]) -> tuple[dict[str, Any], Path]:
@@ -258,7 +341,7 @@ def _read(name_or_path: str | Path, below: tuple[Path, ...]) -> tuple[dict[str, 
     if base is None:
         return data, path
     found, _ = _read(str(base), (*below, path))
-    return found | data, path
+    return {k: v for k, v in found.items() if k not in OWN_KEYS} | data, path
 
 
 def parse_changes(texts: list[str]) -> dict[str, Any]:
@@ -275,8 +358,8 @@ def parse_changes(texts: list[str]) -> dict[str, Any]:
         key, sign, value = text.partition("=")
         try:
             changes[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UserError(f"--set {text}: the value is no YAML") from error
+        except (yaml.YAMLError, ValueError, RecursionError):
+            raise UserError(f"--set {text[:80]}: the value is no YAML") from None
         if not sign or not key.strip():
             raise UserError(f"--set {text}: KEY=VALUE is expected, such as seed=2")
     return changes

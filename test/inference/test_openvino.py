@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -35,8 +37,12 @@ def write_model(
     path: Path,
     size: tuple[int | str, int | str] = ("h", "w"),
     quantised: bool = False,
+    made_from: Path | None = None,
 ) -> Path:
-    """A model whose scores are WEIGHTS times the mean colour (0-1) of 8 x 8 pixels, plus OFFSET."""
+    """A model whose scores are WEIGHTS times the mean colour (0-1) of 8 x 8 pixels, plus OFFSET.
+
+    Its metadata say that it was made from `made_from`.
+    """
     tensor, node, value = (
         onnx.TensorProto,
         onnx.helper.make_node,
@@ -73,6 +79,7 @@ def write_model(
     model = onnx.helper.make_model(
         graph, ir_version=9, opset_imports=[onnx.helper.make_opsetid("", 17)]
     )
+    digest = hashlib.sha256(made_from.read_bytes()).hexdigest() if made_from else ""
     info = ModelInfo(
         name=path.stem,
         architecture="lrnnet_c",
@@ -81,7 +88,7 @@ def write_model(
         std=(0.5, 0.5, 0.5),
         size=(96, 128),
         license="none",
-        export=ExportInfo("int8" if quantised else "fp32", 8, fixed, ""),  # type: ignore[arg-type]
+        export=ExportInfo("int8" if quantised else "fp32", 8, fixed, digest),  # type: ignore[arg-type]
     )
     onnx.helper.set_model_props(model, {"lrn_ros": info.to_json()})
     path.write_bytes(model.SerializeToString())
@@ -350,11 +357,63 @@ def test_every_backend_takes_its_own_file_of_a_name(
     (tmp_path / "both.safetensors").write_bytes(random_model.read_bytes())
     with pytest.raises(base.BackendError, match="lrn export both --format onnx"):
         Segmenter.load("both", backend="openvino")
-    write_model(tmp_path / "both.onnx")
+    write_model(tmp_path / "both.onnx", made_from=tmp_path / "both.safetensors")
     assert Segmenter.load("both", backend="torch").info.name == "random"
     onnx_segmenter = Segmenter.load("both", backend="openvino", cache_dir=tmp_path / "cache")
     assert onnx_segmenter.info.name == "both"
     assert resolve_model("both", (".onnx",)) == tmp_path / "both.onnx"
+
+
+class TestAnExportAndItsWeights:
+    """A retrained model beside an old export; everywhere the model is loaded, by any of its names.
+
+    `model` is the stem of both files, in a folder of their own.
+    """
+
+    @pytest.fixture
+    def files(self, random_model: Path, tmp_path: Path) -> Path:
+        folder = tmp_path / "run"
+        folder.mkdir()
+        weights = folder / "farm_v1.5.safetensors"
+        weights.write_bytes(random_model.read_bytes())
+        write_model(folder / "farm_v1.5.onnx", made_from=weights)
+        return folder / "farm_v1.5"
+
+    def retrain(self, files: Path) -> None:
+        weights = files.with_name("farm_v1.5.safetensors")
+        weights.write_bytes(weights.read_bytes()[:-4] + bytes(4))
+
+    @pytest.mark.parametrize("given", ["run", "run/farm_v1.5.safetensors", "run/farm_v1.5.onnx"])
+    def test_the_export_is_found_unless_it_is_stale(
+        self, load: Load, files: Path, given: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(files.parents[1])
+        up = {"given_up": {"tensorrt": "is tested elsewhere", "cuda": "is tested elsewhere"}}
+        assert load(Path(given), backend="auto", **up).backend.name == "openvino"
+        self.retrain(files)
+        says = "farm_v1.5.onnx is stale: .* farm_v1.5.safetensors beside it.* lrn export .*onnx$"
+        with pytest.raises(base.BackendError, match=says):
+            load(Path(given))
+        if given.endswith(".onnx"):  # this very file was asked for
+            with pytest.raises(base.BackendError, match=says):
+                load(Path(given), backend="auto", **up)
+            return
+        found = load(Path(given), backend="auto", precision="auto", **up)
+        assert found.backend.name == "torch"
+        assert any("is stale" in reason for _, reason in found.passed_over)
+
+    def test_without_the_weights_there_is_nothing_to_compare(self, load: Load, files: Path) -> None:
+        self.retrain(files)
+        os.unlink(f"{files}.safetensors")
+        assert load(files.parent).backend.name == "openvino"
+
+    def test_a_stale_variant_gives_way_to_a_fresh_export(self, load: Load, files: Path) -> None:
+        write_model(files.with_name("farm_v1.5_int8.onnx"), quantised=True)
+        with pytest.raises(base.BackendError, match="not int8"):  # the float file was taken
+            load(files.parent, precision="int8")
+        source = files.with_name("farm_v1.5.safetensors")
+        write_model(files.with_name("farm_v1.5_int8.onnx"), quantised=True, made_from=source)
+        assert load(files.parent, precision="int8").backend.precision == "int8"
 
 
 def test_no_torch_on_this_path(model: Path, tmp_path: Path) -> None:

@@ -14,7 +14,15 @@ import pytest
 from safetensors.numpy import save_file
 
 from lrn_ros.errors import UserError
-from lrn_ros.model.artifact import ModelInfo, read_info, read_weights, resolve_model, save_model
+from lrn_ros.model.artifact import (
+    ModelInfo,
+    check_origin,
+    read_info,
+    read_weights,
+    resolve_model,
+    save_model,
+    weights_folder,
+)
 from lrn_ros.model.labels import LabelSet
 
 
@@ -119,3 +127,51 @@ def test_a_header_without_a_key_is_refused(tmp_path: Path) -> None:
 def test_unknown_models_are_refused(name: str) -> None:
     with pytest.raises(UserError):
         resolve_model(name)
+
+
+class TestResolve:
+    """A model by name, by path and by the folder of its run; names have dots."""
+
+    @pytest.fixture
+    def run(self, tmp_path: Path) -> Path:
+        for name in ("farm_v1.5.safetensors", "farm_v1.5.onnx", "farm_v1.5_fp16_64x96.onnx"):
+            (tmp_path / name).touch()
+        return tmp_path
+
+    def test_a_folder(self, run: Path) -> None:
+        assert resolve_model(run) == run / "farm_v1.5.safetensors"
+        assert resolve_model(run, (".onnx",)) == run / "farm_v1.5.onnx"
+        os.unlink(run / "farm_v1.5.safetensors")  # exports alone, as on a robot
+        assert resolve_model(run, (".onnx",)) == run / "farm_v1.5.onnx"
+        with pytest.raises(UserError, match="there is no farm_v1.5.safetensors in"):
+            resolve_model(run)
+        (run / "other.onnx").touch()
+        with pytest.raises(UserError, match="holds farm_v1.5, other; name one of the files"):
+            resolve_model(run, (".onnx",))
+        (run / "empty").mkdir()
+        with pytest.raises(UserError, match="lrn train writes the model when the training ends"):
+            resolve_model(run / "empty")
+
+    def test_a_file_stands_for_those_beside_it(self, run: Path) -> None:
+        assert resolve_model(run / "farm_v1.5.safetensors", (".onnx",)) == run / "farm_v1.5.onnx"
+        fixed = run / "farm_v1.5_fp16_64x96.onnx"
+        assert resolve_model(fixed) == run / "farm_v1.5.safetensors"
+        assert resolve_model(fixed, (".onnx",)) == fixed
+        (run / "farm_v1.safetensors").touch()
+        with pytest.raises(UserError, match="there is no farm_v1.onnx"):
+            resolve_model(run / "farm_v1.safetensors", (".onnx",))
+
+    def test_a_name_with_dots(self, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("lrn_ros.model.artifact.weights_folder", lambda: run)
+        assert resolve_model("farm_v1.5") == run / "farm_v1.5.safetensors"
+        (run / "farm_v1.5_int8.onnx").touch()
+        assert resolve_model("farm_v1.5", (".onnx",), "int8") == run / "farm_v1.5_int8.onnx"
+        with pytest.raises(UserError):
+            resolve_model("farm_v1")
+
+
+def test_every_shipped_export_was_made_from_the_weights_beside_it() -> None:
+    exports = sorted(weights_folder().glob("*.onnx"))
+    assert exports
+    for path in exports:
+        check_origin(path, read_info(path))

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import importlib
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from lrn_ros.errors import UserError
 from lrn_ros.inference.geometry import Geometry
 from lrn_ros.inference.result import Result
 from lrn_ros.inference.smoothing import Smooth
-from lrn_ros.model.artifact import ModelInfo, read_info, resolve_model
+from lrn_ros.model.artifact import SUFFIXES, ModelInfo, check_origin, read_info, resolve_model
 
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 LESS_MEMORY = "a smaller network_size or max_batch needs less"  # where GPU memory is short
@@ -112,7 +111,6 @@ MODULES = {
     "openvino": _Module("lrn_ros.inference.backends.openvino", ".onnx", "openvino"),
     "torch": _Module("lrn_ros.inference.backends.torch", ".safetensors", "torch"),
 }
-SUFFIXES = (".safetensors", ".onnx")
 _DRIVER = "libcuda.so.1"
 
 
@@ -132,9 +130,10 @@ def create(
 
     Args:
         name: "auto" or one of MODULES.
-        model: a name under weights/, of which every backend takes the file it reads, or a path.
-            One that reads .onnx takes NAME_fp16.onnx for precision "fp16" where that exists, and
-            so on, else NAME.onnx.
+        model: a name under weights/, a path, or the folder of a training run; every backend takes
+            the file that it reads. One that reads .onnx takes NAME_fp16.onnx for precision "fp16"
+            where that exists, and so on, else NAME.onnx. An .onnx file that was not made from the
+            .safetensors file beside it is not taken.
         options: see BackendOptions.
         given_up: backends that are passed over, with the reason.
 
@@ -152,8 +151,7 @@ def create(
         if candidate in (given_up or {}):
             continue
         try:
-            path = _file_for(candidate, model, options.precision)
-            info = read_info(path)
+            path, info = _open(candidate, model, options.precision)
             if MODULES[candidate].needs_driver:
                 _check_driver()
             module = importlib.import_module(MODULES[candidate].name)
@@ -180,16 +178,31 @@ def _check_driver() -> None:
         ) from error
 
 
-def _file_for(backend: str, model: str | Path, precision: str) -> Path:
-    """The file of an existing model that a backend reads."""
+def _open(backend: str, model: str | Path, precision: str) -> tuple[Path, ModelInfo]:
+    """The file of an existing model that a backend reads, and what the file says of itself.
+
+    An export that is older than the weights beside it is not taken, see check_origin.
+    """
     _, suffix, _, prefers, _ = MODULES[backend]
-    if suffix == ".onnx":
-        wanted = prefers if precision == "auto" else precision
-        with contextlib.suppress(UserError):  # a path, or a name without such a file
-            return resolve_model(f"{model}_{wanted}", (suffix,))
-    try:
-        return resolve_model(model, (suffix,))
-    except UserError:
-        export = f"; write it with: lrn export {model} --format onnx"
-        hint = export if suffix == ".onnx" else ""
-        raise BackendError(f"model {str(model)!r} has no {suffix} file{hint}") from None
+    wanted = prefers if precision == "auto" else precision
+    variants = dict.fromkeys((wanted, "") if suffix == ".onnx" else ("",))
+    given, stale = Path(model).expanduser(), None
+    for variant in variants:
+        try:
+            path = resolve_model(model, (suffix,), variant)
+        except UserError:
+            continue
+        info = read_info(path)
+        try:
+            check_origin(path, info)
+            if path.suffix != given.suffix == ".onnx":  # the weights that the given export is of
+                check_origin(given, read_info(given))
+        except UserError as error:
+            stale = stale or error
+        else:
+            return path, info
+    if stale is not None:
+        raise BackendError(str(stale)) from None
+    export = f"; write it with: lrn export {model} --format onnx"
+    hint = export if suffix == ".onnx" else ""
+    raise BackendError(f"model {str(model)!r} has no {suffix} file{hint}")
