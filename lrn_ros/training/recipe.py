@@ -260,8 +260,11 @@ def _typed(value: Any, kind: str) -> Any:
         if number != int(number):
             raise ValueError(value)
         return int(number)
+    if kind == "str" and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)  # a drive that is called 0016, a name that is a year
     outer, _, inner = kind.rstrip("]").partition("[")
-    if not isinstance(value, {"str": str, "bool": bool, "list": list, "dict": dict}[outer]):
+    types: dict[str, type] = {"str": str, "bool": bool, "list": list, "dict": dict}
+    if not isinstance(value, types[outer]):
         raise TypeError(value)
     if outer == "list" and inner in _KINDS:
         return [_typed(v, inner) for v in value]
@@ -327,7 +330,9 @@ def load_recipe(name_or_path: str | Path, changes: dict[str, Any] | None = None)
     try:
         return Recipe(**data)
     except TypeError as error:
-        raise UserError(f"{path}: {' '.join(str(error).split()).replace('Recipe.__init__()', '')}") from error
+        raise UserError(
+            f"{path}: {' '.join(str(error).split()).replace('Recipe.__init__()', '')}"
+        ) from error
 
 
 def _read(name_or_path: str | Path, below: tuple[Path, ...]) -> tuple[dict[str, Any], Path]:

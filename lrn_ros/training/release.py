@@ -13,9 +13,10 @@ import torch
 import yaml
 
 from lrn_ros import __version__
+from lrn_ros.errors import RunError
 from lrn_ros.metrics.confusion import Scores
 from lrn_ros.metrics.machine import describe
-from lrn_ros.model.artifact import ModelInfo, save_model, write_atomically
+from lrn_ros.model.artifact import ModelInfo, not_finite, save_model, write_atomically
 from lrn_ros.training.trainer import MEAN, STD, Trainer
 
 _WEAK = 0.3  # a class below this IoU is named among the known failures
@@ -36,11 +37,15 @@ def release(trainer: Trainer) -> Release:
 
     Every process of the run calls it; the first one writes.
     """
+    weights = {k: v.cpu().numpy() for k, v in trainer.average.state_dict().items()}
+    if bad := not_finite(weights):
+        raise RunError(f"nothing is released: {bad[0]} holds NaN or infinity; a lower lr helps")
     result = trainer.evaluate(full_precision=True)
-    recipe, base = trainer.recipe, trainer.output / trainer.recipe.name
-    found = Release(
-        base.with_suffix(".safetensors"), base.with_suffix(".png"), base.with_suffix(".md"), result
+    recipe = trainer.recipe
+    model, curve, text = (
+        trainer.output / f"{recipe.name}{suffix}" for suffix in (".safetensors", ".png", ".md")
     )
+    found = Release(model, curve, text, result)
     if not trainer.fabric.is_global_zero:
         return found
     machine = describe()
@@ -76,7 +81,6 @@ def release(trainer: Trainer) -> Release:
             }
         },
     )
-    weights = {k: v.cpu().numpy() for k, v in trainer.average.state_dict().items()}
     save_model(found.model, info, weights)
     draw_curve(read_log(trainer.output / "log"), found.curve, recipe.name)
     parameters = sum(p.numel() for p in trainer.average.parameters())

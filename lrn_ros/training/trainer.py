@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from lrn_ros.errors import UserError
+from lrn_ros.errors import RunError, UserError
 from lrn_ros.metrics.confusion import Scores, confusion_matrix, scores
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.training.augment import Augmenter
@@ -50,6 +50,7 @@ _LENGTH = ("steps", "max_minutes", "eval_every")
 _SAVE_EVERY = 120.0  # seconds
 _LOG_EVERY = 20  # steps
 _MAX_SKIPPED = 5  # steps in a row without a finite gradient norm
+_MAX_RESCALED = 50  # the same with 16-mixed: its scaler halves the scale at each, from 65536 down
 
 
 @dataclass
@@ -176,7 +177,16 @@ class Trainer:
         return True
 
     def save(self) -> None:
-        """Write the run's state, atomically; every process calls it."""
+        """Write the run's state, atomically; every process calls it.
+
+        Raises:
+            RunError: a weight is not finite; the state that was saved before stays.
+        """
+        if bad := self._not_finite():
+            raise RunError(
+                f"step {self.state.step}: {bad[0]} holds NaN or infinity, nothing is saved;"
+                f" {self.checkpoint} is the last good state, a lower lr helps"
+            )
         temporary = self.checkpoint.with_suffix(".tmp")
         state = {
             "recipe": asdict(self.recipe),
@@ -267,46 +277,79 @@ class Trainer:
         x = (images - self.mean) / self.std
         if recipe.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
-        outputs = self.network(x)
-        loss = self._loss(outputs, labels, target)
+        loss = self._loss(self._forward(x), labels, target)
         self.clock.mark("forward")
         self.fabric.backward(loss)
         self.clock.mark("backward")
-        if self._gradients_are_finite(rate):
+        finite = self._gradients_are_finite()
+        if finite or recipe.precision == "16-mixed":  # its scaler skips the step by itself
             self.optimizer.step()
-            self.optimizer.zero_grad()
+        self.optimizer.zero_grad()
+        if finite:
+            self.state.skipped_in_a_row = 0
             self._update_average()
         else:
-            self.optimizer.zero_grad()
+            self._skip(float(loss.detach()), rate)
         self.clock.mark("update")
         return loss.detach()
 
-    def _gradients_are_finite(self, rate: float) -> bool:
+    def _forward(self, x: Tensor) -> Outputs:
+        try:
+            return self.network(x)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise UserError(
+                f"batch: 1 does not work with {self.recipe.architecture}, whose global pool leaves"
+                " one value a channel to batch norm; batch=2 works"
+            ) from error
+
+    def _gradients_are_finite(self) -> bool:
         """Clip the gradients; a step whose gradient norm is not finite is to be skipped.
 
-        Raises:
-            UserError: too many steps in a row had to be skipped.
+        The norm is that of all processes' gradients, so that all of them decide alike.
         """
         limit = self.recipe.clip or float("inf")
         norm = self.fabric.clip_gradients(
             self.network, self.optimizer, max_norm=limit, error_if_nonfinite=False
         )
-        if norm is None or bool(norm.isfinite()):
-            self.state.skipped_in_a_row = 0
-            return True
-        if self.recipe.precision == "16-mixed":
-            return True  # its scaler skips the step and lowers the scale: that is how it works
-        self.state.skipped += 1
-        self.state.skipped_in_a_row += 1
-        place = f"step {self.state.step}: the gradient norm is {float(norm)} at rate {rate:.2g}"
-        if self.state.skipped_in_a_row >= _MAX_SKIPPED:
-            raise UserError(
-                f"{place}, the {_MAX_SKIPPED}th time in a row; a lower lr, a longer warmup or clip"
+        return norm is None or bool(norm.isfinite())
+
+    @torch.no_grad()
+    def _skip(self, loss: float, rate: float) -> None:
+        """Leave everything as it was before a step without a finite gradient, and say so.
+
+        Raises:
+            RunError: too many steps in a row had to be skipped; the last good state is saved.
+        """
+        # The forward pass has moved the statistics of batch norm, perhaps to NaN.
+        good = self.average.state_dict()
+        for name, tensor in self.raw.network.named_buffers():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                tensor.copy_(good[name])
+        state = self.state
+        state.skipped_in_a_row += 1
+        scaled = self.recipe.precision == "16-mixed"
+        state.skipped += 0 if scaled else 1
+        place = f"step {state.step}: the gradient norm is not finite, the loss is {loss:.4g}"
+        place += f" at rate {rate:.2g}"
+        most = _MAX_RESCALED if scaled else _MAX_SKIPPED
+        if state.skipped_in_a_row >= most:
+            kept = "nothing good to keep"
+            if not self._not_finite():
+                self.save()
+                kept = f"the last good state is in {self.checkpoint}"
+            raise RunError(
+                f"{place}, the {most}th time in a row; {kept}; a lower lr, a longer warmup or clip"
                 " helps where the rate is the cause"
             )
-        if self.fabric.is_global_zero:
-            tqdm.write(f"{place}; the step is skipped ({self.state.skipped} so far)", sys.stderr)
-        return False
+        if self.fabric.is_global_zero and not scaled:
+            tqdm.write(f"{place}; the step is skipped ({state.skipped} so far)", sys.stderr)
+
+    def _not_finite(self) -> list[str]:
+        """Names of the network's and the average's tensors that hold NaN or an infinity."""
+        both = (*self.raw.network.state_dict().items(), *self.average.state_dict().items())
+        return [n for n, t in both if t.is_floating_point() and not bool(t.isfinite().all())]
 
     def _batch(self, stage: Stage, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         recipe = self.recipe

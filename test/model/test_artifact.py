@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from lrn_ros.errors import UserError
@@ -127,6 +128,42 @@ def test_a_header_without_a_key_is_refused(tmp_path: Path) -> None:
 def test_unknown_models_are_refused(name: str) -> None:
     with pytest.raises(UserError):
         resolve_model(name)
+
+
+def test_an_absent_class_is_null(tmp_path: Path) -> None:
+    """NaN is no JSON; earlier versions wrote it and their files are read."""
+    nan, path = float("nan"), tmp_path / "x.safetensors"
+    save_model(path, info(metrics={"val": {"iou": {"sky": nan}}}), WEIGHTS)
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    with safe_open(str(path), framework="numpy") as file:
+        header = json.loads(file.metadata()["lrn_ros"], parse_constant=refuse)
+    assert header["metrics"]["val"]["iou"] == {"sky": None}
+    old = json.dumps(header | {"metrics": {"val": {"iou": {"sky": nan}}}})
+    assert ModelInfo.from_json(old, "x").metrics["val"]["iou"] == {"sky": None}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, '{"version": 1, "x": ' + "[" * 5000, "[]", "3", '"' + "x" * (1 << 20) + '"'],
+)
+def test_monstrous_headers_are_one_line(text: str) -> None:
+    with pytest.raises(UserError, match="^here: ") as refused:
+        ModelInfo.from_json(text, "here")
+    assert len(str(refused.value)) < 300 and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
+    path, bad = tmp_path / "x.safetensors", WEIGHTS | {"b": np.array([1, value], np.float16)}
+    with pytest.raises(UserError, match="not written: b holds NaN"):
+        save_model(path, info(), bad)
+    assert not list(tmp_path.iterdir())
+    save_file(bad, path, {"lrn_ros": info().to_json()})
+    with pytest.raises(UserError, match="1 of its tensors hold NaN or infinity, b the first"):
+        read_weights(path)
 
 
 class TestResolve:

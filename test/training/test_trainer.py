@@ -17,7 +17,7 @@ import yaml
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
-from lrn_ros.errors import UserError  # noqa: E402
+from lrn_ros.errors import RunError, UserError  # noqa: E402
 from lrn_ros.model.artifact import read_info, read_weights  # noqa: E402
 from lrn_ros.model.labels import LabelSet  # noqa: E402
 from lrn_ros.training.clock import PHASES  # noqa: E402
@@ -351,9 +351,49 @@ def test_a_step_without_a_finite_gradient_is_skipped(
 def test_many_of_them_end_the_run(recipe: Recipe, data: Path, tmp_path: Path) -> None:
     run = trainer(replace(recipe, steps=20), data, tmp_path)
     poison(run, set(range(1, 20)))
-    with pytest.raises(UserError, match=r"step 5: .* at rate .* the 5th time in a row; a lower lr"):
+    says = r"step 5: .* at rate .* the 5th time in a row; the last good state is in .*; a lower lr"
+    with pytest.raises(RunError, match=says):
         run.fit()
     assert all(np.isfinite(v).all() for v in weights(run).values())
+    again = trainer(replace(recipe, steps=20), data, tmp_path)
+    assert again.resume() and again.state.step == 5
+    assert_equal(weights(again), weights(run))
+
+
+def test_a_loss_that_is_not_finite_leaves_no_trace(
+    recipe: Recipe, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A forward pass of NaN moves the statistics of batch norm, though its step is skipped."""
+    run = trainer(recipe, data, tmp_path)
+    forward = run._forward
+
+    def nan_at_2(x: torch.Tensor) -> object:
+        return forward(x * float("nan") if run.state.step == 2 else x)
+
+    monkeypatch.setattr(run, "_forward", nan_at_2)
+    run.fit()
+    assert run.state.skipped == 1 and not run._not_finite()
+
+
+def test_nothing_that_is_not_finite_is_saved_or_released(
+    recipe: Recipe, data: Path, tmp_path: Path
+) -> None:
+    run = trainer(recipe, data, tmp_path)
+    run.save()
+    before = run.checkpoint.read_bytes()
+    with torch.no_grad():
+        next(run.average.parameters()).flatten()[0] = float("nan")
+    with pytest.raises(RunError, match="holds NaN or infinity, nothing is saved"):
+        run.save()
+    with pytest.raises(RunError, match="nothing is released"):
+        release(run)
+    assert run.checkpoint.read_bytes() == before and not list(tmp_path.glob("*.safetensors"))
+
+
+def test_a_batch_of_one_with_a_global_pool(recipe: Recipe, data: Path, tmp_path: Path) -> None:
+    run = trainer(replace(recipe, batch=1, architecture="lednet"), data, tmp_path)
+    with pytest.raises(UserError, match="batch: 1 does not work with lednet.* batch=2 works"):
+        run.fit()
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
