@@ -4,6 +4,7 @@
 #   make demo    set up .venv and run the whole path on this machine: camera, node, recorder
 #   make test    set up .venv and run every check: ruff, mypy, pytest
 #   make lint    set up .venv and run ruff and mypy only
+#   make docs    set up .venv and write the tables that the documentation repeats of the code
 #   make setup   set up .venv only
 #   make clean   remove .venv and everything that was built
 #
@@ -44,11 +45,11 @@ else
   WHERE := ROS Jazzy from wheels
 endif
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test lint docs clean
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n '4,18s/^# \{0,1\}//p' Makefile
+	@sed -n '4,19s/^# \{0,1\}//p' Makefile
 
 setup: $(STAMP)
 
@@ -85,7 +86,10 @@ lint: $(STAMP)
 	@echo "==> mypy"
 	@$(BIN)/mypy
 	@echo "==> import-linter"
-	@$(BIN)/lint-imports --quiet
+	@$(BIN)/lint-imports
+
+docs: $(STAMP)
+	@$(BIN)/python docs/tables.py
 
 test: export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 test: lint $(TEST_STAMP)

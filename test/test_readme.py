@@ -5,16 +5,20 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from lrn_ros.cli import _parser
 from lrn_ros.ros.parameters import SPECS
+from lrn_ros.ros.statistics import CAUSES
 
 ROOT = Path(__file__).parents[1]
+made = runpy.run_path(str(ROOT / "docs" / "tables.py"))["made"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -58,22 +62,24 @@ def table(title: str) -> list[list[str]]:
     return [[cell.strip() for cell in row] for row in rows[2:]]
 
 
-def test_parameter_table_is_complete_and_right() -> None:
-    shown = {}
-    for name, default, live, _ in table("Parameters"):
-        names, defaults = re.findall(r"`(\w+)`", name), re.findall(r"`([^`]+)`", default)
-        shown |= {n: (d, live == "yes") for n, d in zip(names, defaults, strict=True)}
+def test_what_the_documentation_repeats_of_the_code_is_up_to_date() -> None:
+    files = {str(p.relative_to(ROOT)): (p.read_text(encoding="utf-8"), t) for p, t in made()}
+    assert {"config/segment.yaml", "README.md", "docs/node.md", "docs/faults.md"} <= set(files)
+    for name, (text, right) in files.items():
+        assert text == right, f"{name}: `make docs` writes it anew"
 
-    def text(value: object) -> str:
-        if isinstance(value, bool):
-            return str(value).lower()
-        if isinstance(value, float) and value == int(value) and value >= 0 and value != 0.5:
-            return f"{value:g}"
-        return str(value).replace("'", '"') if value != "" else '""'
 
-    expected = {s.name: (text(s.default), s.live) for s in SPECS.values()}
-    shown = {n: (d if d != "0.0" else "0", live) for n, (d, live) in shown.items()}
-    assert shown == expected
+def test_node_md_has_every_parameter_with_its_default_and_whether_it_is_live() -> None:
+    text = (ROOT / "docs" / "node.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| `(.+?)` \| .+? \| (yes)? ?\| .+ \|$", text, re.MULTILINE)
+    shown = {name: (yaml.safe_load(default), live == "yes") for name, default, live in rows}
+    assert shown == {s.name: (s.default, s.live) for s in SPECS.values()}
+
+
+def test_every_drop_cause_is_explained() -> None:
+    text = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+    causes = text.split("## Why an image is dropped")[1]
+    assert set(re.findall(r"^\| `(\w+)` \| .{9,} \|$", causes, re.MULTILINE)) == set(CAUSES)
 
 
 def test_topic_table_is_complete() -> None:

@@ -65,7 +65,9 @@ class SegmentationNode(LifecycleNode):
             # message, where a static type would end the process.
             how = "live" if spec.live else "fixed while configured"
             descriptor = ParameterDescriptor(
-                description=f"{spec.meaning} ({how})", dynamic_typing=True
+                description=f"{spec.meaning} ({how})",
+                additional_constraints=spec.kind.allowed,
+                dynamic_typing=True,
             )
             self.declare_parameter(spec.name, spec.default, descriptor)
         self.add_on_set_parameters_callback(self._on_parameters)
@@ -275,7 +277,12 @@ class SegmentationNode(LifecycleNode):
 
     def _autostart(self) -> None:
         self._start_timer.cancel()
-        if self.get_parameter("autostart").value is not True or self._phase != "unconfigured":
+        try:
+            wanted = check("autostart", self.get_parameter("autostart").value)
+        except UserError as error:
+            self._fail(str(error))
+            return
+        if not wanted or self._phase != "unconfigured":
             return
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()

@@ -1,153 +1,239 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The node's parameters: one table of names, defaults, meanings and what is allowed."""
+"""The node's parameters: one table of names, defaults, meanings and what is allowed.
+
+`Settings` is the table. config/segment.yaml, the table in docs/node.md and the arguments of the
+launch files are made from it. This module imports no package from outside: launch files read it.
+"""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from lrn_ros.errors import UserError
-from lrn_ros.inference.backends.base import PRECISIONS
+from lrn_ros.inference.backends import MODULES, PRECISIONS
 from lrn_ros.inference.geometry import check_network_size
 
+BACKENDS = ("auto", *MODULES)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*")
-BACKENDS = ("auto", "tensorrt", "cuda", "openvino", "torch")
+_FLAGS = {"true": True, "false": False}
 
 
-def _one_of(*allowed: str) -> Callable[[Any], Any]:
-    def check(value: Any) -> str:
+@dataclass(frozen=True)
+class Kind:
+    """The values that a parameter takes.
+
+    Attributes:
+        allowed: the values in words, for error messages and documentation.
+        convert: makes the checked value of a given one, also of a text that can mean one thing only
+            ("true", "4", "0.5"). A ValueError, TypeError or AttributeError says that the value is
+            not allowed, a UserError says why in its own words.
+        low, high: bounds of a number; None: none.
+        whole: the number is an integer.
+    """
+
+    allowed: str
+    convert: Callable[[Any], Any]
+    low: float | None = None
+    high: float | None = None
+    whole: bool = False
+
+
+def _one_of(*allowed: str) -> Kind:
+    def convert(value: Any) -> str:
         if not isinstance(value, str) or value not in allowed:
-            raise ValueError(f"one of {', '.join(allowed)}")
+            raise ValueError
         return value
 
-    return check
+    return Kind(f"one of {', '.join(allowed)}", convert)
 
 
-def _text(value: Any) -> str:
+def _string(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError("a string")
+        raise ValueError
     return value
 
 
-def _model(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError("a model's name or the path of a model file")
-    return value
+def _filled(value: Any) -> str:
+    if not _string(value):
+        raise ValueError
+    return str(value)
 
 
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("true or false")
-    return value
+def _boolean(value: Any) -> bool:
+    text = str(value).strip().lower() if isinstance(value, (bool, str)) else ""
+    if text not in _FLAGS:
+        raise ValueError
+    return _FLAGS[text]
 
 
-def _integer(low: int, high: int) -> Callable[[Any], Any]:
-    def check(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ValueError(f"a whole number from {low} to {high}")
-        return value
+def _real(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
 
-    return check
+
+def _integer(value: Any) -> int:
+    number = _real(value)
+    if not number.is_integer():
+        raise ValueError
+    return int(number)
 
 
-def _number(low: float, high: float = math.inf) -> Callable[[Any], Any]:
-    def check(value: Any) -> float:
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not low <= value <= high or math.isinf(value):
-            bound = "up" if high == math.inf else f"to {high:g}"
-            raise ValueError(f"a number from {low:g} {bound}")
-        return float(value)
+def _number(low: float, high: float | None = None, whole: bool = False) -> Kind:
+    def convert(value: Any) -> float:
+        number = _integer(value) if whole else _real(value)
+        if number < low or (high is not None and number > high):
+            raise ValueError
+        return number
 
-    return check
+    what = "a whole number" if whole else "a number"
+    bound = "up" if high is None else f"to {high:g}"
+    return Kind(f"{what} from {low:g} {bound}", convert, low, high, whole)
 
 
 def _network_size(value: Any) -> tuple[int, int] | None:
-    try:
-        height, width = (int(v) for v in value)
-    except (TypeError, ValueError) as error:
-        raise ValueError("[height, width], [0, 0] for automatic") from error
+    sides = re.findall(r"[^\s\[\],]+", value) if isinstance(value, str) else list(value)
+    height, width = (_integer(side) for side in sides)
     if (height, width) == (0, 0):
         return None
-    try:
-        check_network_size((height, width))
-    except UserError as error:
-        raise ValueError(str(error)) from error
+    check_network_size((height, width))
     return height, width
 
 
 def _cameras(value: Any) -> tuple[str, ...]:
-    names = tuple(value) if isinstance(value, (list, tuple)) else ("/",)
-    if not all(isinstance(n, str) and (not n or _NAME.fullmatch(n)) for n in names):
-        raise ValueError("a list of topic prefixes such as [front, left]")
+    if isinstance(value, str):
+        value = [name.strip().strip("'\"") for name in value.strip().strip("[]").split(",")]
+    names = tuple(name.strip("/") for name in value)
+    if not all(not n or _NAME.fullmatch(n) for n in names):
+        raise ValueError
     if len(set(names)) != len(names) or ("" in names and len(names) > 1):
-        raise ValueError("distinct prefixes; the empty one only alone")
+        raise UserError("distinct prefixes; the empty one only alone")
     return names or ("",)
+
+
+_FLAG = Kind("true or false", _boolean)
+_PATH = Kind("a string", _string)
+_MODEL = Kind("a model's name or the path of a model file", _filled)
+_SIZE = Kind("[height, width], [0, 0] for automatic", _network_size)
+_PREFIXES = Kind("a list of topic prefixes such as [front, left]", _cameras)
 
 
 @dataclass(frozen=True)
 class Spec:
-    """One parameter: its default, whether it can be set in any state, meaning, and check."""
+    """One parameter of the node.
+
+    Attributes:
+        name: of the parameter.
+        default: the node's own default.
+        meaning: one line for users.
+        kind: the values that are allowed.
+        live: it can be set in any state; the others are fixed while the node is configured.
+        details: what docs/node.md says beside the meaning, in Markdown.
+    """
 
     name: str
     default: Any
-    live: bool
     meaning: str
-    check: Callable[[Any], Any]
+    kind: Kind
+    live: bool
+    details: str
 
 
-SPECS = {
-    s.name: s
-    for s in (
-        Spec("model", "lrnnet_c_camvid", False, "a name under weights/, or a model file", _model),
-        Spec("backend", "auto", False, "what runs the network", _one_of(*BACKENDS)),
-        Spec("precision", "auto", False, "arithmetic of the network", _one_of(*PRECISIONS)),
-        Spec("device", 0, False, "GPU index", _integer(0, 255)),
-        Spec("threads", 0, False, "CPU threads of the backend, 0: its choice", _integer(0, 1024)),
-        Spec("network_size", [0, 0], False, "height, width the network runs at", _network_size),
-        Spec("output_size", "input", False, "size of the outputs", _one_of("input", "network")),
-        Spec("image_transport", "raw", False, "input type", _one_of("raw", "compressed")),
-        Spec("cameras", [""], False, "camera prefixes", _cameras),
-        Spec("max_batch", 4, False, "most frames in one inference", _integer(1, 64)),
-        Spec("autostart", False, False, "configure and activate at start", _flag),
-        Spec("max_age_ms", 0.0, True, "older images are dropped, 0: never", _number(0)),
-        Spec("confidence_threshold", 0.0, True, "below it the mask is 255", _number(0, 1)),
-        Spec("overlay_alpha", 0.5, True, "weight of the colours", _number(0, 1)),
-        Spec("legend", False, True, "class names on the overlay", _flag),
-        Spec("lazy", True, True, "no inference when nobody listens", _flag),
-        Spec("stale_after_ms", 1000.0, True, "no image for this long is STALE", _number(1)),
-        Spec("temporal_smoothing", False, True, "smoothing between frames", _flag),
-        Spec("engine_cache_dir", "", False, "compiled engines; empty: user's cache", _text),
-    )
-}
+def _parameter(
+    default: Any, kind: Kind, meaning: str, *, live: bool = False, details: str = ""
+) -> Any:
+    """A field of Settings with what SPECS says of it."""
+    spec = {"default": default, "kind": kind, "meaning": meaning}
+    return field(metadata=spec | {"live": live, "details": details})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Checked values of all parameters; fields as in SPECS."""
+    """Checked values of all parameters, and the table of them: SPECS is made from these fields."""
 
-    model: str
-    backend: str
-    precision: str
-    device: int
-    threads: int
-    network_size: tuple[int, int] | None
-    output_size: str
-    image_transport: str
-    cameras: tuple[str, ...]
-    max_batch: int
-    autostart: bool
-    max_age_ms: float
-    confidence_threshold: float
-    overlay_alpha: float
-    legend: bool
-    lazy: bool
-    stale_after_ms: float
-    temporal_smoothing: bool
-    engine_cache_dir: str
+    model: str = _parameter(
+        "lrnnet_c_camvid", _MODEL,
+        "a name under weights/, or the path of a .safetensors or .onnx file",
+    )  # fmt: skip
+    backend: str = _parameter(
+        "auto", _one_of(*BACKENDS),
+        f"what runs the network: {', '.join(MODULES)}; auto takes the first of these that works",
+        details="The log says what `auto` took, why, and what it passed over.",
+    )  # fmt: skip
+    precision: str = _parameter(
+        "auto", _one_of(*PRECISIONS),
+        f"arithmetic of the network: {', '.join(PRECISIONS)}",
+        details="`auto` is fp16 on a GPU, bf16 with openvino where the processor has it, and fp32"
+        " elsewhere.",
+    )  # fmt: skip
+    device: int = _parameter(0, _number(0, 255, whole=True), "index of the GPU")
+    threads: int = _parameter(
+        0, _number(0, 1024, whole=True), "CPU threads of the backend; 0: the backend's own choice"
+    )
+    network_size: tuple[int, int] | None = _parameter(
+        [0, 0], _SIZE,
+        "height, width the network runs at; [0, 0]: the trained short side, the camera's aspect"
+        " ratio",
+    )  # fmt: skip
+    output_size: str = _parameter(
+        "input", _one_of("input", "network"),
+        "input: outputs are as large as the image; network: as large as the network's input",
+    )  # fmt: skip
+    image_transport: str = _parameter(
+        "raw", _one_of("raw", "compressed"),
+        "raw, or compressed (jpeg and png, on the image topic's name + /compressed)",
+    )  # fmt: skip
+    cameras: tuple[str, ...] = _parameter(
+        [""], _PREFIXES, 'camera prefixes such as [front, left]; [""]: one camera without a prefix'
+    )
+    max_batch: int = _parameter(
+        4, _number(1, 64, whole=True), "most frames of several cameras in one inference",
+        details="Only a GPU runs batches, in powers of two: 7 frames run as 4 + 2 + 1. On a CPU a"
+        " batch takes as long as its frames one by one.",
+    )  # fmt: skip
+    autostart: bool = _parameter(
+        False, _FLAG, "configure and activate by itself at process start",
+        details="segment.launch.py and config/segment.yaml set it to true.",
+    )  # fmt: skip
+    max_age_ms: float = _parameter(
+        0.0, _number(0), "an image older than this on receipt is dropped and counted; 0: never",
+        live=True,
+    )  # fmt: skip
+    confidence_threshold: float = _parameter(
+        0.0, _number(0, 1), "pixels with a lower confidence become 255 (unlabelled) in the mask",
+        live=True,
+    )  # fmt: skip
+    overlay_alpha: float = _parameter(
+        0.5, _number(0, 1), "weight of the class colours in the overlay", live=True
+    )
+    legend: bool = _parameter(False, _FLAG, "draw the class names on the overlay", live=True)
+    lazy: bool = _parameter(
+        True, _FLAG, "skip inference while nobody subscribes to any output", live=True
+    )
+    stale_after_ms: float = _parameter(
+        1000.0, _number(1), "without an image for this long, /diagnostics says STALE", live=True
+    )
+    temporal_smoothing: bool = _parameter(
+        False, _FLAG, "steadier masks: scores are averaged over time along the motion", live=True,
+        details="40 to 44 % less flicker for about 1 ms per frame"
+        " ([figures](performance.md#steady-video)).",
+    )  # fmt: skip
+    engine_cache_dir: str = _parameter(
+        "", _PATH, "folder of compiled models; empty: the user's cache directory",
+        details="The default is `~/.cache/lrn_ros`. A folder that other users can write is not"
+        " used.",
+    )  # fmt: skip
+
+
+SPECS = {f.name: Spec(name=f.name, **f.metadata) for f in fields(Settings)}
 
 
 def check(name: str, value: Any) -> Any:
@@ -156,10 +242,14 @@ def check(name: str, value: Any) -> Any:
     Raises:
         UserError: names the parameter, the value and what is allowed.
     """
+    kind = SPECS[name].kind
     try:
-        return SPECS[name].check(value)
-    except ValueError as error:
-        raise UserError(f"parameter '{name}': {value!r} is not allowed; {error}") from error
+        return kind.convert(value)
+    except UserError as error:
+        allowed = str(error)
+    except (ValueError, TypeError, AttributeError):
+        allowed = kind.allowed
+    raise UserError(f"parameter '{name}': {value!r} is not allowed; {allowed}")
 
 
 def check_all(values: Mapping[str, Any]) -> Settings:

@@ -18,7 +18,16 @@ import numpy as np
 
 from lrn_ros.inference.result import STAGES
 
-CAUSES = ("superseded", "transport", "stale", "invalid", "compiling", "inactive", "failed")
+# Why a frame is dropped; docs/faults.md has a table that is made from this one.
+CAUSES = {
+    "superseded": "a newer image arrived while this one waited",
+    "transport": "lost on the way, as the middleware reports it; the node never received it",
+    "stale": "older than `max_age_ms` on receipt, or older than an image that was already taken",
+    "invalid": "not a usable image; the log says the reason once, /diagnostics says it too",
+    "compiling": "of a size that is being compiled in the background",
+    "inactive": "received while the node was not active",
+    "failed": "the backend threw an exception; the log says the reason once, /diagnostics too",
+}
 WINDOW_S = 10.0
 
 

@@ -9,18 +9,18 @@ import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrn_ros.errors import UserError
+from lrn_ros.inference.backends import MODULES, PRECISIONS
 from lrn_ros.inference.geometry import Geometry
 from lrn_ros.inference.result import Result
 from lrn_ros.inference.smoothing import Smooth
 from lrn_ros.model.artifact import SUFFIXES, ModelInfo, check_origin, read_info, resolve_model
 
-PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 LESS_MEMORY = "a smaller network_size or max_batch needs less"  # where GPU memory is short
 
 
@@ -96,21 +96,6 @@ class Backend(Protocol):
         """
 
 
-class _Module(NamedTuple):
-    name: str
-    suffix: str  # of the model files it reads
-    extra: str  # of the package, installs what it imports
-    prefers: str = ""  # among a name's files, with precision "auto": the one in this precision
-    needs_driver: bool = False  # of NVIDIA
-
-
-# In the order that "auto" tries; modules are imported when tried.
-MODULES = {
-    "tensorrt": _Module("lrn_ros.inference.backends.tensorrt", ".onnx", "tensorrt", "fp16", True),
-    "cuda": _Module("lrn_ros.inference.backends.cuda", ".safetensors", "torch", "", True),
-    "openvino": _Module("lrn_ros.inference.backends.openvino", ".onnx", "openvino"),
-    "torch": _Module("lrn_ros.inference.backends.torch", ".safetensors", "torch"),
-}
 _DRIVER = "libcuda.so.1"
 
 
