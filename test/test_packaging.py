@@ -131,6 +131,21 @@ def test_every_imported_ros_package_is_declared():
     assert imported and imported <= declared, imported - declared
 
 
+def test_the_papers_of_all_networks_are_cited():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert citation["cff-version"] == "1.2.0" and citation["message"] and citation["authors"]
+    init = (ROOT / "lrn_ros" / "__init__.py").read_text(encoding="utf-8")
+    assert f'__version__ = "{citation["version"]}"' in init
+    assert len(citation["references"]) == 4
+    for paper in citation["references"]:
+        assert paper["title"] in readme and paper["url"] in readme
+        for author in paper["authors"]:
+            assert author["family-names"] in readme
+    for name in ("LRNNet", "LEDNet", "NDNet", "feature refinement module"):
+        assert any(name in paper["title"] for paper in citation["references"])
+
+
 def test_segment_yaml_has_every_parameter_with_its_default_and_a_comment():
     text = (ROOT / "config" / "segment.yaml").read_text(encoding="utf-8")
     assert yaml.safe_load(text) == {"/**": {"ros__parameters": PARAMETERS}}

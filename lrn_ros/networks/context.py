@@ -1,8 +1,8 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Context modules of the FRM paper's ablation: what sees the whole image at stride 32.
+"""Context modules of the FRM paper's ablation: modules that see the whole image at stride 32.
 
-Each maps (B, C, h, w), any h and w, to (B, D, h, w).
+Each module maps (B, C, h, w), with any h and w, to (B, D, h, w).
 """
 
 from __future__ import annotations
@@ -15,27 +15,28 @@ from lrn_ros.networks.blocks import at_least_float, exactly, resize_to
 
 
 def _conv_norm(in_channels: int, out_channels: int) -> list[nn.Module]:
-    """Pointwise convolution and BN."""
+    """A pointwise convolution and BN."""
     return [nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels)]
 
 
 def _norm_conv(in_channels: int, out_channels: int, kernel: int = 1) -> list[nn.Module]:
-    """BN, ReLU, convolution."""
+    """BN, ReLU and a convolution."""
     conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=False)
     return [nn.BatchNorm2d(in_channels), nn.ReLU(), conv]
 
 
 def cell_means(x: Tensor, cells: int) -> Tensor:
-    """(B, C, h, w) -> (B, C, cells, cells): torch's adaptive average pooling.
+    """(B, C, h, w) -> (B, C, cells, cells), the same as torch's adaptive average pooling.
 
-    As matrix products: torch's own would be exported for one h and w only.
+    The means are matrix products here, because torch's own pooling would be exported for one h and
+    w only.
     """
     rows, columns = (_cell_weights(n, cells, x) for n in x.shape[2:])
     return rows @ x @ columns.T
 
 
 def _cell_weights(length: int, cells: int, like: Tensor) -> Tensor:
-    """(cells, length): cell i averages from floor(i * length / cells) to before the next's ceil."""
+    """(cells, length) weights: cell i averages the places that the i-th of equal parts touches."""
     cell = torch.arange(cells, device=like.device)[:, None]
     place = torch.arange(length, device=like.device) * cells
     inside = (place + cells > cell * length) & (place < (cell + 1) * length)
@@ -43,7 +44,12 @@ def _cell_weights(length: int, cells: int, like: Tensor) -> Tensor:
 
 
 class PPM(nn.Module):
-    """Pyramid pooling (Zhao et al., CVPR 2017) as SFNet has it: 1, 2, 3 and 6 cells an axis."""
+    """Pyramid pooling (Zhao et al., CVPR 2017) as in SFNet: 1, 2, 3 and 6 cells along an axis.
+
+    Args:
+        channels: channels of the input, C.
+        out_channels: channels of the output, D.
+    """
 
     cells = (1, 2, 3, 6)
 
@@ -63,7 +69,12 @@ class PPM(nn.Module):
 
 
 class DAPPM(nn.Module):
-    """Deep aggregation pyramid pooling (DDRNet, Hong et al. 2021): every scale adds to the last."""
+    """Deep aggregation pyramid pooling (DDRNet, Hong et al. 2021): each scale adds the one before.
+
+    Args:
+        channels: channels of the input, C.
+        out_channels: channels of the output, D.
+    """
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
@@ -91,24 +102,30 @@ class DAPPM(nn.Module):
 
 
 class DisentangledNonLocal(nn.Module):
-    """x plus what every pixel sees of the others (Yin et al., ECCV 2020).
+    """Add to every pixel what it sees of all the others (Yin et al., ECCV 2020; FRM, Equation 2).
 
-    y_i = sum_j [softmax_j((q_i - mean q) . (k_j - mean k)) + softmax_j(m_j)] g_j: a term of pairs
-    and one that is the same for all pixels. The biases of q, k and m cancel in it. Attention is
-    computed in float32 at least.
+    y_i = x_i + sum_j [softmax_j((q_i - mean q) . (k_j - mean k)) + softmax_j(m_j)] g_j. The first
+    softmax is over pairs of pixels, the second is the same for all pixels. The biases of q, k and m
+    cancel. Attention is computed in float32 or wider.
+
+    In the equation g has all C channels and nothing follows the sum; the official code of the
+    disentangled non-local block (`use_out: False` in its Cityscapes configurations) agrees.
 
     Args:
-        channels: C; q, k and g have a quarter of it.
+        channels: channels of input and output, C; q and k have a quarter of them.
+        reduced: g has a quarter of them too, and a 1x1 convolution brings the sum back to C. Many
+            implementations of non-local blocks are built like that.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, reduced: bool = False) -> None:
         super().__init__()
         self.width = channels // 4
+        self.value_width = self.width if reduced else channels
         self.query = nn.Conv2d(channels, self.width, 1)
         self.key = nn.Conv2d(channels, self.width, 1)
-        self.value = nn.Conv2d(channels, self.width, 1)
+        self.value = nn.Conv2d(channels, self.value_width, 1, bias=reduced)
         self.mask = nn.Conv2d(channels, 1, 1)
-        self.project = nn.Conv2d(self.width, channels, 1)
+        self.project = nn.Conv2d(self.width, channels, 1) if reduced else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, C, h, w)."""
@@ -122,15 +139,16 @@ class DisentangledNonLocal(nn.Module):
 
     def literal_macs(self, h: int, w: int) -> int:
         """Multiply-adds of the matrix products on an h x w map."""
-        return 2 * self.width * (h * w) ** 2 + self.width * h * w
+        pixels = h * w
+        return (self.width + self.value_width) * pixels**2 + self.value_width * pixels
 
 
 class FeedForward(nn.Module):
-    """x plus a pointwise, a depthwise 3x3 and a pointwise convolution of it.
+    """Add a pointwise, a depthwise 3x3 and a second pointwise convolution of x to x.
 
     Args:
-        channels: C.
-        inner: channels in between.
+        channels: channels of input and output, C.
+        inner: channels between the pointwise convolutions.
     """
 
     def __init__(self, channels: int, inner: int) -> None:
@@ -148,15 +166,23 @@ class FeedForward(nn.Module):
 
 
 class FeatureRefinement(nn.Sequential):
-    """FRM: disentangled non-local attention, feed-forward layer, projection.
+    """FRM: disentangled non-local attention, a feed-forward layer and a projection.
 
-    The paper says that the feed-forward layer expands, yet its parameter count leaves room for 384
-    channels of the 1024 only.
+    The paper contradicts itself here. It calls the feed-forward layer an expansion, but with the
+    attention of its Equation 2 the 16.48 million parameters that it reports leave between 127 and
+    131 channels inside that layer, where 1024 go in. This class keeps equation and count, with 128
+    channels. `reduced` is the other reading that gives the count: values of a quarter of the
+    channels and 384 channels inside. See docs/networks.md.
+
+    Args:
+        channels: channels of the input, C.
+        out_channels: channels of the output, D.
+        reduced: see above, and DisentangledNonLocal.
     """
 
-    def __init__(self, channels: int, out_channels: int) -> None:
+    def __init__(self, channels: int, out_channels: int, reduced: bool = False) -> None:
         super().__init__(
-            DisentangledNonLocal(channels),
-            FeedForward(channels, 3 * channels // 8),
+            DisentangledNonLocal(channels, reduced),
+            FeedForward(channels, 3 * channels // 8 if reduced else channels // 8),
             nn.Sequential(*_conv_norm(channels, out_channels), nn.ReLU()),
         )

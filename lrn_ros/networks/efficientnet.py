@@ -26,8 +26,8 @@ WIDTH = 96  # channels of the decoder
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A row of EfficientNet-B0's table: blocks of one kind, before scaling."""
+class StageRow:
+    """A row of the table of EfficientNet-B0: blocks of one kind, before scaling."""
 
     repeats: int
     kernel: int
@@ -37,13 +37,13 @@ class Stage:
 
 
 STAGES = (
-    Stage(1, 3, 1, 1, 16),
-    Stage(2, 3, 2, 6, 24),
-    Stage(2, 5, 2, 6, 40),
-    Stage(3, 3, 2, 6, 80),
-    Stage(3, 5, 1, 6, 112),
-    Stage(4, 5, 2, 6, 192),
-    Stage(1, 3, 1, 6, 320),
+    StageRow(1, 3, 1, 1, 16),
+    StageRow(2, 3, 2, 6, 24),
+    StageRow(2, 5, 2, 6, 40),
+    StageRow(3, 3, 2, 6, 80),
+    StageRow(3, 5, 1, 6, 112),
+    StageRow(4, 5, 2, 6, 192),
+    StageRow(1, 3, 1, 6, 320),
 )
 STEM = 32
 SCALES = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}  # width and depth of Lite0, 1 and 2
@@ -99,7 +99,7 @@ class InvertedResidual(nn.Module):
         stage: kernel, stride, expansion and output channels (already scaled).
     """
 
-    def __init__(self, in_channels: int, stage: Stage) -> None:
+    def __init__(self, in_channels: int, stage: StageRow) -> None:
         super().__init__()
         inner = in_channels * stage.expansion
         widen = [] if stage.expansion == 1 else [*_unit(in_channels, inner, 1), nn.ReLU6()]
@@ -140,7 +140,7 @@ class EfficientNetLite(nn.Module):
             blocks = []
             for i in range(repeats):
                 stride = row.stride if i == 0 else 1
-                stage = Stage(1, row.kernel, stride, row.expansion, out)
+                stage = StageRow(1, row.kernel, stride, row.expansion, out)
                 blocks.append(InvertedResidual(channels, stage))
                 channels = out
             self.stages.append(nn.Sequential(*blocks))

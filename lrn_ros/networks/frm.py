@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,23 +18,28 @@ from lrn_ros.networks.registry import register
 from lrn_ros.networks.van import VAN
 
 WIDTH = 128  # channels of the decoder
-CONTEXTS = {"frm": FeatureRefinement, "ppm": PPM, "dappm": DAPPM}
+CONTEXTS: dict[str, Callable[[int, int], nn.Module]] = {
+    "frm": FeatureRefinement,
+    "frm_reduced": partial(FeatureRefinement, reduced=True),
+    "ppm": PPM,
+    "dappm": DAPPM,
+}
 
 
 def _conv3x3(in_channels: int) -> nn.Sequential:
-    """3x3 convolution to the decoder's width, BN, ReLU."""
+    """A 3x3 convolution to the decoder's width, BN and ReLU."""
     return nn.Sequential(
         nn.Conv2d(in_channels, WIDTH, 3, padding=1, bias=False), nn.BatchNorm2d(WIDTH), nn.ReLU()
     )
 
 
-class Alignment(nn.Module):
-    """SFNet's flow alignment (Li et al., ECCV 2020): a coarse map, moved to fit a fine one.
+class FlowAlignment(nn.Module):
+    """SFNet's flow alignment (Li et al., ECCV 2020): move a coarse map so that it fits a fine one.
 
-    18,688 parameters with 128 channels.
+    The module has 18,688 parameters with 128 channels.
 
     Args:
-        channels: C of both maps.
+        channels: channels of both maps, C.
     """
 
     def __init__(self, channels: int) -> None:
@@ -49,16 +55,18 @@ class Alignment(nn.Module):
 
 
 def warp(x: Tensor, flow: Tensor) -> Tensor:
-    """Bilinear samples of a map where a flow points, zero outside.
+    """Sample a map where a flow points: bilinear inside the map, zero outside.
 
-    In float32 at least: coordinates in half precision are off by a good part of a pixel.
+    The computation is in float32 or wider, because coordinates in half precision are wrong by a
+    good part of a pixel.
 
     Args:
-        x: (B, C, h, w).
-        flow: (B, 2, H, W), to the right and down; a value of W or H is half the map's extent.
+        x: (B, C, h, w) map.
+        flow: (B, 2, H, W) distances to the right and down. A value of W, or H, is half of the
+            map's width, or height.
 
     Returns:
-        (B, C, H, W); with no flow x stretched from corner to corner.
+        (B, C, H, W). A flow of zeros stretches x from corner to corner.
     """
     height, width = flow.shape[2:]
     offset = at_least_float(flow).permute(0, 2, 3, 1)
@@ -68,16 +76,16 @@ def warp(x: Tensor, flow: Tensor) -> Tensor:
 
 
 def _corner_to_corner(steps: int, like: Tensor) -> Tensor:
-    """(steps,) from -1 to 1; an exported torch.linspace would keep its number of steps."""
+    """(steps,) from -1 to 1. An exported torch.linspace would keep its number of steps."""
     index = torch.arange(steps, dtype=like.dtype, device=like.device)
     return 2 * index / index[-1].clamp(min=1) - 1
 
 
 class Decoder(nn.Module):
-    """SFNet's decoder: from the context down the pyramid, then all levels at the finest one.
+    """SFNet's decoder: from the context down the pyramid, then all levels at the finest size.
 
     Args:
-        channels: of the finer features, finest first.
+        channels: channels of the finer features, finest first.
     """
 
     def __init__(self, channels: Sequence[int]) -> None:
@@ -86,7 +94,7 @@ class Decoder(nn.Module):
             nn.Sequential(nn.Conv2d(c, WIDTH, 1), nn.BatchNorm2d(WIDTH), nn.ReLU())
             for c in channels
         )
-        self.align = nn.ModuleList(Alignment(WIDTH) for _ in channels)
+        self.align = nn.ModuleList(FlowAlignment(WIDTH) for _ in channels)
         self.smooth = nn.ModuleList(_conv3x3(WIDTH) for _ in channels)
         self.fuse = _conv3x3((len(channels) + 1) * WIDTH)
 
@@ -103,22 +111,27 @@ class Decoder(nn.Module):
 
 
 class FRM(nn.Module):
-    """FRM on VAN-S. 16,483,028 parameters with 19 classes; 15,229,395 with PPM, 15,979,987 DAPPM.
+    """FRM on VAN-S. 16,478,676 parameters with 19 classes; see VARIANTS for the other contexts.
 
-    The context module sees all four stages, averaged to the last one's size. Weights start as
-    PyTorch's layers do; the paper starts from a VAN trained on ImageNet.
+    The context module sees all four stages, averaged to the size of the last one. The backbone
+    starts as VAN's code initialises it and the other layers as PyTorch does; the paper starts from
+    a VAN that was trained on ImageNet.
 
     Args:
-        num_classes: K.
-        context: "frm", or one of those the paper compares it with, "ppm" and "dappm".
+        num_classes: number of classes, K.
+        context: "frm"; "frm_reduced", the second reading of the paper (see FeatureRefinement); or
+            the modules that the paper compares FRM with, "ppm" and "dappm".
+        drop_path: rate of VAN's stochastic depth, for training.
     """
 
     stride = 4
 
-    def __init__(self, num_classes: int, *, context: str = "frm") -> None:
+    def __init__(self, num_classes: int, *, context: str = "frm", drop_path: float = 0.0) -> None:
         super().__init__()
+        if context not in CONTEXTS:
+            raise ValueError(f"context {context!r} is not one of {', '.join(CONTEXTS)}")
         widths = (64, 128, 320, 512)
-        self.backbone = VAN(widths)
+        self.backbone = VAN(widths, drop_path=drop_path)
         self.context = CONTEXTS[context](sum(widths), WIDTH)
         self.decoder = Decoder(widths[:-1])
         self.classifier = nn.Conv2d(WIDTH, num_classes, 1)
@@ -138,9 +151,10 @@ class FRM(nn.Module):
         return upsample(self.coarse(x), self.stride, x)
 
 
-# The rows of the paper's ablation of the context module.
+# The rows of the paper's ablation of the context module, and the second reading of FRM.
 VARIANTS: dict[str, dict[str, Any]] = {
     "frm": {},
+    "frm_reduced": {"context": "frm_reduced"},
     "frm_ppm": {"context": "ppm"},
     "frm_dappm": {"context": "dappm"},
 }

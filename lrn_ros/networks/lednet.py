@@ -15,7 +15,7 @@ from lrn_ros.networks.registry import register
 
 
 def _conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    """Convolution with bias, BN, ReLU; sizes are divided by the stride and rounded up."""
+    """A convolution with bias, BN and ReLU. Sizes are divided by the stride and rounded up."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2),
         batch_norm(out_channels),
@@ -24,14 +24,15 @@ def _conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> 
 
 
 class APN(nn.Module):
-    """Attention pyramid network, LEDNet's decoder (layers and order as in the official code).
+    """Attention pyramid network, the decoder of LEDNet (layers and order as in the official code).
 
-    A pyramid of single-channel maps down to an eighth of the input weighs the class scores of
-    every pixel; scores of the whole image are added. 11,385 parameters with 128 channels, K = 19.
+    A pyramid of maps with one channel each, down to an eighth of the input's size, weighs the class
+    scores of every pixel. The scores of the whole image are added to the result. The module has
+    11,385 parameters with 128 channels and 19 classes.
 
     Args:
-        channels: C of the input.
-        num_classes: K.
+        channels: channels of the input.
+        num_classes: number of classes, K.
     """
 
     def __init__(self, channels: int, num_classes: int) -> None:
@@ -45,7 +46,7 @@ class APN(nn.Module):
         self.skip2 = _conv(1, 1, 5)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, h, w) -> scores (B, K, h, w), any h and w."""
+        """(B, C, h, w) -> class scores (B, K, h, w). Every h and w works."""
         half = self.down1(x)
         quarter = self.down2(half)
         eighth = self.down3(quarter)
@@ -55,24 +56,39 @@ class APN(nn.Module):
 
 
 class LEDNet(nn.Module):
-    """LEDNet (paper's Table 1; official code). 922,821 parameters with 19 classes.
+    """LEDNet (Table 1 of its paper, and its official code). 922,821 parameters with 19 classes.
 
-    Differences from the official code: K outputs instead of always 20, any input size, and the
-    last upsampling, which there aligns corners, has half-pixel centres as everywhere here.
-    Weights start as PyTorch's layers do, like there.
+    Three things differ from the official code. This network has K outputs, where the code has 20
+    whatever is asked for; it takes images of any size; and its last upsampling has half-pixel
+    centres like the other networks of this package, where the code aligns the corners. The weights
+    start as PyTorch initialises its layers, which the code does too.
 
     Args:
-        num_classes: K.
-        dropout: Dropout2d rates inside the blocks of the three stages; 0.03, 0.03 and 0.3 in the
-            official code.
+        num_classes: number of classes, K.
+        dropout: Dropout2d rates inside the blocks of the three stages; the official code has 0.03,
+            0.03 and 0.3.
+        decoder: "apn", or "linear": one 1x1 convolution, under which the official code trains the
+            encoder first.
+
+    Raises:
+        ValueError: there is no such decoder.
     """
 
     stride = 8
 
-    def __init__(self, num_classes: int, *, dropout: Sequence[float] = (0.0, 0.0, 0.0)) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        dropout: Sequence[float] = (0.0, 0.0, 0.0),
+        decoder: str = "apn",
+    ) -> None:
         super().__init__()
+        if decoder not in ("apn", "linear"):
+            raise ValueError(f"decoder {decoder!r} is not 'apn' or 'linear'")
         self.encoder = encoder(partial(SSnbt, bias=True), dropout, bias=True)
-        self.decoder = APN(128, num_classes)
+        apn = decoder == "apn"
+        self.decoder = APN(128, num_classes) if apn else nn.Conv2d(128, num_classes, 1)
 
     def coarse(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) -> logits (B, K, ceil(H/8), ceil(W/8))."""

@@ -1,10 +1,11 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""SVN, the reduced non-local module of LRNNet (section 3.2, Algorithm 1, Equation 4).
+"""SVN, the reduced non-local module of LRNNet (section 3.4, Algorithm 1, Equation 4).
 
-Keys and values are the dominant left singular vectors u_r of the feature map's regions:
-o_i = 1/S sum_r (q_i . u_r) u_r = M q_i with M = U U^T / S. Only u u^T occurs, so M (C' x C') is
-formed first and applied to every pixel: the same result as the literal order at a fraction of it.
+Keys and values are the dominant left singular vectors u_r of the regions of the feature map:
+o_i = 1/S sum_r (q_i . u_r) u_r = M q_i with M = U U^T / S. Only u u^T occurs in the result. So the
+matrix M (C' x C') is formed first and then applied to every pixel. This gives the same result as
+the literal order for a fraction of its cost.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ from torch import Tensor, nn
 from lrn_ros.networks.blocks import exactly
 
 KEYS = ("singular", "average", "max", "nonlocal", "nonlocal_assoc", "nonlocal_softmax")
-_TILT = 0.1  # start vector: region mean plus this much of the constant vector, never orthogonal
+# The start vector is the mean of the region plus this much of the constant vector. The addition
+# keeps a region whose mean is zero from starting with the zero vector.
+_TILT = 0.1
 
 
 def _slots(length: int, parts: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Floor-balanced partition of an axis: part i is [i*n//g, (i+1)*n//g).
+    """Divide an axis into parts: part i is [i*n//g, (i+1)*n//g).
 
-    Returns (index, valid), both (parts, longest part): the positions of each part and whether a
-    slot holds one.
+    Returns (index, valid), both (parts, longest part): the positions of each part, and whether a
+    slot holds a position of the part.
     """
     bounds = torch.arange(parts + 1, device=device) * length // parts
     longest = (length + parts - 1) // parts
@@ -38,7 +41,7 @@ def regions(f: Tensor, grid: int) -> tuple[Tensor, Tensor]:
 
     Args:
         f: (B, C, h, w) features.
-        grid: regions per axis; may exceed h or w, some regions are then empty.
+        grid: regions per axis. It may exceed h or w; some regions are then empty.
 
     Returns:
         (a, valid): a is (B, grid*grid, C, m) with zeros in the empty slots, valid is
@@ -55,11 +58,11 @@ def regions(f: Tensor, grid: int) -> tuple[Tensor, Tensor]:
     return a, valid.reshape(grid * grid, mh * mw)
 
 
-def _merge(x: Tensor, grid: int, coarse: int) -> Tensor:
-    """Sum region statistics (B, grid*grid, ...) into those of the coarser nested grid."""
+def _children(x: Tensor, grid: int, coarse: int) -> Tensor:
+    """(B, grid*grid, ...) -> (B, coarse*coarse, k*k, ...): the regions inside each coarser one."""
     k = grid // coarse
-    x = x.view(x.shape[0], coarse, k, coarse, k, *x.shape[2:]).sum((2, 4))
-    return x.flatten(1, 2)
+    x = x.view(x.shape[0], coarse, k, coarse, k, *x.shape[2:]).transpose(2, 3)
+    return x.flatten(3, 4).flatten(1, 2)
 
 
 def singular_keys(
@@ -67,15 +70,16 @@ def singular_keys(
 ) -> Tensor:
     """Dominant left singular vectors of the regions of every grid, by power iteration.
 
-    The normalisations of Algorithm 1 only rescale, so its result is (A A^T)^T u0 at unit length:
-    each region's Gram matrix is formed once, on the finest grid, and summed for the coarser ones
-    (the partitions nest).
-    Features are scaled first so that no intermediate leaves the range of half precision.
+    The normalisations of Algorithm 1 only rescale, so its result is (A A^T)^T u0 at unit length.
+    Each region's Gram matrix A A^T is formed once, on the finest grid, and summed for the coarser
+    grids, whose regions are unions of finer ones. Every region is first divided by its largest
+    value: no intermediate leaves the range of half precision, and a region far below the scale of
+    the map has a key of unit length like the others.
 
     Args:
         f: (B, C, h, w) features.
         grids: regions per axis, each a divisor of the largest.
-        iterations: T; 0 gives the unit-length region mean.
+        iterations: T; 0 gives the region mean at unit length.
         init: start vector, "mean" (region mean over its rms, plus a small constant) or "const".
 
     Returns:
@@ -84,12 +88,17 @@ def singular_keys(
     _, c, h, w = f.shape
     finest = max(grids)
     area = h * w / finest**2
-    f = (f / (f.detach().abs().amax((1, 2, 3), keepdim=True) + 1e-6)) * area**-0.5
+    smallest = max(torch.finfo(f.dtype).tiny, 1e-20)  # what keeps an all-zero region at zero
     a, _ = regions(f, finest)
-    gram_fine, total_fine = a @ a.transpose(2, 3), a.sum(3)
+    peaks = a.detach().abs().amax((2, 3))
+    a = a / (peaks + smallest)[:, :, None, None] * area**-0.5
+    grams, totals = a @ a.transpose(2, 3), a.sum(3)
     keys = []
     for grid in grids:
-        gram, total = _merge(gram_fine, finest, grid), _merge(total_fine, finest, grid)
+        inside = _children(peaks, finest, grid)
+        shares = inside / (inside.amax(2, keepdim=True) + smallest)
+        total = (_children(totals, finest, grid) * shares[..., None]).sum(2)
+        gram = (_children(grams, finest, grid) * shares[..., None, None].square()).sum(2)
         energy = gram.diagonal(dim1=2, dim2=3).sum(2, keepdim=True)
         tilt = _TILT / math.sqrt(c) if iterations else 0.0
         if init == "mean":
@@ -106,7 +115,7 @@ def singular_keys(
 
 
 def pooled_keys(f: Tensor, grid: int, kind: str) -> Tensor:
-    """Average- or max-pooled regions, (B, grid*grid, C); zero for empty regions (Table 1 rows)."""
+    """Average- or max-pooled regions, (B, grid*grid, C), for rows of Table 1; empty ones are 0."""
     a, valid = regions(f, grid)
     if kind == "average":
         return a.sum(3) / valid.sum(1).clamp(min=1)[:, None]
@@ -118,15 +127,20 @@ class SVN(nn.Module):
     """out = x + Conv2(core(Conv1(x))), a non-local block whose keys summarise regions.
 
     Args:
-        channels: C of the input.
-        width: C' of the bottleneck (32 in the paper).
-        grids: regions per axis of every scale: (8,) is model B, (8, 4) model C.
-        keys: how a region becomes a key; see KEYS. The "nonlocal" kinds use every pixel as a key:
-            literally (N x N scores, the paper's cost), by associativity, or with a softmax.
+        channels: channels of the input, C.
+        width: channels of the bottleneck, C' (32 in the paper).
+        grids: regions per axis of every scale; (8,) is model B and (8, 4) is model C.
+        keys: how a region becomes a key, one of KEYS. The three "nonlocal" kinds use every pixel as
+            a key: "nonlocal" literally with N x N scores, which is the cost that the paper gives,
+            "nonlocal_assoc" by associativity, and "nonlocal_softmax" with a softmax of the scores.
         iterations: T of Algorithm 1.
         init: start vector of the power iteration, "mean" or "const".
-        scale: divide by the number of keys, as Equation 3 does (Equation 4 leaves it out).
-        detach: no gradient through the keys.
+        scale: divide by the number of keys, as Equation 3 does; False: as Equation 4, which does
+            not.
+        detach: let no gradient flow through the keys.
+
+    Raises:
+        ValueError: an argument outside what is listed here.
     """
 
     def __init__(
@@ -193,7 +207,7 @@ class SVN(nn.Module):
         return u.transpose(1, 2) @ u
 
     def literal_macs(self, h: int, w: int) -> int:
-        """Multiply-adds of the core as the paper counts them (section 4.3) on an h x w map."""
+        """Multiply-adds of the core on an h x w map, counted as in section 4.3 of the paper."""
         pixels, mac_per_key = h * w, 2 * self.width * h * w
         if self.keys in ("nonlocal", "nonlocal_softmax"):
             return mac_per_key * pixels

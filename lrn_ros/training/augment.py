@@ -21,9 +21,9 @@ class Augmenter:
     """Draws augmented batches; a batch is a function of the generator's state alone.
 
     Args:
-        recipe: its keys from rotate to degrade, class_centred, class_mix and loss_stride are used.
+        recipe: its keys from class_centred to degrade and loss_stride are used.
         shares: (K,) pixel share of every class, for class-centred crops and mixing.
-        styles: the images whose colours others may take.
+        styles: the images whose colours other images may take.
     """
 
     def __init__(self, recipe: Recipe, shares: Tensor, styles: Pairs) -> None:
@@ -101,10 +101,13 @@ class Augmenter:
 
         aspect = uniform(-self.recipe.aspect, self.recipe.aspect).exp()
         scale = uniform(low, high).exp()
+        if stage.scales:
+            chosen = uniform(0, len(stage.scales)).long().clamp(max=len(stage.scales) - 1)
+            scale = torch.tensor(stage.scales)[chosen]
         view_h, view_w = crop[0] / (scale * height), crop[1] / (scale * aspect * width)
         turn = math.radians(self.recipe.rotate)
         angle = uniform(-turn, turn)
-        flip = (torch.rand(b, generator=generator) < 0.5).float() * 2 - 1
+        flip = (torch.rand(b, generator=generator) < 1 - self.recipe.flip).float() * 2 - 1
         # A view larger than the image is centred at random around it, otherwise it stays inside.
         y, x = uniform(-1, 1) * (1 - view_h).abs(), uniform(-1, 1) * (1 - view_w).abs()
         for i in torch.nonzero(uniform(0, 1) < self.recipe.class_centred).flatten().tolist():
@@ -116,6 +119,9 @@ class Augmenter:
                 room_y, room_x = (1 - view_h[i]).abs(), (1 - view_w[i]).abs()
                 v, u = (rows[pick] + 0.5) / places.shape[0], (cols[pick] + 0.5) / places.shape[1]
                 y[i], x[i] = (2 * v - 1).clamp(-room_y, room_y), (2 * u - 1).clamp(-room_x, room_x)
+        if pixels := self.recipe.shift:
+            moves = torch.randint(-pixels, pixels + 1, (2, b), generator=generator)
+            y, x = y + 2 * moves[0] / height, x + 2 * moves[1] / width
         cos, sin = angle.cos(), angle.sin()
         row_x = torch.stack([flip * view_w * cos, -view_h * sin * height / width, x], 1)
         row_y = torch.stack([flip * view_w * sin * width / height, view_h * cos, y], 1)

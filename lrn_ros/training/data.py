@@ -87,6 +87,42 @@ class Pairs:
         return labelled / labelled.sum().clamp(min=1)
 
 
+def generator_for(*numbers: int) -> torch.Generator:
+    """A generator for these whole numbers from 0 up, such as a seed and a step.
+
+    torch's own seed has 32 bits that count; the numbers are mixed into them.
+    """
+    (mixed,) = np.random.SeedSequence(numbers).generate_state(1)
+    return torch.Generator().manual_seed(int(mixed))
+
+
+def epoch_index(count: int, batch: int, step: int, seed: int, rank: int, world: int) -> Tensor:
+    """(batch,) images of a step where each image is used once before any is used again.
+
+    The order is shuffled anew for every epoch. The images that fill no step are left out.
+
+    Args:
+        count: images in all.
+        batch: images per step and process.
+        step: steps done.
+        seed: of the order.
+        rank: number of this process.
+        world: processes in all.
+
+    Raises:
+        UserError: there are fewer images than a step takes.
+    """
+    if batch * world > count:
+        raise UserError(
+            f"sampling epoch: a step takes {batch * world} images, there are {count};"
+            " a smaller batch or sampling replacement works"
+        )
+    epoch, place = divmod(step, count // (batch * world))
+    order = torch.randperm(count, generator=generator_for(seed, epoch, 0, 0))
+    start = (place * world + rank) * batch
+    return order[start : start + batch]
+
+
 def load_split(
     root: Path,
     split: str,

@@ -10,11 +10,42 @@ import torch
 from torch import Tensor, nn
 
 from lrn_ros.errors import UserError
-from lrn_ros.training.recipe import Recipe
+from lrn_ros.networks.blocks import he_initialise
+from lrn_ros.networks.ndnet import separable
+from lrn_ros.training.recipe import HEADS, Recipe
+
+SEPARABLE_WIDTH = 128  # channels inside NDNet's auxiliary head
+
+
+def make_head(kind: str, channels: int, outputs: int) -> nn.Sequential:
+    """A head that maps (B, channels, h, w) to (B, outputs, h, w).
+
+    Args:
+        kind: "two_convolutions": two 1x1 convolutions with BN and ReLU between them;
+            "convolution": one 1x1 convolution, the embedding of FRM's contrast loss; "separable": a
+            separable convolution to 128 channels, ReLU and a 1x1 convolution, the auxiliary
+            classifier of NDNet's official code, initialised as there.
+        channels: channels of the input.
+        outputs: channels of the output.
+    """
+    if kind == "convolution":
+        return nn.Sequential(nn.Conv2d(channels, outputs, 1))
+    if kind == "separable":
+        head = nn.Sequential(
+            *separable(channels, SEPARABLE_WIDTH), nn.ReLU(), nn.Conv2d(SEPARABLE_WIDTH, outputs, 1)
+        )
+        he_initialise(head)
+        return head
+    return nn.Sequential(
+        nn.Conv2d(channels, channels, 1, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.ReLU(),
+        nn.Conv2d(channels, outputs, 1),
+    )
 
 
 class Outputs(NamedTuple):
-    """What a training step sees: logits (B, K, h, w), and what the heads give, or None."""
+    """Outputs of a training step: logits (B, K, h, w) and those of the heads, None without one."""
 
     logits: Tensor
     auxiliary: Tensor | None
@@ -62,14 +93,10 @@ class TrainingNetwork(nn.Module):
             self.network.eval().coarse(torch.zeros(1, 3, 64, 64))  # type: ignore[operator]
         self.network.train(training)
         for head, features in self._seen.items():
-            width = features.shape[1]
-            out = num_classes if head == "auxiliary" else int(wanted[head].get("dim", 64))  # type: ignore[union-attr]
-            self.heads[head] = nn.Sequential(
-                nn.Conv2d(width, width, 1, bias=False),
-                nn.BatchNorm2d(width),
-                nn.ReLU(),
-                nn.Conv2d(width, out, 1),
-            )
+            options = wanted[head] or {}
+            outputs = num_classes if head == "auxiliary" else int(options["dim"])
+            kind = options.get("head", HEADS[0])
+            self.heads[head] = make_head(kind, features.shape[1], outputs)
         self._seen.clear()
 
     def forward(self, x: Tensor) -> Outputs:

@@ -98,7 +98,10 @@ def load_encoder(network: nn.Module, path: Path) -> set[str]:
 def _read(path: Path) -> Mapping[str, Tensor]:
     """The tensors of a checkpoint, also where they stand under `state_dict`."""
     if not path.is_file():
-        raise UserError(f"init {path}: no such file")
+        raise UserError(
+            f"init {path}: no such file; --set init=PATH gives another place, --set 'init=\"\"'"
+            " starts from random weights"
+        )
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for a damaged file

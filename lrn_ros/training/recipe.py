@@ -18,11 +18,15 @@ from lrn_ros.model.paths import read_config
 UNSET = "unset"  # the licence of a model whose maker has not named one
 # What speaks of one data set or one machine; a recipe never takes it from its base.
 OWN_KEYS = (
-    *("name", "labels", "license", "dataset", "size", "holdout"),
+    *("name", "labels", "license", "dataset", "size", "train_split", "holdout"),
     *("max_minutes", "scene_share", "scene_frames"),
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _TAKEN = re.compile(r".*(\.safetensors|\.onnx|_fp16|_fp32|_int8|_bf16|_\d+x\d+)")
+# Mean and standard deviation of the RGB images of ImageNet, the usual normalisation of the field.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
 _WHOLE = {"until": 1.0, "crop": [256, 352], "scale": [0.5, 2.0]}
 
 
@@ -44,19 +48,28 @@ class Recipe:
         dataset: name of the data set's folder where `--data` is not given.
         size: [height, width] that images are resized to when read, a multiple of 8 each; empty:
             their own size, which must be the same for all.
+        train_split: name of the split that is trained on.
         holdout: sequences of the training split that are kept out of it and replace the validation
             split: an estimate for an unseen drive; empty: none.
         license: what the weights may be used for; it goes into the model's header.
         steps: optimiser steps of the whole schedule.
         max_minutes: ends the schedule early after so much training; 0: steps alone count.
         batch: images per step and device.
-        stages: mappings {until, crop: [height, width], scale: [low, high]} in order: crop size and
-            random scale (drawn log-uniformly) while progress (0-1) is below until.
+        stages: mappings {until, crop: [height, width], scale: [low, high]} in order. A stage holds
+            while the progress (0-1) is below `until`. The scale of an image is drawn log-uniformly
+            between low and high. With `scales: [...]` instead of `scale`, it is one of these.
+        sampling: "replacement", where every image of every step is drawn from all images; or
+            "epoch", where each image is used once before any is used again. The rest that fills
+            no step is left out of that epoch.
         optimizer: "sgd", "adam" or "adamw".
         lr: peak learning rate.
         momentum: of SGD.
-        weight_decay: on convolution weights only, not on biases and batch norm.
+        weight_decay: strength of the decay.
+        decayed: "weights": the decay is on tensors of two and more dimensions, which leaves out
+            biases and batch norm; "all": it is on every parameter.
         schedule: "poly", "one_cycle" or "step"; see lrn_ros.training.schedule.
+        lr_every: steps for which the learning rate stays the same: the steps of an epoch, where
+            the schedule is said to count epochs.
         warmup: steps of linear warm-up.
         power: exponent of the poly schedule.
         milestones: shares of the run after which "step" divides the rate by 10.
@@ -67,9 +80,10 @@ class Recipe:
         weight_offset: see class_weights.
         loss_stride: the loss is taken at 1/loss_stride of the crop's resolution.
         ohem: {threshold, keep} to learn from the hardest pixels only, or nothing.
-        auxiliary: {layer, weight} for a second classifier on an inner layer, or nothing.
+        auxiliary: {layer, weight} for a second classifier on an inner layer, or nothing. Its
+            optional key `head` is a kind of lrn_ros.training.heads.HEADS.
         contrastive: {layer, weight, temperature, samples, dim} for the pixel contrast loss on an
-            inner layer, or nothing.
+            inner layer, or nothing; `head` as above.
         teacher: {model, weight, temperature} to learn from a trained model as well, or nothing:
             the loss is (1 - weight) times the loss on labels plus weight times the distillation
             loss of lrn_ros.training.teacher. A list of models is averaged.
@@ -79,6 +93,9 @@ class Recipe:
             file's name before the first underscore) is.
         class_centred: share of crops centred on a pixel of a uniformly drawn class.
         class_mix: probability that a crop receives objects of rare classes from another crop.
+        flip: probability that an image is mirrored, left for right.
+        shift: largest shift of an image in each direction, in whole pixels of the data set's
+            images; what comes in at the border is black and unlabelled.
         rotate: largest rotation, degrees.
         aspect: largest change of the width against the height, as a natural logarithm.
         colour: strength of the colour augmentation, 0 for none.
@@ -87,6 +104,8 @@ class Recipe:
         degrade: probability of blur, and of noise.
         scene_share: share of rendered street scenes among the images.
         scene_frames: how many scenes are rendered before training starts.
+        mean: per channel, what is subtracted from an RGB image in 0-1 before the network sees it.
+        std: per channel, what the difference is divided by.
         precision: "32-true", "bf16-mixed" or "16-mixed".
         channels_last: keep the channels of a pixel side by side in memory; faster for networks of
             dense convolutions, see lrn_ros.training.start.check_layout for where it is refused.
@@ -104,15 +123,19 @@ class Recipe:
     pretrained_lr: float = 1.0
     dataset: str = "camvid"
     size: list[int] = field(default_factory=list)
+    train_split: str = "train"
     holdout: list[str] = field(default_factory=list)
     max_minutes: float = 0.0
     batch: int = 8
     stages: list[dict[str, Any]] = field(default_factory=lambda: [dict(_WHOLE)])
+    sampling: str = "replacement"
     optimizer: str = "adamw"
     lr: float = 3e-3
     momentum: float = 0.9
     weight_decay: float = 1e-2
+    decayed: str = "weights"
     schedule: str = "poly"
+    lr_every: int = 1
     warmup: int = 200
     power: float = 0.9
     milestones: list[float] = field(default_factory=list)
@@ -131,6 +154,8 @@ class Recipe:
     sequence_balance: float = 0.0
     class_centred: float = 0.0
     class_mix: float = 0.0
+    flip: float = 0.5
+    shift: int = 0
     rotate: float = 3.0
     aspect: float = 0.1
     colour: float = 0.4
@@ -138,6 +163,8 @@ class Recipe:
     degrade: float = 0.0
     scene_share: float = 0.0
     scene_frames: int = 64
+    mean: list[float] = field(default_factory=lambda: list(IMAGENET_MEAN))
+    std: list[float] = field(default_factory=lambda: list(IMAGENET_STD))
     precision: str = "32-true"
     channels_last: bool = False
     seed: int = 1
@@ -169,66 +196,55 @@ class Recipe:
             return f"name is {self.name!r}; letters, digits, ., _ and - work, no folder"
         if taken := _TAKEN.fullmatch(self.name):
             return f"name is {self.name!r}; it must not end with {taken[1]}: exports are named so"
-        one_of = {
-            "optimizer": ("sgd", "adam", "adamw"),
-            "schedule": ("poly", "one_cycle", "step"),
-            "class_weights": ("none", "log", "median"),
-            "precision": ("32-true", "bf16-mixed", "16-mixed"),
-            "loss_stride": (1, 2, 4, 8),
-        }
-        for key, allowed in one_of.items():
+        for key, allowed in _ONE_OF.items():
             if getattr(self, key) not in allowed:
                 return f"{key} is {getattr(self, key)!r}; {', '.join(map(str, allowed))} work"
-        for key in ("steps", "batch", "eval_every"):
+        for key in _POSITIVE:
             if getattr(self, key) < 1:
                 return f"{key} must be positive"
-        for key in (
-            *("ema", "bn_momentum", "bn_freeze", "sequence_balance", "class_centred"),
-            *("class_mix", "degrade", "scene_share", "style", "pretrained_lr"),
-        ):
+        for key in _SHARES:
             if not 0 <= getattr(self, key) <= 1:
                 return f"{key} is {getattr(self, key)}; 0 to 1 works"
-        for key in (
-            "lr",
-            "weight_decay",
-            "warmup",
-            "clip",
-            "colour",
-            "rotate",
-            "aspect",
-            "weight_power",
-            "max_minutes",
-        ):
+        for key in _NOT_NEGATIVE:
             if getattr(self, key) < 0:
                 return f"{key} must not be negative"
         if self.ema == 1:
             return "ema must be below 1"
         if self.size and (len(self.size) != 2 or any(n % 8 or n < 64 for n in self.size)):
             return "size is [height, width], multiples of 8 from 64 up"
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            return "mean and std are three numbers each, those of std positive"
         if self.schedule == "step" and not self.milestones:
             return "schedule step needs milestones"
-        needed = {
-            "ohem": {"threshold", "keep"},
-            "auxiliary": {"layer", "weight"},
-            "contrastive": {"layer", "weight", "temperature", "samples", "dim"},
-            "teacher": {"model", "weight", "temperature"},
-        }
-        for key, keys in needed.items():
-            if (value := getattr(self, key)) is not None and set(value) != keys:
-                return f"{key} has the keys {', '.join(sorted(keys))}"
+        if self.sampling == "epoch" and (self.scene_share or self.sequence_balance):
+            return "sampling epoch takes neither scene_share nor sequence_balance"
+        if problem := self._problem_of_a_loss():
+            return problem
+        if not self.stages:
+            return "stages: at least one"
+        return next((p for p in map(_stage_problem, self.stages) if p), "")
+
+    def _problem_of_a_loss(self) -> str:
+        """What is wrong with a key that is a mapping, empty when nothing is."""
+        for key, needed in _MAPPINGS.items():
+            value = getattr(self, key)
+            optional = {"head"} if key in ("auxiliary", "contrastive") else set()
+            if value is not None and set(value) - optional != needed:
+                return f"{key} has the keys {', '.join(sorted(needed))}"
+            if optional and value and value.get("head", HEADS[0]) not in HEADS:
+                return f"{key}: head is {value['head']!r}; {', '.join(HEADS)} work"
         if self.teacher is not None:
             if not 0 < self.teacher["weight"] <= 1:
                 return f"teacher: weight is {self.teacher['weight']}; above 0, up to 1 works"
             if not self.teacher["temperature"] > 0:
                 return f"teacher: temperature is {self.teacher['temperature']}; it is positive"
-        if not self.stages:
-            return "stages: at least one"
-        return next((p for p in map(_stage_problem, self.stages) if p), "")
+        return ""
 
     def stage_at(self, progress: float) -> Stage:
         """Crop size and scale range at a progress of 0-1 through the run."""
         now = next((s for s in self.stages if progress < s["until"]), self.stages[-1])
-        return Stage(tuple(now["crop"]), tuple(now["scale"]))
+        scales = tuple(now.get("scales", ()))
+        return Stage(tuple(now["crop"]), tuple(now.get("scale", (1.0, 1.0))), scales)
 
 
 _KINDS = {
@@ -266,8 +282,8 @@ def _typed(value: Any, kind: str) -> Any:
     types: dict[str, type] = {"str": str, "bool": bool, "list": list, "dict": dict}
     if not isinstance(value, types[outer]):
         raise TypeError(value)
-    if outer == "list" and inner in _KINDS:
-        return [_typed(v, inner) for v in value]
+    if outer == "list" and isinstance(value, list) and inner in _KINDS:
+        return [_typed(item, inner) for item in value]
     return value
 
 
@@ -282,27 +298,67 @@ def _number(value: Any) -> float:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of a run: crop (height, width) and (low, high) of the random scale."""
+    """One stage of a run.
+
+    Attributes:
+        crop: (height, width) of the crops.
+        scale: (low, high) of the random scale.
+        scales: the scales to choose from instead; empty: `scale` holds.
+    """
 
     crop: tuple[int, int]
     scale: tuple[float, float]
+    scales: tuple[float, ...] = ()
+
+
+# Kinds of a head that exists in training only; see lrn_ros.training.heads.
+HEADS = ("two_convolutions", "convolution", "separable")
+
+_ONE_OF = {
+    "optimizer": ("sgd", "adam", "adamw"),
+    "schedule": ("poly", "one_cycle", "step"),
+    "sampling": ("replacement", "epoch"),
+    "decayed": ("weights", "all"),
+    "class_weights": ("none", "log", "median"),
+    "precision": ("32-true", "bf16-mixed", "16-mixed"),
+    "loss_stride": (1, 2, 4, 8),
+}
+_POSITIVE = ("steps", "batch", "eval_every", "lr_every")
+_SHARES = (
+    *("ema", "bn_momentum", "bn_freeze", "sequence_balance", "class_centred", "class_mix"),
+    *("flip", "degrade", "scene_share", "style", "pretrained_lr"),
+)
+_NOT_NEGATIVE = (
+    *("lr", "weight_decay", "warmup", "clip", "colour", "shift", "rotate", "aspect"),
+    *("weight_power", "max_minutes", "seed"),
+)
+_MAPPINGS = {
+    "ohem": {"threshold", "keep"},
+    "auxiliary": {"layer", "weight"},
+    "contrastive": {"layer", "weight", "temperature", "samples", "dim"},
+    "teacher": {"model", "weight", "temperature"},
+}
 
 
 def _stage_problem(stage: Any) -> str:
     """What is wrong with a stage of a recipe, empty when nothing is."""
-    if not isinstance(stage, dict) or set(stage) != {"until", "crop", "scale"}:
-        return f"stages: a stage has the keys until, crop and scale, got {stage}"
-    crop, scale = stage["crop"], stage["scale"]
+    known = ({"until", "crop", "scale"}, {"until", "crop", "scales"})
+    if not isinstance(stage, dict) or set(stage) not in known:
+        return f"stages: a stage has the keys until, crop and scale or scales, got {stage}"
+    crop, scale, scales = stage["crop"], stage.get("scale", [1.0, 1.0]), stage.get("scales", [1.0])
     try:
         _typed(stage["until"], "float")
         _typed(crop, "list[int]")
         _typed(scale, "list[float]")
+        _typed(scales, "list[float]")
     except (TypeError, ValueError, OverflowError):
-        return f"stages: until is a number, crop and scale are two numbers each, got {stage}"
+        return f"stages: until is a number, crop, scale and scales are numbers, got {stage}"
     if len(crop) != 2 or any(n % 8 or n < 64 for n in crop):
         return f"crop is [height, width], multiples of 8 from 64 up, got {crop}"
     if len(scale) != 2 or not 0 < scale[0] <= scale[1]:
         return f"scale is [low, high], got {scale}"
+    if not scales or min(scales) <= 0:
+        return f"scales are positive numbers, at least one, got {scales}"
     return ""
 
 

@@ -17,7 +17,7 @@ from lrn_ros.errors import RunError
 from lrn_ros.metrics.confusion import Scores
 from lrn_ros.metrics.machine import describe
 from lrn_ros.model.artifact import ModelInfo, not_finite, save_model, write_atomically
-from lrn_ros.training.trainer import MEAN, STD, Trainer
+from lrn_ros.training.trainer import Trainer
 
 _WEAK = 0.3  # a class below this IoU is named among the known failures
 
@@ -54,10 +54,10 @@ def release(trainer: Trainer) -> Release:
     info = ModelInfo(
         name=recipe.name,
         architecture=recipe.architecture,
-        options={k: v for k, v in recipe.options.items() if "dropout" not in k},  # training only
+        options={k: v for k, v in recipe.options.items() if "drop" not in k},  # training only
         labels=trainer.labels,
-        mean=MEAN,
-        std=STD,
+        mean=(recipe.mean[0], recipe.mean[1], recipe.mean[2]),
+        std=(recipe.std[0], recipe.std[1], recipe.std[2]),
         size=trainer.size,
         license=recipe.license,
         provenance={

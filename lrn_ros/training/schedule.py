@@ -23,8 +23,13 @@ def learning_rate(recipe: Recipe, step: int, progress: float) -> float:
     Args:
         recipe: lr, schedule and what belongs to it.
         step: steps done; the linear warm-up counts them.
-        progress: share of the run that is done, 0-1.
+        progress: share of the run that is done, 0-1. With `lr_every` above 1 it counts as it was
+            when the present group of so many steps began.
     """
+    if recipe.lr_every > 1:
+        groups = recipe.steps / recipe.lr_every
+        # 1e-9: the first step of a group belongs to it, whatever the rounding.
+        progress = math.floor(progress * groups + 1e-9) / groups
     if recipe.schedule == "poly":
         factor = (1 - progress) ** recipe.power
     elif recipe.schedule == "one_cycle":

@@ -16,6 +16,7 @@ from lrn_ros.data.datasets import sequence
 from lrn_ros.errors import UserError
 from lrn_ros.model.artifact import read_info, read_weights, resolve_model
 from lrn_ros.model.labels import LabelSet
+from lrn_ros.model.paths import share_folder
 from lrn_ros.networks import build
 from lrn_ros.training.data import Pairs
 from lrn_ros.training.heads import TrainingNetwork
@@ -116,7 +117,16 @@ def check_layout(network: nn.Module, recipe: Recipe, device: torch.device) -> No
 
 def _load_model(network: nn.Module, recipe: Recipe) -> set[str]:
     """Start from a model file: all of its weights that the network has in the same shape."""
-    path = resolve_model(recipe.init, (".safetensors",))
+    try:
+        path = resolve_model(recipe.init, (".safetensors",))
+    except UserError as error:
+        maker = Path(recipe.init).stem
+        if not (share_folder() / "config" / "train" / f"{maker}.yaml").is_file():
+            raise UserError(f"init: {error}") from error
+        raise UserError(
+            f"init: {error}; `lrn train {maker}` makes it,"
+            " --set 'init=\"\"' starts from random weights"
+        ) from error
     info, weights = read_info(path), read_weights(path)
     own = network.state_dict()
     fitting = {
@@ -125,7 +135,7 @@ def _load_model(network: nn.Module, recipe: Recipe) -> set[str]:
         if name in own and own[name].shape == array.shape
     }
     left = sorted(name for name in set(own) - set(fitting) if own[name].ndim)
-    if any(not name.startswith(("svn.", "classifier.")) for name in left):
+    if any(not name.startswith(("svn.", "classifier.", "decoder.")) for name in left):
         raise UserError(
             f"init {path}: a {info.architecture}, whose weights do not fit {recipe.architecture}"
             f" ({left[0]} and {len(left) - 1} more)"
@@ -137,7 +147,7 @@ def _load_model(network: nn.Module, recipe: Recipe) -> set[str]:
 def make_optimizer(
     network: TrainingNetwork, recipe: Recipe, loaded: set[str]
 ) -> torch.optim.Optimizer:
-    """The recipe's optimizer; weight decay is for tensors of two and more dimensions.
+    """The recipe's optimizer; the recipe's `decayed` says which tensors decay.
 
     The key `share` of every group is what the schedule's rate is multiplied by.
 
@@ -149,7 +159,8 @@ def make_optimizer(
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         given = name.removeprefix("network.") in loaded
-        groups.setdefault((parameter.ndim > 1, given), []).append(parameter)
+        decays = recipe.decayed == "all" or parameter.ndim > 1
+        groups.setdefault((decays, given), []).append(parameter)
     arguments = [
         {
             "params": parameters,

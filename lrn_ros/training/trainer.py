@@ -28,7 +28,7 @@ from lrn_ros.metrics.confusion import Scores, confusion_matrix, scores
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.training.augment import Augmenter
 from lrn_ros.training.clock import StepClock
-from lrn_ros.training.data import Pairs, load_split, render_scenes
+from lrn_ros.training.data import Pairs, epoch_index, generator_for, load_split, render_scenes
 from lrn_ros.training.heads import Outputs, TrainingNetwork, freeze_batch_norm
 from lrn_ros.training.losses import class_weights, cross_entropy, pixel_contrast
 from lrn_ros.training.recipe import Recipe, Stage
@@ -42,9 +42,6 @@ from lrn_ros.training.start import (
 )
 from lrn_ros.training.teacher import Teacher
 
-# Mean and standard deviation of ImageNet's RGB, the field's usual normalisation.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
 # What may differ between a run's checkpoint and its recipe: how long it goes on.
 _LENGTH = ("steps", "max_minutes", "eval_every")
 _SAVE_EVERY = 120.0  # seconds
@@ -109,7 +106,7 @@ class Trainer:
         device = self.fabric.device
         check_layout(network, recipe, device)
         size = (recipe.size[0], recipe.size[1]) if recipe.size else None
-        train = load_split(data, "train", self.labels, size, self.progress_bar)
+        train = load_split(data, recipe.train_split, self.labels, size, self.progress_bar)
         if recipe.holdout:
             val, train = hold_out(train, recipe.holdout)
         else:
@@ -132,8 +129,8 @@ class Trainer:
         shares = self.train.class_shares(len(self.labels))
         self.weights = class_weights(shares, recipe).to(device)
         self.augment = Augmenter(recipe, shares, self.train)
-        self.mean = torch.tensor(MEAN, device=device)[:, None, None]
-        self.std = torch.tensor(STD, device=device)[:, None, None]
+        self.mean = torch.tensor(recipe.mean, device=device)[:, None, None]
+        self.std = torch.tensor(recipe.std, device=device)[:, None, None]
         self.clock = StepClock(device)
         self.state = State()
 
@@ -261,9 +258,7 @@ class Trainer:
 
     def _step(self, progress: float, rate: float) -> Tensor:
         recipe = self.recipe
-        generator = torch.Generator().manual_seed(
-            (recipe.seed << 32) + self.state.step * self.fabric.world_size + self.fabric.global_rank
-        )
+        generator = generator_for(recipe.seed, self.state.step, self.fabric.global_rank)
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))  # dropout, contrast
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["share"]
@@ -359,11 +354,19 @@ class Trainer:
         parts = []
         for pairs, n in ((self.train, recipe.batch - from_scenes), (self.scenes, from_scenes)):
             if pairs is not None and n:
-                chances = pairs.sampling(recipe.sequence_balance)
-                index = torch.multinomial(chances, n, replacement=True, generator=generator)
+                index = self._draw(pairs, n, generator)
                 parts.append(self.augment(pairs, index, stage, generator))
         images, labels = (torch.cat(column) for column in zip(*parts))
         return self.augment.mix(images, labels, generator) if recipe.class_mix else (images, labels)
+
+    def _draw(self, pairs: Pairs, n: int, generator: torch.Generator) -> Tensor:
+        """(n,) images of this step by the recipe's sampling."""
+        recipe, fabric = self.recipe, self.fabric
+        if recipe.sampling == "epoch":
+            place = (self.state.step, recipe.seed, fabric.global_rank, fabric.world_size)
+            return epoch_index(len(pairs), n, *place)
+        chances = pairs.sampling(recipe.sequence_balance)
+        return torch.multinomial(chances, n, replacement=True, generator=generator)
 
     def _loss(self, outputs: Outputs, labels: Tensor, target: Tensor | None = None) -> Tensor:
         """The recipe's loss; `target` is what the teacher says of the same images."""

@@ -25,10 +25,10 @@ from lrn_ros.networks.blocks import Down
 from lrn_ros.networks.context import DAPPM
 from lrn_ros.networks.deploy import fold_normalisation
 from lrn_ros.networks.registry import register
-from lrn_ros.networks.van import Block
+from lrn_ros.networks.van import VANBlock
 
 # Batch norms that no convolution stands directly before: behind a concatenation, a pool or a sum.
-STAYING = {Down: 1, Block: 2, DAPPM: 11}
+STAYING = {Down: 1, VANBlock: 2, DAPPM: 11}
 # Biases of the non-local module that its softmax and its means cancel.
 WITHOUT_EFFECT = (".query.bias", ".key.bias", ".mask.bias")
 BATCH = torch.randn(2, 3, 96, 160, generator=torch.Generator().manual_seed(0))

@@ -73,6 +73,37 @@ def test_equals_the_literal_algorithm(size: tuple[int, int], grids: tuple[int, .
     assert error < 1e-5
 
 
+def test_equation_4_has_no_division_by_the_number_of_keys() -> None:
+    f = features(45, 60, mean=0.5)
+    expected = literal_svn(f, (8, 4)) * (64 + 16)
+    error = np.abs(core(f, grids=(8, 4), scale=False) - expected).max() / np.abs(expected).max()
+    assert error < 1e-5
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e-6, 1e-12])
+@pytest.mark.parametrize("grids", [(8,), (8, 4), (4,)])
+def test_weak_regions_keep_a_key_of_unit_length(factor: float, grids: tuple[int, ...]) -> None:
+    """The left half of the map is far below the scale of the right half."""
+    f = features(48, 64, mean=0.5)
+    f[:, :, :32] *= factor
+    keys = singular_keys(torch.from_numpy(f).float()[None], grids)[0].double().numpy()
+    np.testing.assert_allclose(np.linalg.norm(keys, axis=1), 1, atol=1e-3)
+    expected = [
+        literal_power_iteration(a, 2, 48 * 64 / g**2) for g in grids for a in literal_regions(f, g)
+    ]
+    np.testing.assert_allclose(keys, expected, atol=2e-3)
+
+
+def test_a_weak_part_of_a_region_counts_by_its_strength() -> None:
+    """A coarse region over a weak and a strong fine one: as if it was never divided."""
+    f = features(48, 64, mean=0.5)
+    f[:, :, ::2] *= 0.01
+    f[:, :6] *= 1e-4
+    found = singular_keys(torch.from_numpy(f)[None], (8, 4, 2))[0, 64:].numpy()
+    alone = [singular_keys(torch.from_numpy(f)[None], (g,))[0].numpy() for g in (4, 2)]
+    np.testing.assert_allclose(found, np.concatenate(alone), atol=1e-4)
+
+
 def test_many_iterations_give_the_dominant_left_singular_vector() -> None:
     f = features(45, 60, mean=0.3, seed=3)
     keys = singular_keys(torch.from_numpy(f)[None], (8,), iterations=400)[0].numpy()

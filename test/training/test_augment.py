@@ -61,6 +61,62 @@ def test_labels_follow_the_image(pairs: Pairs, recipe: Recipe) -> None:
     assert agree > 0.85  # edges are interpolated
 
 
+PLAIN = {
+    "flip": 0.0, "rotate": 0.0, "aspect": 0.0, "colour": 0.0, "degrade": 0.0,
+    "class_centred": 0.0, "loss_stride": 1,
+}  # fmt: skip
+
+
+def plain(recipe: Recipe, **changes: object) -> Recipe:
+    return replace(recipe, **(PLAIN | changes))  # type: ignore[arg-type]
+
+
+def whole_images(pairs: Pairs, recipe: Recipe, stage: Stage | None = None, seed: int = 7) -> tuple:
+    generator = torch.Generator().manual_seed(seed)
+    index = torch.arange(len(pairs))
+    stage = stage or Stage((96, 128), (1.0, 1.0))
+    return Augmenter(recipe, EVEN, pairs)(pairs, index, stage, generator)
+
+
+def test_everything_off_gives_the_images_themselves(pairs: Pairs, recipe: Recipe) -> None:
+    images, labels = whole_images(pairs, plain(recipe))
+    assert torch.equal(labels, pairs.labels.long())
+    torch.testing.assert_close(images, pairs.images / 255, atol=2e-3, rtol=0)
+
+
+def test_flip_of_every_image(pairs: Pairs, recipe: Recipe) -> None:
+    images, labels = whole_images(pairs, plain(recipe, flip=1.0))
+    assert torch.equal(labels, pairs.labels.long().flip(2))
+    torch.testing.assert_close(images, pairs.images.flip(3) / 255, atol=2e-3, rtol=0)
+
+
+def test_shift_moves_by_whole_pixels_and_leaves_the_border_unlabelled(
+    pairs: Pairs, recipe: Recipe
+) -> None:
+    """Every result is the image moved by -2 to 2 pixels; all 25 moves occur."""
+    padded = torch.nn.functional.pad(pairs.labels[:1].long(), (2, 2, 2, 2), value=255)
+    moves = {(y, x): padded[0, y : y + 96, x : x + 128] for y in range(5) for x in range(5)}
+    seen = set()
+    for seed in range(60):
+        images, labels = whole_images(pairs, plain(recipe, shift=2), seed=seed)
+        for image, label in zip(images, labels):
+            (move,) = [m for m, expected in moves.items() if torch.equal(label, expected)]
+            seen.add(move)
+            assert (image[:, label == 255] < 2e-3).all()
+    assert seen == set(moves)
+
+
+def test_discrete_scales(pairs: Pairs, recipe: Recipe) -> None:
+    """A scale shows in the share that is labelled where the view is larger than the image."""
+    stage = Stage((192, 256), (1.0, 1.0), (0.5, 1.0, 2.0))
+    shares = []
+    for seed in range(30):
+        _, labels = whole_images(pairs, plain(recipe), stage, seed)
+        shares += (labels != 255).float().mean((1, 2)).tolist()
+    counts = [sum(abs(s - scale**2 / 4) < 0.01 for s in shares) for scale in (0.5, 1.0, 2.0)]
+    assert sum(counts) == 120 and min(counts) > 20
+
+
 def test_larger_views_pad_with_unlabelled(pairs: Pairs, recipe: Recipe) -> None:
     _, labels = draw(pairs, replace(recipe, class_centred=0.0), (0.4, 0.4))
     assert (labels == 255).float().mean() > 0.1

@@ -16,7 +16,7 @@ pytest.importorskip("tqdm")
 from lrn_ros.data.datasets import read_pairs  # noqa: E402
 from lrn_ros.errors import UserError  # noqa: E402
 from lrn_ros.model.labels import LabelSet  # noqa: E402
-from lrn_ros.training.data import Pairs, load_split, render_scenes  # noqa: E402
+from lrn_ros.training.data import Pairs, epoch_index, generator_for, load_split, render_scenes  # noqa: E402
 
 CAMVID = LabelSet.load("camvid11")
 
@@ -44,6 +44,28 @@ def test_split_is_its_pairs(data: Path, size: tuple[int, int] | None) -> None:
         pairs.images.permute(0, 2, 3, 1).numpy(), np.stack([p.rgb for p in expected])
     )
     np.testing.assert_array_equal(pairs.labels.numpy(), np.stack([p.label for p in expected]))
+
+
+def test_every_seed_and_step_has_numbers_of_its_own() -> None:
+    keys = [(seed, step, rank) for seed in (0, 1, 2) for step in range(20) for rank in (0, 1)]
+    drawn = [tuple(torch.rand(4, generator=generator_for(*key)).tolist()) for key in keys]
+    assert len(set(drawn)) == len(keys)
+    assert drawn[7] == tuple(torch.rand(4, generator=generator_for(*keys[7])).tolist())
+
+
+def test_an_epoch_uses_each_image_once() -> None:
+    """Ten images, two processes, two images a step: two steps an epoch, two images left out."""
+    epochs = []
+    for epoch in range(3):
+        steps = (2 * epoch, 2 * epoch + 1)
+        found = [epoch_index(10, 2, step, 1, rank, 2) for step in steps for rank in (0, 1)]
+        epochs.append(torch.cat(found).tolist())
+        assert len(set(epochs[-1])) == 8 and set(epochs[-1]) <= set(range(10))
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert epoch_index(10, 2, 3, 1, 0, 2).tolist() == epoch_index(10, 2, 3, 1, 0, 2).tolist()
+    assert len({tuple(epoch_index(10, 5, 0, seed, 0, 1).tolist()) for seed in range(9)}) > 1
+    with pytest.raises(UserError, match="a step takes 12 images, there are 10"):
+        epoch_index(10, 6, 0, 1, 0, 2)
 
 
 def test_images_of_one_size(data: Path) -> None:

@@ -119,6 +119,15 @@ def test_a_recipe_is_not_its_own_base(tmp_path: Path) -> None:
         (f"{{{MINIMUM}, lr: fast}}", "lr is 'fast'; a number works"),
         (f"{{{MINIMUM}, size: [100, 200]}}", "multiples of 8"),
         (f"{{{MINIMUM}, precision: fp8}}", "bf16-mixed"),
+        (f"{{{MINIMUM}, flip: 2}}", "flip is 2; 0 to 1 works"),
+        (f"{{{MINIMUM}, shift: -1}}", "shift must not be negative"),
+        (f"{{{MINIMUM}, lr_every: 0}}", "lr_every must be positive"),
+        (f"{{{MINIMUM}, std: [1, 1, 0]}}", "three numbers"),
+        (f"{{{MINIMUM}, init: }}", "init is None; a text works"),
+        (f"{{{MINIMUM}, decayed: some}}", "weights, all work"),
+        (f"{{{MINIMUM}, sampling: epoch, scene_share: 0.1}}", "neither scene_share"),
+        (f"{{{MINIMUM}, stages: [{{until: 1, crop: [64, 64], scales: []}}]}}", "at least one"),
+        (f"{{{MINIMUM}, auxiliary: {{layer: a, weight: 1, head: big}}}}", "separable work"),
     ],
 )
 def test_bad_recipes_are_refused(tmp_path: Path, text: str, says: str) -> None:

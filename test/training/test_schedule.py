@@ -59,3 +59,15 @@ def test_step(recipe: Recipe) -> None:
 def test_warm_up_is_linear(recipe: Recipe) -> None:
     recipe = replace(recipe, schedule="step", milestones=[1.0], warmup=4, lr=1.0)
     assert rates(recipe, 6) == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
+
+
+def test_poly_per_epoch(recipe: Recipe) -> None:
+    """As LEDNet's code: (1 - (epoch - 1) / epochs)^0.9 for the epochs from 1."""
+    recipe = replace(recipe, schedule="poly", warmup=0, lr=5e-4, power=0.9, steps=70, lr_every=7)
+    expected = [5e-4 * (1 - (epoch - 1) / 10) ** 0.9 for epoch in range(1, 11) for _ in range(7)]
+    assert rates(recipe, 70) == pytest.approx(expected)
+    # The real one: 595 steps in each of 300 epochs.
+    recipe = replace(recipe, steps=178_500, lr_every=595)
+    found = rates(recipe, 178_500)
+    assert len(set(found)) == 300 and found[594] == 5e-4 > found[595]
+    assert found[-1] == pytest.approx(5e-4 * (1 / 300) ** 0.9)

@@ -62,8 +62,12 @@ def stopped_at(run: Trainer, step: int) -> None:
             "ohem": {"threshold": 0.7, "keep": 0.1},
             "bn_freeze": 0.5,
         },
+        {
+            "sampling": "epoch", "scene_share": 0.0, "sequence_balance": 0.0, "shift": 2,
+            "lr_every": 2, "decayed": "all",
+        },
     ],
-    ids=["plain", "everything"],
+    ids=["plain", "everything", "epochs"],
 )  # fmt: skip
 def test_resumes_exactly(recipe: Recipe, data: Path, tmp_path: Path, changes: dict) -> None:
     recipe = replace(recipe, **changes)
@@ -185,6 +189,39 @@ def test_starts_from_a_model(
     other = replace(recipe, init=str(random_model), architecture="lrnnet_ssnbt")
     with pytest.raises(UserError, match="do not fit lrnnet_ssnbt"):
         trainer(other, data, tmp_path)
+
+
+@pytest.mark.parametrize("decayed", ["weights", "all"])
+def test_which_tensors_decay(recipe: Recipe, data: Path, tmp_path: Path, decayed: str) -> None:
+    recipe = replace(recipe, optimizer="adam", weight_decay=0.1, decayed=decayed)
+    run = trainer(recipe, data, tmp_path)
+    plain = [p for g in run.optimizer.param_groups if not g["weight_decay"] for p in g["params"]]
+    decaying = [p for g in run.optimizer.param_groups if g["weight_decay"] for p in g["params"]]
+    assert len(plain) + len(decaying) == len(list(run.raw.parameters()))
+    if decayed == "all":
+        assert not plain
+    else:
+        assert {p.ndim for p in plain} == {1} and {p.ndim for p in decaying} == {4}
+
+
+@pytest.mark.parametrize(
+    ("head", "parameters"),
+    [
+        # The second block of NDNet-45 has 128 channels; there are 11 classes.
+        ("two_convolutions", 128 * 128 + 2 * 128 + 128 * 11 + 11),
+        ("convolution", 128 * 11 + 11),
+        ("separable", 9 * 128 + 128 * 128 + 2 * 128 + 128 * 11 + 11),
+    ],
+)
+def test_kinds_of_heads(
+    recipe: Recipe, data: Path, tmp_path: Path, head: str, parameters: int
+) -> None:
+    auxiliary = {"layer": "blocks.1", "weight": 0.4, "head": head}
+    recipe = replace(recipe, architecture="ndnet45", options={}, auxiliary=auxiliary)
+    run = trainer(recipe, data, tmp_path)
+    assert sum(p.numel() for p in run.raw.heads.parameters()) == parameters
+    run.fit()
+    assert run.state.step == 6
 
 
 @pytest.mark.parametrize("loss_stride", [1, 2])
