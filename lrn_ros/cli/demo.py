@@ -169,13 +169,14 @@ def _report(
 
 def _sheet(options: DemoOptions, recording: Recording, source: Source, info: ModelInfo) -> None:
     from lrn_ros.images.compressed import write_png
+    from lrn_ros.inference.palette import shown
     from lrn_ros.replay.contact_sheet import contact_sheet
     from lrn_ros.replay.recording import sample_rows
 
     rows = sample_rows(recording, source, options.output / "overlay.mp4")
     if rows:
         title = f"{info.name} on {recording.backend}: {source.title}"
-        sheet = contact_sheet(title, rows, info.labels)
+        sheet = contact_sheet(title, rows, shown(info.labels))
         path = options.output / "contact_sheet.png"
         write_png(path, sheet)
 

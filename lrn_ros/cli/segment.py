@@ -47,6 +47,8 @@ def add_parser(subparsers: Any) -> None:
     add("--model", default="lrnnet_c_camvid", help="a name, or a path (%(default)s)")
     add_segmenter_options(parser)
     add("--overlay-alpha", type=share, default=0.5, help="0 to 1 (%(default)s)")
+    add("--palette", choices=("display", "dataset"), default="display",
+        help="colours that are easy to tell apart, or the data set's (%(default)s)")  # fmt: skip
     add("--masks", action="store_true", help="for a video or bag: also write every mask")
     add("--limit", type=positive, help="only the first so many frames")
     add("--topic", help="image topic of a bag; default: its first")
@@ -102,18 +104,20 @@ class _Pictures:
     """Colours and overlays of masks."""
 
     def __init__(self, args: argparse.Namespace, segmenter: Segmenter) -> None:
+        from lrn_ros.inference.palette import shown
+
         self.folder, self._alpha = args.output, args.overlay_alpha
-        self._lookup = segmenter.labels.lookup()
+        self.labels = shown(segmenter.labels, args.palette)
 
     def color(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
         from lrn_ros.inference.overlay import colorize
 
-        return colorize(mask, self._lookup)
+        return colorize(mask, self.labels.lookup())
 
     def overlay(self, frame: Frame, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        from lrn_ros.inference.overlay import blend
+        from lrn_ros.inference.overlay import draw_overlay
 
-        return blend(frame.rgb, self.color(mask), mask, self._alpha)
+        return draw_overlay(frame.rgb, mask, self.labels, self._alpha)
 
     def save(self, name: str, picture: NDArray[np.uint8]) -> None:
         """Write a mask (H, W) or an RGB picture as PNG."""
@@ -147,6 +151,8 @@ class _Video(_Pictures):
     def write(self, frame: Frame, mask: NDArray[np.uint8]) -> None:
         import cv2
 
+        from lrn_ros.inference.overlay import draw_legend
+
         if self._masks:
             self.save(f"{frame.name}_mask.png", mask)
         if self._writer is None:
@@ -155,7 +161,9 @@ class _Video(_Pictures):
             self._writer = cv2.VideoWriter(str(path), code, self._rate, size)
             if not self._writer.isOpened():
                 raise RunError(f"{path}: OpenCV cannot write an mp4 video here")
-        self._writer.write(cv2.cvtColor(self.overlay(frame, mask), cv2.COLOR_RGB2BGR))
+        picture = self.overlay(frame, mask)
+        draw_legend(picture, mask, self.labels)
+        self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
 
     def close(self) -> None:
         if self._writer is not None:

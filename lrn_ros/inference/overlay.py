@@ -1,14 +1,20 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Masks made visible: colours, blending over the camera image, legend."""
+"""Masks made visible: colours, blending over the camera image, an outline of people, legend."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lrn_ros.inference.palette import people
 from lrn_ros.model.labels import UNLABELLED, LabelSet
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_PAPER, _FRAME, _INK = 24, 150, (240, 240, 240)
 
 
 def colorize(mask: NDArray[np.uint8], lookup: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -36,18 +42,116 @@ def blend(
     return out
 
 
+def draw_overlay(
+    rgb: NDArray[np.uint8], mask: NDArray[np.uint8], labels: LabelSet, alpha: float = 0.5
+) -> NDArray[np.uint8]:
+    """The overlay that people look at: the colours over the image, people outlined.
+
+    Args:
+        rgb: (H, W, 3) uint8 image.
+        mask: (H, W) uint8 class ids.
+        labels: with the colours to show, see lrn_ros.inference.palette.shown.
+        alpha: weight of the colours, 0-1.
+    """
+    picture = blend(rgb, colorize(mask, labels.lookup()), mask, alpha)
+    outline(picture, mask, people(labels))
+    return picture
+
+
+def outline(image: NDArray[np.uint8], mask: NDArray[np.uint8], classes: Sequence[int]) -> None:
+    """Draw a thin line around the regions of some classes, into `image`.
+
+    The line is black next to the region and white outside, so that one of the two stands out
+    against any colour beside it.
+    """
+    width = max(1, round(image.shape[0] / 720))
+    for class_id in classes:
+        region = (mask == class_id).view(np.uint8)
+        left, top, columns, rows = cv2.boundingRect(region)
+        if not rows:
+            continue
+        margin = 2 * width
+        box = np.s_[
+            max(0, top - margin) : top + rows + margin,
+            max(0, left - margin) : left + columns + margin,
+        ]
+        part, picture = region[box], image[box]
+        inner = cv2.dilate(part, np.ones((3, 3), np.uint8), iterations=width)
+        outer = cv2.dilate(inner, np.ones((3, 3), np.uint8), iterations=width)
+        picture[(outer > inner) & ~np.isin(mask[box], classes)] = 255
+        picture[inner > part] = 0
+
+
 def draw_legend(image: NDArray[np.uint8], mask: NDArray[np.uint8], labels: LabelSet) -> None:
-    """Write the names of the classes present in `mask` beside their colours, into `image`."""
-    present = np.bincount(mask.ravel(), minlength=256)[: len(labels)]
-    scale = max(0.35, image.shape[0] / 1100)
-    line = int(30 * scale) + 2
-    for row, class_id in enumerate(np.flatnonzero(present)):
-        top = 4 + row * line
+    """Write the classes' names beside their colours into a filled band at the top of `image`.
+
+    All classes are named where they fit into a quarter of the height, so that the band is the same
+    for every frame; else those with the most pixels in `mask` are.
+    """
+    line = max(16, round(image.shape[0] / 36))
+    rows = _rows(labels, range(len(labels)), image.shape[1], line)
+    most = image.shape[0] // (4 * line)
+    if len(rows) > most:
+        counts = np.bincount(mask.ravel(), minlength=256)[: len(labels)]
+        largest = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]]
+        rows = _rows(labels, largest, image.shape[1], line)[:most]
+    image[: line * len(rows)] = _PAPER
+    for top, row in enumerate(rows):
+        _write_row(image[top * line : (top + 1) * line], labels, row, line)
+
+
+def legend_picture(labels: LabelSet, line: int = 32) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB picture of the colours and names of all classes, one below the other.
+
+    Args:
+        labels: with the colours to show.
+        line: pixels from one class to the next.
+    """
+    widest = max(_width(name, line) for name in labels.names)
+    picture = np.full((line * len(labels), widest, 3), _PAPER, np.uint8)
+    for class_id in range(len(labels)):
+        _write_row(picture[class_id * line : (class_id + 1) * line], labels, [class_id], line)
+    return picture
+
+
+def _rows(labels: LabelSet, classes: Sequence[int], width: int, line: int) -> list[list[int]]:
+    """The classes, as many in a row as the width takes."""
+    rows: list[list[int]] = []
+    left = width
+    for class_id in classes:
+        need = _width(labels.names[class_id], line)
+        if left + need > width:
+            rows.append([])
+            left = 0
+        rows[-1].append(class_id)
+        left += need
+    return rows
+
+
+def _width(name: str, line: int) -> int:
+    """Pixels that a class takes in a row: its colour, its name, and the room around them."""
+    return int(cv2.getTextSize(_ascii(name), _FONT, line / 36, _stroke(line))[0][0]) + 3 * line // 2
+
+
+def _stroke(line: int) -> int:
+    return max(1, line // 20)
+
+
+def _ascii(name: str) -> str:
+    """The name in the letters that the font has."""
+    return name.encode("ascii", "replace").decode()
+
+
+def _write_row(
+    strip: NDArray[np.uint8], labels: LabelSet, classes: Sequence[int], line: int
+) -> None:
+    """Colours and names side by side into a strip that is one line high."""
+    edge, left = line // 8, 0
+    for class_id in classes:
         color = tuple(int(v) for v in labels.colors[class_id])
-        cv2.rectangle(image, (4, top), (4 + line - 4, top + line - 4), color, -1)
-        at = (8 + line, top + int(0.7 * line))
-        for ink, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-            cv2.putText(
-                image, labels.names[class_id], at, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, width,
-                cv2.LINE_AA,
-            )  # fmt: skip
+        strip[edge : line - edge, left + edge : left + line - edge] = _FRAME
+        inside = edge + _stroke(line)
+        strip[inside : line - inside, left + inside : left + line - inside] = color
+        name, at = labels.names[class_id], (left + line + edge, round(0.72 * line))
+        cv2.putText(strip, _ascii(name), at, _FONT, line / 36, _INK, _stroke(line), cv2.LINE_AA)
+        left += _width(name, line)

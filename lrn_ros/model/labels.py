@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrn_ros.errors import UserError
-from lrn_ros.model.paths import read_config
+from lrn_ros.model.paths import read_config, share_folder
 
 UNLABELLED = 255
 
@@ -29,6 +29,8 @@ class LabelSet:
         ignore: id of unlabelled pixels in the set's own label images; 255 is always unlabelled too.
         ids: id of every class in the set's own label images, 0-254; empty: its position.
         void: further ids of unlabelled pixels in them.
+        display: (r, g, b) per class, chosen to be told apart by people; empty: not chosen yet, see
+            lrn_ros.inference.palette.
     """
 
     name: str
@@ -37,13 +39,18 @@ class LabelSet:
     ignore: int = UNLABELLED
     ids: tuple[int, ...] = ()
     void: tuple[int, ...] = ()
+    display: tuple[tuple[int, int, int], ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.names) <= UNLABELLED:
             raise UserError(f"label set {self.name!r}: {len(self.names)} classes; 1 to 255 work")
         if len(self.colors) != len(self.names) or len(set(self.names)) != len(self.names):
             raise UserError(f"label set {self.name!r}: one distinct name and one colour per class")
-        if any(len(c) != 3 or not all(0 <= v <= 255 for v in c) for c in self.colors):
+        if len(self.display) not in (0, len(self)):
+            raise UserError(f"label set {self.name!r}: display colours for all classes or none")
+        if any(
+            len(c) != 3 or not all(0 <= v <= 255 for v in c) for c in (*self.colors, *self.display)
+        ):
             raise UserError(f"label set {self.name!r}: a colour is three numbers from 0 to 255")
         if not 0 <= self.ignore <= 255:
             raise UserError(f"label set {self.name!r}: ignore is {self.ignore}; 0 to 255 works")
@@ -115,6 +122,9 @@ class LabelSet:
         ]
         for entry, i in zip(classes, self.ids):
             entry["id"] = i
+        if self.display != self.shipped_display():
+            for entry, color in zip(classes, self.display):
+                entry["display"] = list(color)
         data = {"name": self.name, "ignore": self.ignore, "classes": classes}
         return data | {"void": list(self.void)} if self.void else data
 
@@ -130,6 +140,11 @@ class LabelSet:
                 ignore=int(data.get("ignore", UNLABELLED)),
                 ids=tuple(int(c["id"]) for c in classes if "id" in c),
                 void=tuple(int(v) for v in data.get("void", ())),
+                display=tuple(
+                    tuple(int(v) for v in c["display"])  # type: ignore[misc]
+                    for c in classes
+                    if "display" in c
+                ),
             )
         except UserError:
             raise
@@ -148,3 +163,15 @@ class LabelSet:
         """
         data, path = read_config("labels", name_or_path, "label set")
         return cls.from_dict(data, str(path))
+
+    def shipped_display(self) -> tuple[tuple[int, int, int], ...]:
+        """Display colours of the package's own set of this name and these classes; none: empty."""
+        if self.name not in self.shipped():
+            return ()
+        known = LabelSet.load(self.name)
+        return known.display if known.names == self.names else ()
+
+    @staticmethod
+    def shipped() -> tuple[str, ...]:
+        """Names of the label sets that come with the package."""
+        return tuple(p.stem for p in sorted((share_folder() / "config" / "labels").glob("*.yaml")))

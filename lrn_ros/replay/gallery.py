@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrn_ros.images.compressed import encode_jpeg, encode_png
-from lrn_ros.inference.overlay import blend, colorize
+from lrn_ros.inference.overlay import colorize, draw_overlay
+from lrn_ros.inference.palette import shown
 from lrn_ros.model.labels import LabelSet
 
 _WIDTH = 400  # pixels of a kept picture, about
@@ -55,7 +56,8 @@ class Gallery:
     """
 
     def __init__(self, labels: LabelSet) -> None:
-        self._labels, self._lookup = labels, labels.lookup()
+        self._labels = shown(labels)
+        self._lookup = self._labels.lookup()
         self._worst: dict[int, list[Bad]] = {}
         self._shown: dict[int, _Shown] = {}
         self._strip: list[tuple[int, int, bytes]] = []
@@ -68,7 +70,7 @@ class Gallery:
         if index % self._stride:
             return
         ids = _small_ids(mask)
-        overlay = blend(_small(rgb), colorize(ids, self._lookup), ids, 0.5)
+        overlay = draw_overlay(_small(rgb), ids, self._labels)
         self._strip.append((index, stamp_ns, encode_jpeg(overlay, 72)))
         if len(self._strip) > _STRIP:
             self._stride *= 2
@@ -101,8 +103,8 @@ class Gallery:
         folder.mkdir(parents=True, exist_ok=True)
         for old in (p for p in folder.iterdir() if p.suffix in (".jpg", ".png")):
             old.unlink()
-        for index, shown in self._shown.items():
-            for name, data in self._draw(shown).items():
+        for index, frame in self._shown.items():
+            for name, data in self._draw(frame).items():
                 picture_file(folder, index, name).write_bytes(data)
         for index, _, data in self._strip:
             picture_file(folder, index, "overlay").write_bytes(data)

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from lrn_ros.inference.palette import shown
+from lrn_ros.model.labels import LabelSet
 from lrn_ros.replay.gallery import PANELS, picture_file, read_pictures
 from lrn_ros.replay.part import Part
 from lrn_ros.report.charts import (
@@ -124,7 +126,8 @@ def _curves(results: dict[str, Any]) -> str:
 def _accuracy(accuracy: dict[str, Any] | None, labels: dict[str, Any]) -> str:
     if accuracy is None:
         return ""
-    colors = {c["name"]: c["rgb"] for c in labels["classes"]}
+    display = shown(LabelSet.from_dict(labels, "results"))
+    colors = dict(zip(display.names, display.colors))
     rows = "".join(_class_row(n, c, colors[n]) for n, c in accuracy["classes"].items())
     heads = "".join(f"<th>{h}</th>" for h in ("IoU", "boundary F", "precision", "recall", "share"))
     keys = '<p class="keys"><span class="key">IoU</span><span class="key b">boundary F</span></p>'
@@ -143,7 +146,7 @@ def _accuracy(accuracy: dict[str, Any] | None, labels: dict[str, Any]) -> str:
     return f"<h2>Classes</h2>{classes}{matrix}{calibration if chart else ''}"
 
 
-def _class_row(name: str, figures: dict[str, Any], color: list[int]) -> str:
+def _class_row(name: str, figures: dict[str, Any], color: tuple[int, int, int]) -> str:
     iou, edge = figures["iou"] or 0.0, figures["boundary_f"] or 0.0
     rods = (
         f'<div class="rod" style="width:{100 * iou:.1f}%"></div>'
@@ -279,7 +282,7 @@ def _bags(results: dict[str, Any]) -> str:
     )
 
 
-def _swatch(color: list[int]) -> str:
+def _swatch(color: tuple[int, int, int]) -> str:
     return f'<span class="swatch" style="background:rgb({",".join(map(str, color))})"></span>'
 
 

@@ -190,9 +190,9 @@ class SegmentationNode(LifecycleNode):
 
     def _publish_labels(self) -> None:
         assert self._supervisor is not None
-        labels = self._supervisor.segmenter.labels
+        labels, settings = self._supervisor.segmenter.labels, self.settings()
         for camera in self._cameras:
-            camera.outputs.publish_labels(labels, self.settings().confidence_threshold)
+            camera.outputs.publish_labels(labels, settings.confidence_threshold, settings.palette)
 
     def _deliver(self, camera: Camera, frame: Frame) -> None:
         if self._worker is None:
@@ -248,7 +248,7 @@ class SegmentationNode(LifecycleNode):
             changed[spec.name] = value
         if self._settings is not None and changed:
             self._settings = replace(self._settings, **changed)
-            if "confidence_threshold" in changed and self._phase == "active":
+            if {"confidence_threshold", "palette"} & set(changed) and self._phase == "active":
                 self._publish_labels()
         return SetParametersResult(successful=True)
 

@@ -13,11 +13,12 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from numpy.typing import NDArray
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from std_msgs.msg import String
+from std_msgs.msg import Header, String
 
 from lrn_ros.images.compressed import encode_jpeg
 from lrn_ros.images.encodings import fill_image
-from lrn_ros.inference.overlay import blend, colorize, draw_legend
+from lrn_ros.inference.overlay import blend, colorize, draw_legend, legend_picture, outline
+from lrn_ros.inference.palette import people, shown
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.ros.parameters import Settings
 from lrn_ros.ros.qos import (
@@ -65,6 +66,7 @@ class Outputs:
         self.confidence = advertise(Image, "confidence")
         self.latency = advertise(DiagnosticArray, "latency", 10, base="~/")
         self.classes = advertise(String, "classes", latched=True)
+        self.legend = advertise(Image, "legend", latched=True)
         self.camera_info = advertise(CameraInfo, "camera_info") if with_info else None
         self.label_info = advertise(LabelInfo, "label_info", latched=True) if LabelInfo else None
         frame_outputs = (
@@ -93,20 +95,27 @@ class Outputs:
 
     def destroy(self) -> None:
         """Remove the publishers."""
-        for publisher in (*self._frame_outputs, self.classes, self.label_info):
+        for publisher in (*self._frame_outputs, self.classes, self.legend, self.label_info):
             if publisher is not None:
                 self._node.destroy_publisher(publisher)
 
-    def publish_labels(self, labels: LabelSet, threshold: float) -> None:
-        """Publish the class names, for everybody who comes later too."""
+    def publish_labels(self, labels: LabelSet, threshold: float, palette: str) -> None:
+        """Publish the class names and the colours shown, for everybody who comes later too.
+
+        `rgb` is the colour in `~/color` and the overlays, `dataset_rgb` the data set's own.
+        """
+        display = shown(labels, palette)
+        named = enumerate(zip(labels.names, display.colors, labels.colors))
         classes = [
-            {"id": i, "name": name, "rgb": list(rgb)}
-            for i, (name, rgb) in enumerate(zip(labels.names, labels.colors))
+            {"id": i, "name": name, "rgb": list(rgb), "dataset_rgb": list(own)}
+            for i, (name, rgb, own) in named
         ]
         self.classes.publish(String(data=json.dumps(classes)))
+        stamp = self._node.get_clock().now().to_msg()
+        self.legend.publish(_image(legend_picture(display), "rgb8", Header(stamp=stamp)))
         if self.label_info is not None:
             message = LabelInfo(threshold=threshold)
-            message.header.stamp = self._node.get_clock().now().to_msg()
+            message.header.stamp = stamp
             message.class_map = [
                 VisionClass(class_id=i, class_name=n) for i, n in enumerate(labels.names)
             ]
@@ -132,7 +141,8 @@ class Outputs:
         overlay, jpeg = _listened(self.overlay), _listened(self.overlay_compressed)
         if not (overlay or jpeg or _listened(self.color)):
             return
-        color = colorize(mask, labels.lookup())
+        display = shown(labels, settings.palette)
+        color = colorize(mask, display.lookup())
         if _listened(self.color):
             self.color.publish(_image(color, "rgb8", header))
         if not (overlay or jpeg):
@@ -140,11 +150,14 @@ class Outputs:
         if rgb.shape != color.shape:
             rgb = cv2.resize(rgb, mask.shape[::-1], interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         picture = blend(rgb, color, mask, settings.overlay_alpha)
+        outline(picture, mask, people(display))
         if settings.legend:
-            draw_legend(picture, mask, labels)
+            draw_legend(picture, mask, display)
         if overlay:
             self.overlay.publish(_image(picture, "rgb8", header))
         if jpeg:
+            if settings.compressed_legend and not settings.legend:
+                draw_legend(picture, mask, display)
             self.overlay_compressed.publish(_jpeg(picture, header))
 
     def publish_info(self, info: CameraInfo | None, size: tuple[int, int], header: Any) -> None:

@@ -214,7 +214,17 @@ class Settings:
     overlay_alpha: float = _parameter(
         0.5, _number(0, 1), "weight of the class colours in the overlay", live=True
     )
-    legend: bool = _parameter(False, _FLAG, "draw the class names on the overlay", live=True)
+    palette: str = _parameter(
+        "display", _one_of("display", "dataset"),
+        "display: colours that everybody can tell apart, people strongest; dataset: the data set's"
+        " own",
+        live=True,
+        details="[viewers.md](viewers.md#colours) says how the colours are chosen.",
+    )  # fmt: skip
+    legend: bool = _parameter(False, _FLAG, "draw the class names on `~/overlay`", live=True)
+    compressed_legend: bool = _parameter(
+        True, _FLAG, "draw the class names on `~/overlay/compressed`", live=True
+    )
     lazy: bool = _parameter(
         True, _FLAG, "skip inference while nobody subscribes to any output", live=True
     )

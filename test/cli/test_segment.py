@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from lrn_ros.cli import main
+from lrn_ros.inference.overlay import draw_overlay
+from lrn_ros.inference.palette import shown
 from lrn_ros.model.labels import LabelSet
 
 pytest.importorskip("torch")
@@ -35,7 +37,8 @@ def test_a_folder(random_model, segmenter, dataset, tmp_path, capsys):
     report = json.loads(capsys.readouterr().out)
     assert report["frames"] == 2 and report["latency_ms"]["total_ms"]["count"] == 2
     assert len(list(out.glob("*.png"))) == 6
-    palette = LabelSet.load("camvid11").palette
+    labels = shown(LabelSet.load("camvid11"))
+    palette = labels.palette
     for name in ("val_0", "val_1"):
         rgb = _rgb(dataset / "val" / f"{name}.png")
         mask = cv2.imread(str(out / f"{name}_mask.png"), cv2.IMREAD_UNCHANGED)
@@ -43,8 +46,13 @@ def test_a_folder(random_model, segmenter, dataset, tmp_path, capsys):
         color = _rgb(out / f"{name}_color.png")
         np.testing.assert_array_equal(color, palette[mask])
         blend = 0.75 * rgb.astype(float) + 0.25 * color
-        assert np.abs(_rgb(out / f"{name}_overlay.png") - blend).max() <= 0.5 + 1e-6
-    assert main([*arguments, *options]) == 0  # again, over its own output
+        overlay = _rgb(out / f"{name}_overlay.png")
+        np.testing.assert_array_equal(overlay, draw_overlay(rgb, mask, labels, 0.25))
+        line = (overlay == 0).all(2) | (overlay == 255).all(2)  # around people
+        assert np.abs(overlay - blend)[~line].max() <= 0.5 + 1e-6
+    assert main([*arguments, *options, "--palette", "dataset"]) == 0  # again, over its own output
+    color = LabelSet.load("camvid11").palette[mask]
+    np.testing.assert_array_equal(_rgb(out / "val_1_color.png"), color)
     assert "p95" in capsys.readouterr().out
 
 

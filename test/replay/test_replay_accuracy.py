@@ -19,6 +19,7 @@ from lrn_ros.cli.common import plain
 from lrn_ros.data.bags.extent import Extent
 from lrn_ros.data.bags.reader import BagReader
 from lrn_ros.errors import UserError
+from lrn_ros.inference.palette import shown
 from lrn_ros.inference.smoothing import Smoother
 from lrn_ros.metrics.confusion import confusion_matrix
 from lrn_ros.model.labels import LabelSet
@@ -151,7 +152,7 @@ def test_worst_frames_are_those_with_most_wrong_pixels(
         panel = cv2.imread(str(picture_file(part.files.pictures, first["index"], name)))
         assert panel.shape == (96, 160, 3)
     truth = cv2.imread(str(picture_file(part.files.pictures, first["index"], "truth")))
-    expected = CAMVID.lookup()[frames[first["index"]][1]]
+    expected = shown(CAMVID).lookup()[frames[first["index"]][1]]
     np.testing.assert_array_equal(truth[..., ::-1], expected)
     assert [s["index"] for s in pictures["strip"]] == list(range(16))
 

@@ -31,10 +31,13 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 
 from lrn_ros import Segmenter
-from lrn_ros.inference.overlay import colorize
+from lrn_ros.inference.overlay import colorize, draw_overlay, legend_picture
+from lrn_ros.inference.palette import shown
+from lrn_ros.model.labels import LabelSet
 from lrn_ros.scene import StreetScene
 
 SIZE = (120, 160)
+CAMVID = LabelSet.load("camvid11")
 SCENE = StreetScene(seed=2, height=SIZE[0], width=SIZE[1])
 
 
@@ -107,12 +110,17 @@ def test_every_output(client: Client, camera: Any, reference: Segmenter) -> None
         assert messages[0].header.frame_id == "front camera ü", name
     np.testing.assert_array_equal(to_array(got["mask"][0]), expected.mask)
     np.testing.assert_array_equal(to_array(got["confidence"][0]), expected.confidence)
-    color = colorize(expected.mask, reference.labels.lookup())
+    color = colorize(expected.mask, shown(reference.labels).lookup())
     np.testing.assert_array_equal(to_array(got["color"][0]), color)
     overlay = to_array(got["overlay"][0])
-    assert np.abs(overlay - (rgb * 0.5 + color * 0.5)).max() <= 1
+    drawn = draw_overlay(rgb, expected.mask, shown(reference.labels))  # with people outlined
+    np.testing.assert_array_equal(overlay, drawn)
+    lines = (drawn == 0).all(2) | (drawn == 255).all(2)
+    assert np.abs(overlay - (rgb * 0.5 + color * 0.5))[~lines].max() <= 1
     jpeg = cv2.imdecode(np.frombuffer(got["overlay/compressed"][0].data, np.uint8), 1)
-    assert np.abs(jpeg[..., ::-1].astype(int) - overlay).mean() < 8
+    band = 24  # the legend is on it by default, and not on ~/overlay
+    assert np.abs(jpeg[band:, :, ::-1].astype(int) - overlay[band:]).mean() < 8
+    assert np.median(jpeg[:14, -4:]) < 60 < np.median(overlay[:14, -4:])
     assert [m[0].encoding for n, m in got.items() if n in ("mask", "color", "confidence")] == [
         "mono8", "rgb8", "mono8",
     ]  # fmt: skip
@@ -129,7 +137,28 @@ def test_classes_for_late_subscribers(client: Client, running: NodeProcess) -> N
     got = client.collect(String, "/segmentation/classes", latched())
     wait(lambda: got, 10, "classes arrive")
     classes = json.loads(got[0].data)
-    assert classes[3] == {"id": 3, "name": "road", "rgb": [128, 64, 128]} and len(classes) == 11
+    road = {"id": 3, "name": "road", "rgb": [130, 162, 151], "dataset_rgb": [128, 64, 128]}
+    assert classes[3] == road and len(classes) == 11
+    legends = client.collect(Image, "/segmentation/legend", latched())
+    wait(lambda: legends, 10, "a legend arrives")
+    np.testing.assert_array_equal(to_array(legends[0]), legend_picture(shown(CAMVID)))
+
+
+def test_the_palette_can_be_changed(client: Client, camera: Any, reference: Segmenter) -> None:
+    classes = client.collect(String, "/segmentation/classes", latched())
+    legends = client.collect(Image, "/segmentation/legend", latched())
+    (colors,) = subscribe_outputs(client, "color")
+    wait(lambda: classes and legends, 10, "the present palette arrives")
+    rgb, _ = SCENE.frame(2)
+    try:
+        assert client.set_parameter("palette", "dataset").successful
+        wait(lambda: len(classes) > 1 and len(legends) > 1, 10, "the new one")
+        assert json.loads(classes[-1].data)[3]["rgb"] == [128, 64, 128]
+        np.testing.assert_array_equal(to_array(legends[-1]), legend_picture(CAMVID))
+        color = to_array(send(camera, colors, image_message(rgb, "rgb8", time.time_ns())))
+        np.testing.assert_array_equal(color, colorize(reference(rgb).mask, CAMVID.lookup()))
+    finally:
+        assert client.set_parameter("palette", "display").successful
 
 
 @pytest.mark.parametrize("encoding", ["bgr8", "mono8", "rgba8"])
@@ -231,9 +260,12 @@ def test_live_parameters(client: Client, camera: Any, reference: Segmenter) -> N
         np.testing.assert_array_equal(mask[low], 255)
         np.testing.assert_array_equal(mask[~low], expected.mask[~low])
         wait(lambda: overlays and stamp_of(overlays[-1]) == stamp_of(masks[-1]), 5, "overlay")
-        np.testing.assert_array_equal(to_array(overlays[-1])[low], rgb[low])
-        color = colorize(expected.mask, reference.labels.lookup())
-        np.testing.assert_array_equal(to_array(overlays[-1])[~low], color[~low])
+        drawn = draw_overlay(rgb, mask, shown(reference.labels), 1.0)
+        np.testing.assert_array_equal(to_array(overlays[-1]), drawn)
+        plain = (drawn > 0).any(2) & (drawn < 255).any(2)  # not the outline of people
+        np.testing.assert_array_equal(drawn[low & plain], rgb[low & plain])
+        color = colorize(expected.mask, shown(reference.labels).lookup())
+        np.testing.assert_array_equal(drawn[~low & plain], color[~low & plain])
     finally:
         client.set_parameter("confidence_threshold", 0.0)
         client.set_parameter("overlay_alpha", 0.5)
@@ -245,6 +277,7 @@ def test_live_parameters(client: Client, camera: Any, reference: Segmenter) -> N
         ("overlay_alpha", 1.5, "'overlay_alpha': 1.5 is not allowed; a number from 0 to 1"),
         ("max_age_ms", -1.0, "a number from 0 up"),
         ("legend", "yes", "true or false"),
+        ("palette", "pretty", "one of display, dataset"),
         ("backend", "tpu", "one of auto"),
         ("model", "lrnnet_c_camvid", "ros2 lifecycle set /segmentation deactivate"),
         ("cameras", ["front", "left"], "cleanup"),
