@@ -177,9 +177,10 @@ class _Search:
 
     def _draw(self, class_id: int, around: _Floats | None, reach: float) -> _Floats:
         """Candidates for a class, near a colour or anywhere; at least one."""
-        found = np.empty((0, 3))
+        found: _Floats = np.empty((0, 3))
         while not len(found):
             shape = (self._candidates, 3)
+            drawn: _Floats
             if around is None:
                 drawn = self._rng.integers(0, 256, shape).astype(float)
             else:

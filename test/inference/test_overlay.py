@@ -67,9 +67,7 @@ def test_the_legend_is_readable(rows):
     for color in LABELS.colors:
         found = (picture[:band] == color).all(2)
         assert found.sum() >= 40, "a patch of every class"
-    ink = (picture[: max(16, round(rows / 36))] > 160).all(
-        2
-    )
+    ink = (picture[: max(16, round(rows / 36))] > 160).all(2)
     letter = np.flatnonzero(ink.any(0))
     tall = max(np.ptp(np.flatnonzero(ink[:, x])) + 1 for x in letter)
     assert tall >= max(9, rows / 60), "letters as high as this"
