@@ -8,84 +8,48 @@ given never overrides the parameter file.
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from lrn_ros.ros.dds_profile import profile_environment
+from lrn_ros.ros.launch_arguments import ARGUMENTS, DEFAULT_IMAGE, NODE, flag, parameter
+from lrn_ros.ros.launch_scope import with_arguments
+from lrn_ros.ros.parameters import SPECS
 
-PACKAGE, NODE = "lrn_ros", "segmentation"
+PACKAGE = "lrn_ros"
 SHARE = Path(get_package_share_directory(PACKAGE))
-DEFAULT_IMAGE = "/camera/image_raw"
-# Arguments that are parameters of the same name; all strings but the two flags and the list.
-PARAMETER_ARGUMENTS = (
-    "model",
-    "backend",
-    "precision",
-    "image_transport",
-    "cameras",
-    "autostart",
-    "use_sim_time",
-)
-FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+DEFAULTS = {"params_file": str(SHARE / "config" / "segment.yaml")}
 RVIZ_TOPICS = ("overlay", "color")
-
-ARGUMENTS = (
-    ("image", DEFAULT_IMAGE, "camera image topic; with cameras, {camera} stands for each prefix"),
-    ("camera_info", "", "CameraInfo topic, {camera} as in image; empty: beside the image topic"),
-    ("namespace", "", "namespace of the node"),
-    ("params_file", str(SHARE / "config" / "segment.yaml"), "parameter file"),
-    ("model", "", "model name or file; empty: as the parameter file says"),
-    ("backend", "", "auto, tensorrt, cuda, openvino or torch; empty: as the parameter file says"),
-    ("precision", "", "auto, fp32, fp16, bf16 or int8; empty: as the parameter file says"),
-    ("cameras", "", "camera prefixes such as front,left; empty: as the parameter file says"),
-    ("image_transport", "", "raw or compressed; empty: as the parameter file says"),
-    ("rviz", "false", "also start rviz2 with camera, overlay and colour mask"),
-    ("autostart", "true", "configure and activate the node; false: use `ros2 lifecycle set`"),
-    ("use_sim_time", "false", "take the time from /clock, for bag playback and simulation"),
-    ("log_level", "", "debug, info, warn, error or fatal, or LOGGER:=LEVEL; empty: info"),
-)
+RESPAWN_DELAY_S = 2.0
 
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments, then build the nodes from their values."""
-    given: set[str] = set()  # the arguments that someone set, known only before the declarations
-    return LaunchDescription(
-        [
-            OpaqueFunction(function=lambda context: given.update(context.launch_configurations)),
-            *(
-                DeclareLaunchArgument(name, default_value=default, description=description)
-                for name, default, description in ARGUMENTS
-            ),
-            DeclareLaunchArgument(
-                "dds_profile",
-                default_value="shared_memory",
-                choices=["shared_memory", "none"],
-                description="Fast DDS profile; a profile variable that is already set is kept",
-            ),
-            OpaqueFunction(function=_nodes, args=[given]),
-        ]
-    )
+    arguments = [replace(a, default=DEFAULTS.get(a.name, a.default)) for a in ARGUMENTS]
+    return LaunchDescription(with_arguments(arguments, _nodes))
 
 
-def _nodes(context: LaunchContext, given: set[str]) -> list[Node]:
-    argument = dict(context.launch_configurations)
-    set_by_user = {name: argument[name] for name in given if argument.get(name, "").strip()}
-    parent = argument.get("ros_namespace", "")
-    node_name = _full_name(parent, argument["namespace"])
+def _nodes(context: LaunchContext, given: dict[str, str]) -> list[Node]:
+    argument = {a.name: given.get(a.name) or DEFAULTS.get(a.name, a.default) for a in ARGUMENTS}
+    if not re.fullmatch(r"[A-Za-z_]\w*", argument["name"]):
+        raise RuntimeError(
+            f"argument name:={argument['name']} is not allowed; letters, digits and _ make a name,"
+            " and namespace:= says where it is"
+        )
+    parent = context.launch_configurations.get("ros_namespace", "")
+    full_name = _full_name(parent, argument["namespace"], argument["name"])
     params_file = Path(argument["params_file"]).expanduser().resolve()
-    in_file = _parameters_in_file(params_file, node_name)
-
-    overrides = {n: _value(n, v) for n, v in set_by_user.items() if n in PARAMETER_ARGUMENTS}
-    if "autostart" not in overrides and "autostart" not in in_file:
-        overrides["autostart"] = True
-    cameras = overrides.get("cameras") or _prefixes(in_file.get("cameras", ""))
+    known, overrides = _parameters(context, given, params_file, full_name)
+    cameras = parameter("cameras", known.get("cameras", [""]))
+    if not isinstance(cameras, list):  # not allowed; the node says so
+        cameras = [""]
     image, info = _topics(argument["image"], argument["camera_info"], cameras)
     profile = {}
     if argument["dds_profile"] != "none":
@@ -95,7 +59,7 @@ def _nodes(context: LaunchContext, given: set[str]) -> list[Node]:
     node = Node(
         package=PACKAGE,
         executable="segment_node",
-        name=NODE,
+        name=argument["name"],
         # Given even when empty: launch_ros then writes the overrides under the node's full name,
         # which wins over both `/**` and the full name in the parameter file.
         namespace=argument["namespace"],
@@ -103,22 +67,50 @@ def _nodes(context: LaunchContext, given: set[str]) -> list[Node]:
         remappings=[*image, *info],
         ros_arguments=["--log-level", argument["log_level"]] if argument["log_level"] else None,
         additional_env=profile,
+        respawn=flag("respawn", argument["respawn"]),
+        respawn_delay=RESPAWN_DELAY_S,
         output="screen",
         emulate_tty=True,
     )
-    return [node, *_rviz(argument, node_name, cameras, image)]
+    return [node, *_rviz(argument, full_name, known, cameras, image)]
+
+
+def _parameters(
+    context: LaunchContext, given: dict[str, str], params_file: Path, full_name: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the node's parameters will be as far as is known here, and those to give it.
+
+    A parameter file that the user has given wins over SetParameter and SetParametersFromFile, as
+    with every node. The package's file holds nothing but defaults and does not.
+    """
+    in_file, around = _parameters_in_file(params_file, full_name), {}
+    for item in context.launch_configurations.get("global_params", []):
+        around |= dict([item]) if isinstance(item, tuple) else _parameters_in_file(item, full_name)
+    overrides = {n: _value(n, text) for n, text in given.items() if n in (*SPECS, "use_sim_time")}
+    if "params_file" in given:
+        known = around | in_file | overrides
+    else:
+        known = in_file | around | overrides
+        overrides = {n: v for n, v in around.items() if n in SPECS} | overrides
+    if "autostart" not in known:
+        overrides["autostart"] = True
+    return known, overrides
 
 
 def _rviz(
-    argument: dict[str, str], node_name: str, cameras: list[str], image: list[tuple[str, str]]
+    argument: dict[str, str],
+    full_name: str,
+    known: dict[str, Any],
+    cameras: list[str],
+    image: list[tuple[str, str]],
 ) -> list[Node]:
-    if not _flag("rviz", argument["rviz"]):
+    if not flag("rviz", argument["rviz"]):
         return []
     try:
         get_package_share_directory("rviz2")
     except PackageNotFoundError as error:
         raise RuntimeError("rviz:=true needs the package rviz2, which is not installed") from error
-    topics = "/".join([node_name, *filter(None, cameras[:1])])
+    topics = "/".join([full_name, *filter(None, cameras[:1])])
     return [
         Node(
             package="rviz2",
@@ -129,36 +121,20 @@ def _rviz(
                 *((f"/{NODE}/{topic}", f"{topics}/{topic}") for topic in RVIZ_TOPICS),
                 (DEFAULT_IMAGE, image[0][1]),
             ],
-            parameters=[{"use_sim_time": _flag("use_sim_time", argument["use_sim_time"])}],
+            parameters=[{"use_sim_time": bool(known.get("use_sim_time", False))}],
         )
     ]
 
 
-def _full_name(parent: str, namespace: str) -> str:
-    """The node's full name, from the namespace of the including launch file and the argument."""
+def _full_name(parent: str, namespace: str, name: str) -> str:
+    """The node's full name, from the namespace of the including launch file and the arguments."""
     spaces = [namespace] if namespace.startswith("/") else [parent, namespace]
-    return "/" + "/".join([s.strip("/") for s in spaces if s.strip("/")] + [NODE])
-
-
-def _flag(name: str, text: str) -> bool:
-    if text.strip().lower() not in FLAGS:
-        raise RuntimeError(f"argument {name}:={text} is not allowed; use true or false")
-    return FLAGS[text.strip().lower()]
+    return "/" + "/".join([s.strip("/") for s in spaces if s.strip("/")] + [name])
 
 
 def _value(name: str, text: str) -> Any:
-    if name == "cameras":
-        return _prefixes(text)
-    if name in ("autostart", "use_sim_time"):
-        return _flag(name, text)
-    return ParameterValue(str(Path(text).expanduser()) if name == "model" else text, value_type=str)
-
-
-def _prefixes(value: Any) -> list[str]:
-    """Camera prefixes from `front,left`, `[front, left]` or a list; one empty prefix for none."""
-    names = value if isinstance(value, list) else str(value).strip().strip("[]").split(",")
-    found = [str(name).strip().strip("'\"").strip("/") for name in names]
-    return [name for name in found if name] or [""]
+    value = parameter(name, str(Path(text).expanduser()) if name == "model" else text)
+    return ParameterValue(value, value_type=str) if isinstance(value, str) else value
 
 
 def _topics(
@@ -184,8 +160,9 @@ def _topics(
     )
 
 
-def _parameters_in_file(path: Path, node_name: str) -> dict[str, Any]:
-    """What the parameter file sets for the node; keys may hold the wildcards `*` and `**`."""
+def _parameters_in_file(path: str | Path, node_name: str) -> dict[str, Any]:
+    """What a parameter file sets for the node; keys may hold the wildcards `*` and `**`."""
+    path = Path(path)
     if not path.is_file():
         raise RuntimeError(f"argument params_file:={path}: there is no such file")
     try:

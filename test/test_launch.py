@@ -33,29 +33,35 @@ json.dump(
         "environment": {k: v for k, v in os.environ.items() if k.startswith("FAST")},
         "arguments": sys.argv,
     },
-    open(os.environ["STAND_IN_REPORT"], "w"),
+    open(os.environ["STAND_IN_REPORT"] + node.get_fully_qualified_name().replace("/", "."), "w"),
 )
 """
 RUN = """
 import sys
 from launch import LaunchDescription, LaunchService
-from launch.actions import GroupAction, IncludeLaunchDescription
+from launch.actions import *
 from launch.launch_description_sources import AnyLaunchDescriptionSource
-from launch_ros.actions import PushRosNamespace
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import *
 
-file, pushed, *arguments = sys.argv[1:]
+file, composition, *arguments = sys.argv[1:]
 service = LaunchService(noninteractive=True)
-source = AnyLaunchDescriptionSource(file)
-include = IncludeLaunchDescription(source, launch_arguments=[a.split(":=", 1) for a in arguments])
-actions = [PushRosNamespace(pushed), include] if pushed else [include]
-service.include_launch_description(LaunchDescription([GroupAction(actions)]))
+
+def include(*arguments, file=file):
+    pairs = [a.split(":=", 1) if isinstance(a, str) else a for a in arguments]
+    return IncludeLaunchDescription(AnyLaunchDescriptionSource(file), launch_arguments=pairs)
+
+service.include_launch_description(LaunchDescription(eval(composition)))
 sys.exit(service.run())
 """
 
 
 @pytest.fixture
 def launch(tmp_path):
-    """Run the launch file with arguments; returns the stand-in's report, or the error output."""
+    """Run the launch file; returns the stand-in's report, several by their names, or the output.
+
+    `composition` is a list of the actions of a launch file that includes this one.
+    """
     share, lib = tmp_path / "share", tmp_path / "lib" / "lrn_ros"
     index = share / "ament_index" / "resource_index" / "packages"
     index.mkdir(parents=True)
@@ -65,27 +71,34 @@ def launch(tmp_path):
     (lib / "segment_node").write_text(STAND_IN)
     (lib / "segment_node").chmod(0o755)
 
-    def run(*arguments, pushed="", env=None, fails=False):
-        report = tmp_path / "report.json"
+    def run(*arguments, composition="", env=None, fails=False, output=False):
+        report = tmp_path / "report"
         variables = {k: v for k, v in os.environ.items() if k not in (OLD, NEW)}
         prefixes = [str(tmp_path), variables.get("AMENT_PREFIX_PATH", "")]
         variables["AMENT_PREFIX_PATH"] = os.pathsep.join(filter(None, prefixes))
         variables["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), variables["PATH"]])
         variables |= {"STAND_IN_REPORT": str(report), "ROS_LOG_DIR": str(tmp_path / "log")}
         file = str(share / "lrn_ros" / "launch" / "segment.launch.py")
+        composition = composition or "[include(*arguments)]"
         done = subprocess.run(
-            [sys.executable, "-c", RUN, file, pushed, *arguments],
+            [sys.executable, "-c", RUN, file, composition, *arguments],
             env=variables | (env or {}),
             capture_output=True,
             text=True,
             timeout=60,
         )
-        output = done.stdout + done.stderr
+        said = done.stdout + done.stderr
+        found = {p.suffix[1:]: json.loads(p.read_text()) for p in tmp_path.glob("report.*")}
+        for path in tmp_path.glob("report.*"):
+            path.unlink()
         if fails:
-            assert done.returncode != 0 and not report.exists(), output
-            return output
-        assert report.exists(), output
-        return json.loads(report.read_text())
+            assert done.returncode != 0 and not found, said
+            return said
+        assert found and "Traceback" not in said, said
+        if output:
+            return said
+        by_name = {report["name"]: report for report in found.values()}
+        return by_name if len(by_name) > 1 else next(iter(by_name.values()))
 
     return run
 
@@ -133,8 +146,17 @@ def test_every_given_argument_reaches_the_node(launch):
         "autostart:=False",
         "use_sim_time:=true",
         "log_level:=debug",
+        "name:=segmenter",
+        "output_size:=network",
+        "network_size:=[360, 480]",
+        "device:=1",
+        "threads:=2",
+        "max_age_ms:=500",
+        "confidence_threshold:=0.25",
+        "engine_cache_dir:=/tmp/engines",
+        "respawn:=false",
     )
-    assert report["name"] == "/car/segmentation"
+    assert report["name"] == "/car/segmenter"
     expected = {
         "model": "other",
         "backend": "torch",
@@ -143,6 +165,13 @@ def test_every_given_argument_reaches_the_node(launch):
         "autostart": False,
         "use_sim_time": True,
         "overlay_alpha": 0.5,
+        "output_size": "network",
+        "network_size": [360, 480],
+        "device": 1,
+        "threads": 2,
+        "max_age_ms": 500.0,
+        "confidence_threshold": 0.25,
+        "engine_cache_dir": "/tmp/engines",
     }
     assert {k: report["parameters"][k] for k in expected} == expected
     assert report["topics"] == {"image": "/cam/image", "camera_info": "/cam/info"}
@@ -189,7 +218,8 @@ def test_cameras_of_the_file_get_a_topic_each(launch, params_file):
 
 def test_the_including_launch_files_namespace_counts(launch, params_file):
     file = params_file({"/robot/segmentation": {"cameras": ["front"], "autostart": False}})
-    report = launch(file, "model:=m", pushed="robot")
+    robot = "[GroupAction([PushRosNamespace('robot'), include(*arguments)])]"
+    report = launch(file, "model:=m", composition=robot)
     assert report["name"] == "/robot/segmentation"
     assert report["topics"]["front/image"] == "/front/image_raw"
     assert report["parameters"]["model"] == "m"
@@ -217,6 +247,8 @@ def test_the_distribution_decides_the_variables(launch, distribution, names):
         ("autostart:=maybe", "autostart:=maybe is not allowed; use true or false"),
         ("use_sim_time:=2", "use_sim_time:=2 is not allowed; use true or false"),
         ("rviz:=perhaps", "rviz:=perhaps is not allowed; use true or false"),
+        ("respawn:=often", "respawn:=often is not allowed; use true or false"),
+        ("name:=front/camera", "name:=front/camera is not allowed"),
     ],
 )
 def test_a_bad_value_is_named_with_what_is_allowed(launch, argument, said):
@@ -231,3 +263,117 @@ def test_one_topic_for_several_cameras_is_refused(launch):
 def test_a_parameter_file_that_is_not_yaml_is_named(launch, tmp_path):
     (tmp_path / "bad.yaml").write_text("a: [")
     assert "bad.yaml: not valid YAML" in launch(f"params_file:={tmp_path}/bad.yaml", fails=True)
+
+
+# Inside other launch files ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "action, name",
+    [
+        ("SetRemap('/tf', 'tf')", "/segmentation"),
+        ("SetParameter('use_sim_time', True)", "/segmentation"),
+        ("PushRosNamespace('robot1')", "/robot1/segmentation"),
+        ("SetLaunchConfiguration('model', 'around')", "/segmentation"),
+        ("SetEnvironmentVariable('ANY', 'thing')", "/segmentation"),
+    ],
+)
+@pytest.mark.parametrize("group", ["[GroupAction([{}, {}])]", "[{}, {}]"])
+def test_behind_an_action_that_sets_something_for_all_nodes(launch, group, action, name):
+    report = launch(composition=group.format(action, "include('backend:=torch')"))
+    assert report["name"] == name and report["topics"]["image"] == "/camera/image_raw"
+    parameters = report["parameters"]
+    assert parameters["backend"] == "torch" and parameters["autostart"] is True
+    assert parameters["use_sim_time"] is ("use_sim_time" in action)
+    assert parameters["model"] == ("around" if "around" in action else defaults()["model"])
+
+
+def test_set_parameter_and_set_remap_reach_the_node(launch, params_file, tmp_path):
+    around = "SetParameter('threads', 3), SetParameter('cameras', ['a', 'b'])"
+    around += ", SetRemap('a/image', '/x')"
+    report = launch(composition=f"[{around}, SetParameter('autostart', False), include()]")
+    parameters = report["parameters"]
+    assert (parameters["threads"], parameters["autostart"]) == (3, False)
+    assert report["topics"]["a/image"] == "/x" and report["topics"]["b/image"] == "/b/image_raw"
+    file = params_file({"/**": {"threads": 2, "cameras": ["front"]}})
+    report = launch(composition=f"[{around}, include('{file}', 'threads:=4')]")
+    parameters = report["parameters"]
+    assert (parameters["threads"], parameters["cameras"]) == (4, ["front"])
+    path = file.removeprefix("params_file:=")
+    report = launch(composition=f"[SetParametersFromFile('{path}'), include('model:=m')]")
+    assert report["parameters"]["threads"] == 2 and report["parameters"]["model"] == "m"
+    assert report["topics"]["front/image"] == "/front/image_raw"
+
+
+def test_the_second_of_two_includes_knows_nothing_of_the_first(launch, params_file):
+    file = params_file({"/**": {"model": "of_the_file", "autostart": False}})
+    first = "include('name:=one', 'model:=m', 'threads:=2', 'image:=/one', 'autostart:=true')"
+    reports = launch(composition=f"[{first}, include('name:=two', '{file}')]")
+    assert set(reports) == {"/one", "/two"}
+    assert reports["/one"]["parameters"]["model"] == "m"
+    two = reports["/two"]
+    assert two["parameters"]["model"] == "of_the_file" and two["parameters"]["autostart"] is False
+    assert "threads" not in two["parameters"] and two["topics"]["image"] == "/camera/image_raw"
+    # The other way round: the first one's file is not the second one's.
+    reports = launch(composition=f"[include('name:=two', '{file}'), include('name:=one')]")
+    assert reports["/one"]["parameters"]["model"] == defaults()["model"]
+    assert reports["/one"]["parameters"]["autostart"] is True
+
+
+def test_two_includes_may_be_given_the_same(launch, params_file):
+    same = "'image_transport:=compressed', 'model:=m'"
+    reports = launch(composition=f"[include('name:=a', {same}), include('name:=b', {same})]")
+    for report in reports.values():
+        assert report["parameters"]["image_transport"] == "compressed"
+        assert report["parameters"]["model"] == "m"
+
+
+def test_what_the_file_above_declares_counts_for_both_includes(launch):
+    """On the command line of the file above, or by its default, and passed on or not."""
+    above = "DeclareLaunchArgument('model', default_value='of_above')"
+    on = "('model', LaunchConfiguration('model'))"
+    for passed in ("", f", {on}"):
+        both = f"include('name:=a'{passed}), include('name:=b'{passed})"
+        reports = launch(composition=f"[{above}, {both}]")
+        assert {r["parameters"]["model"] for r in reports.values()} == {"of_above"}
+    # The file above can still read the argument after the include.
+    read = "LogInfo(msg=LaunchConfiguration('model'))"
+    reports = launch(composition=f"[{above}, include('name:=a', 'model:=m'), {read}]")
+    assert reports["parameters"]["model"] == "m"
+
+
+def test_groups_in_namespaces_of_their_own(launch, params_file):
+    sections = {"/left/segmentation": {"threads": 2}, "/right/segmentation": {"threads": 3}}
+    file = params_file(sections)
+    around = "PushRosNamespace('{0}'), SetParameter('use_sim_time', {1})"
+    group = f"GroupAction([{around}, include('{{2}}', 'image:=/{{0}}/image')])"
+    both = [group.format("left", True, file), group.format("right", False, file)]
+    reports = launch(composition=f"[{', '.join(both)}]")
+    for side, threads in (("left", 2), ("right", 3)):
+        report = reports[f"/{side}/segmentation"]
+        assert report["parameters"]["threads"] == threads
+        assert report["parameters"]["use_sim_time"] is (side == "left")
+        assert report["topics"]["image"] == f"/{side}/image"
+
+
+def test_a_file_that_includes_this_one_twice_is_included_twice(launch, tmp_path):
+    inner = tmp_path / "inner.launch.xml"
+    file = tmp_path / "share" / "lrn_ros" / "launch" / "segment.launch.py"
+    inner.write_text(
+        f"""<launch><arg name="side"/>
+        <include file="{file}"><arg name="name" value="$(var side)_a"/>
+        <arg name="threads" value="2"/></include>
+        <include file="{file}"><arg name="name" value="$(var side)_b"/></include></launch>"""
+    )
+    pair = ", ".join(f"include('side:={side}', file='{inner}')" for side in ("left", "right"))
+    reports = launch(composition=f"[{pair}]")
+    threads = {name: report["parameters"]["threads"] for name, report in reports.items()}
+    assert threads == {"/left_a": 2, "/left_b": 0, "/right_a": 2, "/right_b": 0}
+
+
+def test_an_argument_that_the_file_does_not_declare_is_named(launch):
+    said = launch("image_topic:=/cam/image", "backend:=torch", output=True)
+    assert "argument image_topic is unknown and has no effect; is image" in said
+    # The arguments of the file above are its own affair.
+    above = "[DeclareLaunchArgument('image_topic', default_value='/x'), include('backend:=torch')]"
+    assert "is unknown" not in launch(composition=above, output=True)

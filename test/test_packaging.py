@@ -38,6 +38,7 @@ PARAMETERS = {
     "lazy": True,
     "stale_after_ms": 1000,
     "temporal_smoothing": False,
+    "label_map": "",
     "engine_cache_dir": "",
 }
 SHARED = ("config/labels/camvid11.yaml", "config/segment.yaml", "config/segment.rviz")

@@ -51,7 +51,11 @@ def upsample(coarse: NDArray[np.float32], geometry: Geometry, stride: int) -> ND
 
 
 def upsample_argmax(
-    coarse: NDArray[np.float32], geometry: Geometry, stride: int, confidence: bool
+    coarse: NDArray[np.float32],
+    geometry: Geometry,
+    stride: int,
+    confidence: bool,
+    merged: Sequence[int] = (),
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     """Class ids, and their probability, at the output's pixels.
 
@@ -68,6 +72,8 @@ def upsample_argmax(
         geometry: see `upsample`.
         stride: see `upsample`.
         confidence: whether to compute the probabilities.
+        merged: per class a number from 0 to 255; the probabilities of classes with the same number
+            are added up. Empty: every class is on its own.
 
     Returns:
         mask (H, W) uint8, 255 where scores are not numbers, and (H, W) uint8, softmax probability
@@ -77,6 +83,7 @@ def upsample_argmax(
     mask = np.empty(geometry.output, np.uint8)
     probability = np.empty(geometry.output, np.uint8) if confidence else None
     settled = _settled(coarse)
+    groups = merge_table(merged)
     for first, last in _runs(rows.low):
         known = settled[rows.low[first]].take(columns.low)
         mask[first:last] = known
@@ -85,9 +92,20 @@ def upsample_argmax(
             top = scores.max(axis=0)
             mask[start:stop, where] = _first_equal(scores, top)
             if probability is not None:
-                total = np.exp(np.subtract(scores, top, out=scores), out=scores).sum(axis=0)
-                probability[start:stop] = np.rint(255 / total)
+                weights = np.exp(np.subtract(scores, top, out=scores), out=scores)
+                total, own = weights.sum(axis=0), 1
+                if merged:
+                    same = groups[: len(coarse), None, None] == groups[mask[start:stop]]
+                    own = np.einsum("k...,k...->...", weights, same)
+                probability[start:stop] = np.rint(255 * own / total)
     return mask, probability
+
+
+def merge_table(merged: Sequence[int]) -> NDArray[np.uint8]:
+    """(256,) uint8: the number of every class, see upsample_argmax."""
+    table = np.arange(256, dtype=np.uint8)
+    table[: len(merged)] = merged
+    return table
 
 
 def axes(cells: Sequence[int], geometry: Geometry, stride: int) -> tuple[Axis, Axis]:

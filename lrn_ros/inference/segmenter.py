@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,13 +27,14 @@ class Segmenter:
         info: what the model's file says of it.
         backend: the backend in use; its name, precision and device_name say which.
         passed_over: (backend, reason) of those that "auto" could not use.
+        mapping: of the model's classes to those of the results; None: they are the same.
     """
 
     def __init__(self, choice: base.Choice, network_size: tuple[int, int] | None) -> None:
         if network_size is not None:
             check_network_size(network_size)
         self.info, self.backend = choice.info, choice.backend
-        self.passed_over = choice.passed_over
+        self.passed_over, self.mapping = choice.passed_over, choice.mapping
         fixed = self.info.export.size if self.info.export else None
         self._network_size = network_size or fixed
 
@@ -47,6 +49,7 @@ class Segmenter:
         device: int = 0,
         cache_dir: str | Path | None = None,
         given_up: Mapping[str, str] | None = None,
+        label_map: str = "",
     ) -> Segmenter:
         """Load a model.
 
@@ -62,6 +65,8 @@ class Segmenter:
             device: GPU index.
             cache_dir: folder for compiled engines; None: lrn_ros/ in the user's cache directory.
             given_up: backends that are passed over, with the reason.
+            label_map: the classes of the results, see lrn_ros.model.label_mapping.find; "": the
+                model's own.
 
         Raises:
             UserError: no such model, a damaged file, a bad value, or a backend that cannot work.
@@ -70,7 +75,8 @@ class Segmenter:
         options = base.BackendOptions(precision, device, threads or 0, folder)
         passed_over = dict(given_up or {})
         while True:
-            segmenter = cls(base.create(backend, model, options, passed_over), network_size)
+            choice = base.create(backend, model, options, passed_over, label_map)
+            segmenter = cls(choice, network_size)
             if backend != "auto":
                 return segmenter
             try:
@@ -79,7 +85,7 @@ class Segmenter:
             except base.BackendError as error:
                 reason = {segmenter.backend.name: str(error)}
             passed_over = dict(segmenter.passed_over) | reason
-            del segmenter  # the next one needs its memory
+            del choice, segmenter  # the next one needs its memory
 
     @property
     def batches(self) -> bool:
@@ -89,8 +95,14 @@ class Segmenter:
 
     @property
     def labels(self) -> LabelSet:
-        """Names, ids and colours of the classes."""
-        return self.info.labels
+        """Names and colours of the classes of the results."""
+        return self.mapping.target if self.mapping else self.info.labels
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The id under which each class of `labels` is published: its position, or the target's."""
+        mapped = self.mapping.target.ids if self.mapping else ()
+        return mapped or tuple(range(len(self.labels)))
 
     def geometry(self, height: int, width: int, output: str = "input") -> Geometry:
         """How a frame of this size is scaled; see lrn_ros.inference.geometry."""
@@ -118,7 +130,20 @@ class Segmenter:
         """
         _check_frame(rgb)
         geometry = self.geometry(rgb.shape[0], rgb.shape[1], output)
-        return self.backend.run([rgb], geometry, confidence, [smooth] if smooth else [])[0]
+        return self.run([rgb], geometry, confidence, [smooth] if smooth else [])[0]
+
+    def run(
+        self,
+        frames: Sequence[NDArray[np.uint8]],
+        geometry: Geometry,
+        confidence: bool,
+        smooth: Sequence[Smooth] = (),
+    ) -> list[Result]:
+        """Segment frames of one geometry in one inference; see Backend.run."""
+        results = self.backend.run(frames, geometry, confidence, smooth)
+        if self.mapping is None:
+            return results
+        return [replace(result, mask=self.mapping(result.mask)) for result in results]
 
     def scores(self, rgb: NDArray[np.uint8], scale: float = 1.0) -> NDArray[np.float32]:
         """Class scores of a frame, before softmax; slower than a mask.
@@ -128,7 +153,7 @@ class Segmenter:
             scale: size of the network's input relative to the one that a mask is computed at.
 
         Returns:
-            (K, H, W) float32.
+            (K, H, W) float32, of the model's own classes.
 
         Raises:
             UserError: `rgb` has another shape or dtype.

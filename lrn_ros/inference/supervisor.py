@@ -132,7 +132,7 @@ class Supervisor:
         try:
             for batch in batches:
                 part = slice(len(results), len(results) + batch)
-                results += segmenter.backend.run(frames[part], geometry, confidence, smooth[part])
+                results += segmenter.run(frames[part], geometry, confidence, smooth[part])
         except Exception as error:
             self._failures += 1
             if self._failures == _FAILURES:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from lrn_ros.data.bags.decode import label_of
 from lrn_ros.data.datasets import image_files, read_label
 from lrn_ros.errors import UserError
+from lrn_ros.model.label_mapping import LabelMapping
 from lrn_ros.model.labels import LabelSet
-from lrn_ros.replay.label_mapping import LabelMapping
 
 if TYPE_CHECKING:  # needs rosbags
     from lrn_ros.data.bags.reader import BagLabel

@@ -17,9 +17,9 @@ from lrn_ros.data.bags.extent import Extent
 from lrn_ros.errors import UserError
 from lrn_ros.inference.segmenter import Segmenter
 from lrn_ros.model.artifact import SUFFIXES, model_files
+from lrn_ros.model.label_mapping import LabelMapping
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.replay.accuracy import PartFiles, replay
-from lrn_ros.replay.label_mapping import LabelMapping
 from lrn_ros.replay.scoring import TruthOptions
 
 if TYPE_CHECKING:  # needs rosbags

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrn_ros.errors import UserError
+from lrn_ros.model.label_mapping import LabelMapping
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.replay.ground_truth import FolderTruth, TopicTruth, Truth
-from lrn_ros.replay.label_mapping import LabelMapping
 
 if TYPE_CHECKING:  # needs rosbags
     from lrn_ros.data.bags.reader import BagReader

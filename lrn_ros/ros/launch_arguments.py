@@ -78,21 +78,21 @@ def flag(name: str, text: str) -> bool:
     return _FLAGS[text.strip().lower()]
 
 
-def parameter(name: str, text: str) -> Any:
+def parameter(name: str, value: Any) -> Any:
     """The value of a parameter, in the type of its default, from the text of its argument.
 
-    A text that is not allowed stays as it is: the node refuses it at configure, says what is
+    A value that is not allowed stays as it is: the node refuses it at configure, says what is
     allowed, and goes on living.
 
     Raises:
         RuntimeError: see `flag`.
     """
     if name == "use_sim_time" or isinstance(SPECS[name].default, bool):
-        return flag(name, text)
+        return flag(name, str(value))
     try:
-        value = check(name, text)
+        checked = check(name, value)
     except UserError:
-        return text
-    if value is None:  # network_size
+        return value
+    if checked is None:  # network_size
         return SPECS[name].default
-    return list(value) if isinstance(value, tuple) else value
+    return list(checked) if isinstance(checked, tuple) else checked

@@ -175,6 +175,7 @@ class SegmentationNode(LifecycleNode):
             device=settings.device,
             cache_dir=settings.engine_cache_dir or None,
             given_up=given_up,
+            label_map=settings.label_map,
         )
         for name, reason in segmenter.passed_over:
             log.info(f"backend {name} passed over: {reason}")
@@ -190,9 +191,11 @@ class SegmentationNode(LifecycleNode):
 
     def _publish_labels(self) -> None:
         assert self._supervisor is not None
-        labels, settings = self._supervisor.segmenter.labels, self.settings()
+        segmenter, settings = self._supervisor.segmenter, self.settings()
         for camera in self._cameras:
-            camera.outputs.publish_labels(labels, settings.confidence_threshold, settings.palette)
+            camera.outputs.publish_labels(
+                segmenter.labels, segmenter.ids, settings.confidence_threshold, settings.palette
+            )
 
     def _deliver(self, camera: Camera, frame: Frame) -> None:
         if self._worker is None:
@@ -267,8 +270,11 @@ class SegmentationNode(LifecycleNode):
                 f"parameter '{name}' is fixed while the node is {self._phase}; first:"
                 f" {' && '.join(steps)}"
             )
-        if name == "model" and ("/" in value or value.endswith(SUFFIXES) or Path(value).exists()):
-            return "parameter 'model': a path is taken at process start only, later a name works"
+        is_path = isinstance(value, str) and ("/" in value or Path(value).exists())
+        if (name == "model" and (is_path or value.endswith(SUFFIXES))) or (
+            name == "label_map" and (is_path or value.endswith((".yaml", ".yml")))
+        ):
+            return f"parameter '{name}': a path is taken at process start only, later a name works"
         if name == "engine_cache_dir" and value:
             return "parameter 'engine_cache_dir': a path is taken at process start only"
         return ""

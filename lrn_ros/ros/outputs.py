@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -47,6 +48,7 @@ class Outputs:
 
     def __init__(self, node: Node, prefix: str, with_info: bool) -> None:
         self._node = node
+        self._ids: NDArray[np.uint8] | None = None  # (256,) id of each class; None: its position
         own = f"~/{prefix}/" if prefix else "~/"
 
         def advertise(
@@ -99,16 +101,26 @@ class Outputs:
             if publisher is not None:
                 self._node.destroy_publisher(publisher)
 
-    def publish_labels(self, labels: LabelSet, threshold: float, palette: str) -> None:
+    def publish_labels(
+        self, labels: LabelSet, ids: Sequence[int], threshold: float, palette: str
+    ) -> None:
         """Publish the class names and the colours shown, for everybody who comes later too.
 
         `rgb` is the colour in `~/color` and the overlays, `dataset_rgb` the data set's own.
+
+        Args:
+            labels: of the masks.
+            ids: under which the classes are published, here and in the mask.
+            threshold: of the confidence.
+            palette: the colours shown, see lrn_ros.inference.palette.
         """
+        table = np.arange(256, dtype=np.uint8)
+        table[: len(ids)] = ids
+        self._ids = None if tuple(ids) == tuple(range(len(ids))) else table
         display = shown(labels, palette)
-        named = enumerate(zip(labels.names, display.colors, labels.colors))
         classes = [
             {"id": i, "name": name, "rgb": list(rgb), "dataset_rgb": list(own)}
-            for i, (name, rgb, own) in named
+            for i, name, rgb, own in zip(ids, labels.names, display.colors, labels.colors)
         ]
         self.classes.publish(String(data=json.dumps(classes)))
         stamp = self._node.get_clock().now().to_msg()
@@ -117,14 +129,18 @@ class Outputs:
             message = LabelInfo(threshold=threshold)
             message.header.stamp = stamp
             message.class_map = [
-                VisionClass(class_id=i, class_name=n) for i, n in enumerate(labels.names)
+                VisionClass(class_id=i, class_name=n) for i, n in zip(ids, labels.names)
             ]
             self.label_info.publish(message)
 
+    def _under_ids(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The mask with the ids under which its classes are published."""
+        return mask if self._ids is None else np.asarray(cv2.LUT(mask, self._ids), np.uint8)
+
     def publish_mask(self, mask: NDArray[np.uint8], header: Any) -> None:
-        """Publish (H, W) class ids, if anybody listens."""
+        """Publish (H, W) classes under their ids, if anybody listens."""
         if _listened(self.mask):
-            self.mask.publish(_image(mask, "mono8", header))
+            self.mask.publish(_image(self._under_ids(mask), "mono8", header))
 
     def publish_pictures(
         self,

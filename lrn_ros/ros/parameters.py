@@ -122,6 +122,7 @@ def _cameras(value: Any) -> tuple[str, ...]:
 _FLAG = Kind("true or false", _boolean)
 _PATH = Kind("a string", _string)
 _MODEL = Kind("a model's name or the path of a model file", _filled)
+_LABEL_MAP = Kind("the name of a label mapping, the path of a YAML file, or empty", _string)
 _SIZE = Kind("[height, width], [0, 0] for automatic", _network_size)
 _PREFIXES = Kind("a list of topic prefixes such as [front, left]", _cameras)
 
@@ -235,6 +236,13 @@ class Settings:
         False, _FLAG, "steadier masks: scores are averaged over time along the motion", live=True,
         details="40 to 44 % less flicker for about 1 ms per frame"
         " ([figures](performance.md#steady-video)).",
+    )  # fmt: skip
+    label_map: str = _parameter(
+        "", _LABEL_MAP,
+        "classes to publish: cityscapes_trainids, cityscapes_labelids, drivable, or a YAML file;"
+        " empty: the model's",
+        details="The mask, `~/classes` and `~/label_info` then have the ids and names of the"
+        " target; the confidence of merged classes is the sum of theirs. See [below](#label_map).",
     )  # fmt: skip
     engine_cache_dir: str = _parameter(
         "", _PATH, "folder of compiled models; empty: the user's cache directory",

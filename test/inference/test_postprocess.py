@@ -70,6 +70,22 @@ def test_shortcut_equals_direct(geometry: Geometry, kind: str, classes: int) -> 
     assert np.abs(confidence - probability).max() < 0.501
 
 
+def test_probabilities_of_merged_classes_are_added_up() -> None:
+    geometry = next(iter(GEOMETRIES.values()))
+    coarse = logits("random", (11, *(-(-n // STRIDE) for n in geometry.network)))
+    merged = [0, 7, 7, 1, 0, 255, 1, 7, 255, 3, 3]
+    mask, confidence = upsample_argmax(coarse, geometry, STRIDE, True, merged)
+    np.testing.assert_array_equal(mask, upsample_argmax(coarse, geometry, STRIDE, False)[0])
+    exact = upsample(coarse, geometry, STRIDE).astype(np.float64)
+    weights = np.exp(exact - exact.max(0))
+    groups = np.array(merged)
+    own = np.array([weights[groups == number].sum(0) for number in range(256)])
+    expected = 255 * np.take_along_axis(own, groups[mask][None], 0)[0] / weights.sum(0)
+    assert confidence is not None and np.abs(confidence - expected).max() < 0.501
+    alone = upsample_argmax(coarse, geometry, STRIDE, True)[1]
+    assert alone is not None and (confidence > alone).any()
+
+
 def test_ties_appear_by_rounding_between_scores_without_any() -> None:
     """What the margin is for: without it the shortcut would answer 1 at every pixel."""
     low = np.random.default_rng(0).uniform(1, 2, (40, 40)).astype(np.float32)

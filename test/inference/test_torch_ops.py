@@ -27,7 +27,7 @@ from lrn_ros.inference.backends.torch_ops import (  # noqa: E402
     torch_classify,
 )
 from lrn_ros.inference.geometry import Geometry, fit  # noqa: E402
-from lrn_ros.inference.postprocess import upsample_argmax  # noqa: E402
+from lrn_ros.inference.postprocess import merge_table, upsample_argmax  # noqa: E402
 from lrn_ros.inference.preprocess import resize  # noqa: E402
 from lrn_ros.model.artifact import read_info  # noqa: E402
 from lrn_ros.networks import architectures, build  # noqa: E402
@@ -145,6 +145,22 @@ def test_classes_equal_those_on_the_host_bit_for_bit(geometry: Geometry, kind: s
         assert expected is not None
         assert np.abs(confidence[n].astype(int) - expected)[number].max(initial=0) <= 1
         assert not confidence[n][~number].any()
+
+
+def test_merged_probabilities_equal_those_on_the_host() -> None:
+    merged = (0, 7, 7, 1, 0, 255, 1, 7, 255, 3, 3)
+    geometry, random = fit((90, 160), (96, 128)), np.random.default_rng(0)
+    shape = (2, 11, geometry.network[0] // 8, geometry.network[1] // 8)
+    coarse = random.normal(size=shape).astype(np.float32)
+    rows, columns = device_axes(shape[2:], geometry, 8, CPU)
+    groups = torch.from_numpy(merge_table(merged))
+    masks, confidences = torch_classify(torch.from_numpy(coarse), rows, columns, True, groups)
+    assert confidences is not None
+    for n, scores in enumerate(coarse):
+        mask, confidence = upsample_argmax(scores, geometry, 8, True, merged)
+        np.testing.assert_array_equal(masks[n].numpy(), mask)
+        assert confidence is not None
+        assert np.abs(confidences[n].numpy().astype(int) - confidence).max() <= 1
 
 
 @pytest.mark.parametrize("size", [(96, 128), (135, 240), (64, 100)])

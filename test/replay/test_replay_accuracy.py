@@ -22,10 +22,10 @@ from lrn_ros.errors import UserError
 from lrn_ros.inference.palette import shown
 from lrn_ros.inference.smoothing import Smoother
 from lrn_ros.metrics.confusion import confusion_matrix
+from lrn_ros.model.label_mapping import LabelMapping
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.replay.accuracy import replay
 from lrn_ros.replay.gallery import Gallery
-from lrn_ros.replay.label_mapping import LabelMapping
 from lrn_ros.replay.part import read_frames, read_part
 from lrn_ros.replay.results import merge
 from lrn_ros.replay.scoring import Scoring, TruthOptions, open_truth

@@ -7,7 +7,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from lrn_ros.inference.geometry import Geometry
 from lrn_ros.inference.result import Result
 from lrn_ros.inference.smoothing import Smooth
 from lrn_ros.model.artifact import SUFFIXES, ModelInfo, check_origin, read_info, resolve_model
+from lrn_ros.model.label_mapping import LabelMapping, find
 
 LESS_MEMORY = "a smaller network_size or max_batch needs less"  # where GPU memory is short
 
@@ -37,12 +38,15 @@ class BackendOptions:
         device: GPU index.
         threads: CPU threads; 0: the backend's own choice.
         cache_dir: folder for compiled engines; None: lrn_ros/ in the user's cache directory.
+        merged: per class of the model a number that is the same for classes that a mapping of
+            labels merges: the confidence is the sum of theirs. Empty: none are merged.
     """
 
     precision: str = "auto"
     device: int = 0
     threads: int = 0
     cache_dir: Path | None = None
+    merged: tuple[int, ...] = ()
 
 
 class Backend(Protocol):
@@ -101,15 +105,27 @@ _DRIVER = "libcuda.so.1"
 
 @dataclass(frozen=True)
 class Choice:
-    """A created backend, its model and, as (name, reason), what was passed over on the way."""
+    """A created backend and its model.
+
+    Attributes:
+        backend: that works; its masks hold the model's own classes.
+        info: of the model.
+        passed_over: (name, reason) of the backends before it.
+        mapping: of the model's classes to those that are asked for; None: they are the same.
+    """
 
     backend: Backend
     info: ModelInfo
     passed_over: tuple[tuple[str, str], ...]
+    mapping: LabelMapping | None = None
 
 
 def create(
-    name: str, model: str | Path, options: BackendOptions, given_up: Mapping[str, str] | None = None
+    name: str,
+    model: str | Path,
+    options: BackendOptions,
+    given_up: Mapping[str, str] | None = None,
+    label_map: str = "",
 ) -> Choice:
     """Create the named backend; "auto" takes the first that works.
 
@@ -121,6 +137,7 @@ def create(
             .safetensors file beside it is not taken.
         options: see BackendOptions.
         given_up: backends that are passed over, with the reason.
+        label_map: see lrn_ros.model.label_mapping.find.
 
     Raises:
         UserError: unknown backend, precision or model, or a damaged model file.
@@ -140,7 +157,9 @@ def create(
             if MODULES[candidate].needs_driver:
                 _check_driver()
             module = importlib.import_module(MODULES[candidate].name)
-            return Choice(module.create(path, info, options), info, tuple(passed_over))
+            mapping = find(label_map, info.labels)
+            own = replace(options, merged=mapping.classes if mapping else ())
+            return Choice(module.create(path, info, own), info, tuple(passed_over), mapping)
         except BackendError as error:
             passed_over.append((candidate, str(error)))
         except ImportError as error:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from lrn_ros.inference.backends.torch_ops import (
     torch_classify,
 )
 from lrn_ros.inference.geometry import Geometry
-from lrn_ros.inference.postprocess import upsample_argmax
+from lrn_ros.inference.postprocess import merge_table, upsample_argmax
 from lrn_ros.inference.preprocess import resize
 from lrn_ros.inference.result import Result, Timings
 from lrn_ros.inference.smoothing import Smooth
@@ -133,7 +134,8 @@ class CudaBackend:
         self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._info = info
         self.stride = int(network.stride)  # type: ignore[arg-type]
-        self._classify = _choose_classify(device, len(info.labels))
+        self._merged = options.merged
+        self._classify = _choose_classify(device, len(info.labels), options.merged)
         torch.cuda.synchronize(device)  # the streams below do not wait for the one used so far
         self._stream, self._side = torch.cuda.Stream(device), torch.cuda.Stream(device)
         self._engines: OrderedDict[tuple[Geometry, int], Engine] = OrderedDict()  # by last use
@@ -228,7 +230,9 @@ class CudaBackend:
             coarse = engine.coarse()
         inferred = time.perf_counter()
         masks = [
-            upsample_argmax(f(x, resize(rgb, geometry)), geometry, self.stride, confidence)
+            upsample_argmax(
+                f(x, resize(rgb, geometry)), geometry, self.stride, confidence, self._merged
+            )
             for f, x, rgb in zip(smooth, coarse, frames)
         ]
         done = time.perf_counter()
@@ -251,8 +255,13 @@ def _line(error: RuntimeError) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _choose_classify(device: torch.device, classes: int) -> Classify:
-    """The Triton kernel where it works, which takes Triton and a C compiler, else torch."""
+def _choose_classify(device: torch.device, classes: int, merged: Sequence[int] = ()) -> Classify:
+    """The Triton kernel where it works, which takes Triton and a C compiler, else torch.
+
+    The kernel adds up no probabilities of merged classes: torch does.
+    """
+    if merged:
+        return partial(torch_classify, groups=torch.from_numpy(merge_table(merged)).to(device))
     try:
         from lrn_ros.inference.backends.triton_ops import triton_classify
 

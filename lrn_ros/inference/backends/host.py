@@ -31,6 +31,9 @@ Shape = tuple[int, int, int]  # frames, height and width of the network's input
 class HostBackend(ABC, Generic[Engine]):
     """See Backend. A subclass compiles an engine per input shape and runs it.
 
+    Args:
+        merged: see BackendOptions.
+
     Attributes:
         stride: set by the subclass, like the other attributes of Backend.
         batches: False on a CPU, where a batch of 2 or 4 takes as long as 2 or 4 frames.
@@ -39,7 +42,8 @@ class HostBackend(ABC, Generic[Engine]):
     stride: int
     batches = False
 
-    def __init__(self) -> None:
+    def __init__(self, merged: tuple[int, ...] = ()) -> None:
+        self._merged = merged
         self._engines: OrderedDict[Shape, Engine] = OrderedDict()  # by last use
         self._lock, self._compiling = threading.Lock(), threading.Lock()
 
@@ -92,7 +96,10 @@ class HostBackend(ABC, Generic[Engine]):
         logits = self._infer(engine, images)
         inferred = time.perf_counter()
         coarse = [f(x, image) for f, x, image in zip(smooth, logits, images)] if smooth else logits
-        masks = [upsample_argmax(scores, geometry, self.stride, confidence) for scores in coarse]
+        masks = [
+            upsample_argmax(scores, geometry, self.stride, confidence, self._merged)
+            for scores in coarse
+        ]
         done = time.perf_counter()
         timings = Timings(
             (prepared - start) * 1e3,

@@ -157,7 +157,11 @@ def device_axes(
 
 
 def torch_classify(
-    coarse: Tensor, rows: DeviceAxis, columns: DeviceAxis, confidence: bool
+    coarse: Tensor,
+    rows: DeviceAxis,
+    columns: DeviceAxis,
+    confidence: bool,
+    groups: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Classes, and their probability, at the output's pixels: see postprocess.upsample_argmax.
 
@@ -169,18 +173,23 @@ def torch_classify(
         rows: interpolation along H output rows.
         columns: interpolation along W output columns.
         confidence: whether to compute the probabilities.
+        groups: (256,) postprocess.merge_table on the device; None: no classes are merged.
 
     Returns:
         mask (N, H, W) uint8, 255 where scores are not numbers, and (N, H, W) uint8, softmax
         probability of the chosen class times 255, rounded, or None.
     """
-    found = [_classify_frame(scores, rows, columns, confidence) for scores in coarse]
+    found = [_classify_frame(scores, rows, columns, confidence, groups) for scores in coarse]
     mask = torch.stack([mask for mask, _ in found])
     return mask, torch.stack([p for _, p in found if p is not None]) if confidence else None
 
 
 def _classify_frame(
-    coarse: Tensor, rows: DeviceAxis, columns: DeviceAxis, confidence: bool
+    coarse: Tensor,
+    rows: DeviceAxis,
+    columns: DeviceAxis,
+    confidence: bool,
+    groups: Tensor | None,
 ) -> tuple[Tensor, Tensor | None]:
     """One frame of `torch_classify`; full-size scores of one at a time are in memory."""
     left = coarse.index_select(2, columns.low) * columns.weight_low
@@ -191,5 +200,9 @@ def _classify_frame(
     mask = winner.masked_fill(best.isnan(), UNLABELLED).to(torch.uint8)
     if not confidence:
         return mask, None
-    probability = 255 / (scores - best).exp().sum(0)
+    weights = (scores - best).exp()
+    probability = 255 / weights.sum(0)
+    if groups is not None:
+        same = groups[: len(scores), None, None] == groups[winner]
+        probability = probability * (weights * same).sum(0)
     return mask, probability.nan_to_num(0).round().to(torch.uint8)

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from lrn_ros.errors import UserError
 from lrn_ros.model.labels import UNLABELLED, LabelSet
-from lrn_ros.model.paths import read_config
+from lrn_ros.model.paths import read_config, share_folder
+
+IDENTITY = ("", "identity")  # names of no mapping: the model's own classes
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,48 @@ class LabelMapping:
             UserError: no such file, a class of either set that does not exist, or one of the source
                 that is not mapped; the message names it.
         """
-        data, path = read_config("mappings", name_or_path, "label mapping")
+        path = Path(name_or_path).expanduser()
+        data, path = read_config("mappings", path, "label mapping")
         if not isinstance(data, dict) or not isinstance(data.get("classes"), dict):
             raise UserError(f"{path}: not a label mapping; it needs from, to and classes: {{A: B}}")
         source, target = (_label_set(data, key, path) for key in ("from", "to"))
         return cls(source, target, _ids(data["classes"], source, target, path))
+
+
+def find(name_or_path: str, labels: LabelSet) -> LabelMapping | None:
+    """The mapping of a model's classes that a name stands for.
+
+    Args:
+        name_or_path: a name under config/mappings, a YAML file, or what follows `SET_to_` in such a
+            name, where SET is the model's label set; one of IDENTITY: the classes stay.
+        labels: of the model.
+
+    Returns:
+        The mapping; None: the classes stay as they are.
+
+    Raises:
+        UserError: there is no such mapping, it is damaged, or it is for other classes.
+    """
+    if name_or_path in IDENTITY:
+        return None
+    home = share_folder() / "config" / "mappings"
+    own = f"{labels.name}_to_"
+    name = name_or_path
+    if (home / f"{own}{name}.yaml").is_file():
+        name = own + name
+    elif not (home / f"{name}.yaml").is_file() and Path(name).suffix not in (".yaml", ".yml"):
+        known = ", ".join(sorted(p.stem.removeprefix(own) for p in home.glob(f"{own}*.yaml")))
+        raise UserError(
+            f"label_map {name!r} is unknown; for {labels.name} there are"
+            f" {', '.join(filter(None, ('identity', known)))}, or a YAML file"
+        )
+    mapping = LabelMapping.load(name)
+    if mapping.source.names != labels.names:
+        raise UserError(
+            f"label_map {name_or_path!r} is for the classes of {mapping.source.name}, but the model"
+            f" has those of {labels.name}: {', '.join(labels.names)}"
+        )
+    return mapping
 
 
 def _label_set(data: dict[str, Any], key: str, path: Path) -> LabelSet:
