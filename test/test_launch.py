@@ -40,6 +40,7 @@ RUN = """
 import sys
 from launch import LaunchDescription, LaunchService
 from launch.actions import *
+from launch.event_handlers import OnProcessExit
 from launch.launch_description_sources import AnyLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import *
@@ -94,9 +95,10 @@ def launch(tmp_path):
         if fails:
             assert done.returncode != 0 and not found, said
             return said
-        assert found and "Traceback" not in said, said
+        assert "Traceback" not in said, said
         if output:
             return said
+        assert found, said
         by_name = {report["name"]: report for report in found.values()}
         return by_name if len(by_name) > 1 else next(iter(by_name.values()))
 
@@ -377,3 +379,48 @@ def test_an_argument_that_the_file_does_not_declare_is_named(launch):
     # The arguments of the file above are its own affair.
     above = "[DeclareLaunchArgument('image_topic', default_value='/x'), include('backend:=torch')]"
     assert "is unknown" not in launch(composition=above, output=True)
+
+
+# With a lifecycle manager ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def manager(tmp_path):
+    """Installs the stand-in for Nav2's lifecycle manager, and the real node for the other one."""
+    index = tmp_path / "share" / "ament_index" / "resource_index" / "packages"
+    folder = tmp_path / "lib" / "nav2_lifecycle_manager"
+    folder.mkdir(parents=True)
+    (index / "nav2_lifecycle_manager").touch()
+    script = (ROOT / "test" / "ros" / "lifecycle_manager.py").read_text()
+    (folder / "lifecycle_manager").write_text(script)
+    (folder / "lifecycle_manager").chmod(0o755)
+    (tmp_path / "lib" / "lrn_ros" / "segment_node").write_text(
+        "#!/usr/bin/env python3\nimport sys\nfrom lrn_ros.ros.node import main\nsys.exit(main())\n"
+    )
+
+
+def run_managed(launch, tmp_path, *arguments):
+    """Launch until the stand-in has ended; returns everything that was printed."""
+    file = tmp_path / "share" / "lrn_ros" / "launch" / "managed.launch.py"
+    ended = "RegisterEventHandler(OnProcessExit(on_exit=[Shutdown()]))"
+    given = ", ".join(map(repr, arguments))
+    composition = f"[{ended}, include({given}, file={str(file)!r})]"
+    return launch(composition=composition, output=True)
+
+
+def test_the_manager_walks_the_real_node_through_its_life(launch, manager, random_model, tmp_path):
+    given = [f"model:={random_model}", "backend:=torch", "namespace:=car", "name:=eyes"]
+    said = run_managed(launch, tmp_path, *given)
+    assert "managed: every transition succeeded" in said and "FAILED" not in said, said
+    assert "eyes: transition 1: now inactive" in said
+
+
+def test_the_nodes_autostart_is_the_managers(launch, manager, random_model, tmp_path):
+    said = run_managed(launch, tmp_path, f"model:={random_model}", "autostart:=false")
+    assert "autostart False, bond_timeout 0.0" in said and "[segmentation]: active" not in said
+
+
+def test_a_manager_that_is_not_installed_is_named(launch):
+    file = ROOT / "launch" / "managed.launch.py"
+    said = launch(composition=f"[include(file={str(file)!r})]", fails=True)
+    assert "package nav2_lifecycle_manager is not installed" in said and "manager:=PACKAGE" in said

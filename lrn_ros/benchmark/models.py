@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lrn_ros.errors import RunError, UserError
+from lrn_ros.errors import RunError, UserError, install
 from lrn_ros.inference.backends.base import MODULES
 from lrn_ros.model.artifact import SUFFIXES, ModelInfo, read_info, resolve_model, save_model
 from lrn_ros.model.labels import LabelSet
@@ -131,7 +131,7 @@ def _random_model(name: str, suffixes: set[str], folder: Path) -> Model:
         except (ImportError, RunError) as error:
             if isinstance(error, ImportError) and (error.name or "").startswith("lrn_ros"):
                 raise
-            hint = "; pip install 'lrn_ros[export]'" if isinstance(error, ImportError) else ""
+            hint = f"; {install('export')}" if isinstance(error, ImportError) else ""
             missing[".onnx"] = f"export of random weights: {error}{hint}"
     return Model(name, info, files, missing, random=True)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrn_ros.cli.common import frequency, natural, positive, print_json
-from lrn_ros.errors import RunError, UserError
+from lrn_ros.errors import RunError, UserError, needs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,10 +82,8 @@ def run(args: argparse.Namespace) -> int:
     """Write the bag and print its topics."""
     from tqdm import tqdm
 
-    try:
+    with needs("bags", "writing bags"):
         from lrn_ros.data.bags.writer import BagWriter
-    except ImportError as error:
-        raise UserError(f"writing bags needs: pip install rosbags ({error})") from error
     given = _scene(args) if args.source == SCENE else _files(args)
     writer = BagWriter(args.output, args.storage, args.topic, args.compressed, given.label_set)
     frames = labels = 0

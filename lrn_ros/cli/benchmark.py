@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrn_ros.cli.common import claim_output, positive, print_json, write_json
-from lrn_ros.errors import UserError
+from lrn_ros.errors import UserError, needs
 
 if TYPE_CHECKING:
     from lrn_ros.benchmark.figures import Figures
@@ -94,14 +94,8 @@ def _complete(args: argparse.Namespace) -> None:
         check_network_size(size)
     args.threads = args.threads or describe().cores
     if args.output is not None:
-        try:
+        with needs("evaluate", "--output draws with matplotlib"):
             import lrn_ros.benchmark.plot  # noqa: F401
-        except ImportError as error:
-            if (error.name or "").startswith("lrn_ros"):
-                raise
-            raise UserError(
-                f"--output draws with matplotlib: {error}; pip install 'lrn_ros[evaluate]'"
-            ) from error
 
 
 def _plan(args: argparse.Namespace, folder: Path) -> Plan:

@@ -20,7 +20,7 @@ from lrn_ros.cli.common import (
     scale,
     write_json,
 )
-from lrn_ros.errors import UserError
+from lrn_ros.errors import needs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,14 +91,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_matplotlib() -> None:
-    try:
+    with needs("evaluate", "--output draws with matplotlib"):
         import lrn_ros.report.confusion_picture  # noqa: F401
-    except ImportError as error:
-        if (error.name or "").startswith("lrn_ros"):
-            raise
-        raise UserError(
-            f"--output draws with matplotlib: {error}; pip install 'lrn_ros[evaluate]'"
-        ) from error
 
 
 def _sequence(file: Files) -> str:

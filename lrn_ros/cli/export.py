@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lrn_ros.cli.common import positive, print_json
-from lrn_ros.errors import RunError, UserError
+from lrn_ros.errors import RunError, UserError, needs
 
 _FORMATS = ("onnx", "tensorrt", "openvino")
 
@@ -98,13 +98,9 @@ def _write(args: argparse.Namespace, size: tuple[int, int] | None) -> int:
     if out.suffix != ".onnx":
         raise UserError(f"--output {out}: the name of an ONNX file ends in .onnx")
     info = read_info(model)
-    try:
+    with needs("export", "export"):
         from lrn_ros.export import agreement
         from lrn_ros.export.onnx import export_onnx
-    except ImportError as error:
-        if (error.name or "").startswith("lrn_ros"):
-            raise
-        raise UserError(f"export: {error}; pip install 'lrn_ros[export]'") from error
     images: Iterable[Any]
     calibration: Iterable[Any] = ()
     if args.data:

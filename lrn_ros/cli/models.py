@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lrn_ros.cli.common import positive, print_json
-from lrn_ros.errors import UserError
+from lrn_ros.errors import UserError, needs
 
 if TYPE_CHECKING:
     from lrn_ros.networks.counting import Counts
@@ -58,13 +58,9 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the three tables."""
-    try:
+    with needs("torch", "counting needs torch"):
         from lrn_ros.networks import architectures
         from lrn_ros.networks.counting import count
-    except ImportError as error:
-        if error.name != "torch":
-            raise
-        raise UserError("counting needs torch: pip install 'lrn_ros[torch]'") from error
     height, width = args.size
     if min(height, width) < 64:
         raise UserError(f"--size {height} {width}: networks take 64x64 pixels and up")

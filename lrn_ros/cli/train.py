@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lrn_ros.cli.common import duration, positive, print_json
-from lrn_ros.errors import UserError
+from lrn_ros.errors import UserError, needs
 
 
 def add_parser(subparsers: Any) -> None:
@@ -52,13 +52,9 @@ def run(args: argparse.Namespace) -> int:
         changes["max_minutes"] = args.max_time / 60
     recipe = load_recipe(args.config, changes)
     data = find_data(args.data, recipe.dataset)
-    try:
+    with needs("train", "training"):
         from lrn_ros.training.release import release
         from lrn_ros.training.trainer import Trainer
-    except ImportError as error:
-        if (error.name or "").startswith("lrn_ros"):
-            raise
-        raise UserError(f"training: {error}; pip install 'lrn_ros[train]'") from error
     trainer = Trainer(
         recipe,
         data,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrn_ros.data.datasets import IMAGE_SUFFIXES, image_files, read_image, read_label
-from lrn_ros.errors import UserError
+from lrn_ros.errors import UserError, needs
 from lrn_ros.model.labels import LabelSet
 
 _LOG = logging.getLogger("lrn_ros")
@@ -161,10 +161,8 @@ class BagSource:
     label_set: str | None = None
 
     def __init__(self, path: Path, topic: str | None = None) -> None:
-        try:
+        with needs("bags", f"{path}: reading bags"):
             from lrn_ros.data.bags.reader import BagReader
-        except ImportError as error:
-            raise UserError(f"{path}: reading bags needs: pip install rosbags ({error})") from error
         self._bag = BagReader(path)
         self._topic = self._bag.image_topic(topic)
         self.title = f"{path} {self._topic}"

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from lrn_ros.errors import install
 from lrn_ros.inference.backends.base import LESS_MEMORY, BackendError
 from lrn_ros.inference.backends.host import Shape
 
@@ -38,8 +39,8 @@ def _import() -> Any:
         if name == "tensorrt_rtx" or int(module.__version__.split(".")[0]) >= 10:
             return module
         reasons.append(f"{name}: {module.__version__} is too old, 10 or newer is needed")
-    install = "for GeForce RTX and RTX PRO: pip install 'lrn_ros[tensorrt]'"
-    raise BackendError(f"no TensorRT ({'; '.join(reasons)}); {install}; {_OTHER}")
+    rtx = f"for GeForce RTX and RTX PRO: {install('tensorrt')}"
+    raise BackendError(f"no TensorRT ({'; '.join(reasons)}); {rtx}; {_OTHER}")
 
 
 trt = _import()

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import lrn_ros
-from lrn_ros.errors import RunError, UserError
+from lrn_ros.errors import RunError, UserError, install
 from lrn_ros.model.paths import share_folder
 from lrn_ros.ros.dds_profile import profile_environment
 
@@ -35,7 +35,7 @@ def check_ros() -> None:
     if importlib.util.find_spec("rclpy") is None:
         raise UserError(
             "rclpy is not installed: source a ROS 2 installation"
-            " (source /opt/ros/jazzy/setup.bash), or: pip install 'lrn_ros[ros]'"
+            f" (source /opt/ros/jazzy/setup.bash), or: {install('ros')}"
         )
 
 

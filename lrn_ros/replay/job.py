@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lrn_ros import __version__
 from lrn_ros.data.bags.extent import Extent
-from lrn_ros.errors import UserError
+from lrn_ros.errors import needs
 from lrn_ros.inference.segmenter import Segmenter
 from lrn_ros.model.artifact import SUFFIXES, model_files
 from lrn_ros.model.label_mapping import LabelMapping
@@ -119,12 +119,8 @@ def open_bag(path: Path) -> BagReader:
     Raises:
         UserError: not a bag, or rosbags is not installed.
     """
-    try:
+    with needs("bags", f"{path}: reading bags"):
         from lrn_ros.data.bags.reader import BagReader
-    except ImportError as error:
-        raise UserError(
-            f"{path}: bags are read with rosbags ({error}); pip install 'lrn_ros[bags]'"
-        ) from error
     return BagReader(path)
 
 

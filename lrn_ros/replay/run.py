@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lrn_ros.errors import RunError, UserError
+from lrn_ros.errors import RunError, UserError, needs
 from lrn_ros.replay.ground_truth import check_fits_several
 from lrn_ros.replay.job import Job, is_done, run_job
 from lrn_ros.replay.part import read_part
@@ -148,13 +148,9 @@ def _spread(jobs: Sequence[Job], workers: Workers, progress: _PROGRESS) -> Itera
 @contextmanager
 def _client(workers: Workers) -> Iterator[Any]:
     """A client of the scheduler, or of processes on this machine."""
-    try:
+    with needs("scale", "several workers need Dask"):
         import dask
         from distributed import Client, LocalCluster
-    except ImportError as error:
-        raise UserError(
-            f"several workers need Dask ({error}); pip install 'lrn_ros[scale]'"
-        ) from error
     with ExitStack() as stack:
         # A job that ends its worker would end the next one too: it is not tried again.
         stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": 0}))

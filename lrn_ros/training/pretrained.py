@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lrn_ros.errors import UserError
+from lrn_ros.errors import UserError, needs
 
 IMAGENET = "imagenet"  # stands for the weights in the architecture's Python package
 SUFFIXES = (".pth", ".pt", ".tar")  # of checkpoints that torch wrote
@@ -39,13 +39,8 @@ def imagenet_file(architecture: str) -> Path:
             f" {', '.join(PACKAGES)}; init takes the path of a checkpoint too"
         )
     package, module, name = PACKAGES[architecture]
-    try:
+    with needs("teacher", f"init {IMAGENET} needs the package {package}"):
         found = getattr(importlib.import_module(module), name).get_model_file_path()
-    except ImportError as error:
-        raise UserError(
-            f"init {IMAGENET}: the package {package} is not installed;"
-            " pip install 'lrn_ros[teacher]'"
-        ) from error
     return Path(found)
 
 

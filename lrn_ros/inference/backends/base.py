@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lrn_ros.errors import UserError
+from lrn_ros.errors import UserError, install
 from lrn_ros.inference.backends import MODULES, PRECISIONS
 from lrn_ros.inference.geometry import Geometry
 from lrn_ros.inference.result import Result
@@ -165,7 +165,7 @@ def create(
         except ImportError as error:
             if (error.name or "").startswith("lrn_ros"):
                 raise
-            hint = f"{error}; install it with: pip install 'lrn_ros[{MODULES[candidate].extra}]'"
+            hint = f"{error}; install it with: {install(MODULES[candidate].extra)}"
             passed_over.append((candidate, hint))
     reasons = "; ".join(f"{n}: {reason}" for n, reason in passed_over)
     raise BackendError(f"no backend works here: {reasons}" if name == "auto" else reasons)
