@@ -47,7 +47,7 @@ def _nodes(context: LaunchContext, given: dict[str, str]) -> list[Node]:
     full_name = _full_name(parent, argument["namespace"], argument["name"])
     params_file = Path(argument["params_file"]).expanduser().resolve()
     known, overrides = _parameters(context, given, params_file, full_name)
-    cameras = parameter("cameras", known.get("cameras", [""]))
+    cameras = parameter("cameras", known.get("cameras") or [""])
     if not isinstance(cameras, list):  # not allowed; the node says so
         cameras = [""]
     image, info = _topics(argument["image"], argument["camera_info"], cameras)
@@ -80,21 +80,19 @@ def _parameters(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the node's parameters will be as far as is known here, and those to give it.
 
-    A parameter file that the user has given wins over SetParameter and SetParametersFromFile, as
-    with every node. The package's file holds nothing but defaults and does not.
+    A parameter file that the user has given for this node wins over SetParameter and
+    SetParametersFromFile, which are for all nodes. The package's file holds nothing but defaults,
+    and does not. What these set is given to the node once more: launch_ros writes a list as a text.
     """
     in_file, around = _parameters_in_file(params_file, full_name), {}
     for item in context.launch_configurations.get("global_params", []):
         around |= dict([item]) if isinstance(item, tuple) else _parameters_in_file(item, full_name)
-    overrides = {n: _value(n, text) for n, text in given.items() if n in (*SPECS, "use_sim_time")}
-    if "params_file" in given:
-        known = around | in_file | overrides
-    else:
-        known = in_file | around | overrides
-        overrides = {n: v for n, v in around.items() if n in SPECS} | overrides
-    if "autostart" not in known:
+    arguments = {n: _value(n, text) for n, text in given.items() if n in (*SPECS, "use_sim_time")}
+    base = around | in_file if "params_file" in given else in_file | around
+    overrides = {n: _typed(base[n]) for n in around if n in SPECS} | arguments
+    if "autostart" not in base | overrides:
         overrides["autostart"] = True
-    return known, overrides
+    return base | overrides, overrides
 
 
 def _rviz(
@@ -133,7 +131,13 @@ def _full_name(parent: str, namespace: str, name: str) -> str:
 
 
 def _value(name: str, text: str) -> Any:
-    value = parameter(name, str(Path(text).expanduser()) if name == "model" else text)
+    return _typed(parameter(name, str(Path(text).expanduser()) if name == "model" else text))
+
+
+def _typed(value: Any) -> Any:
+    """The value in a form that launch_ros passes on with its type: "123" stays a text."""
+    if isinstance(value, tuple):
+        return list(value)
     return ParameterValue(value, value_type=str) if isinstance(value, str) else value
 
 
