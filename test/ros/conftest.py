@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from lrn_ros.ros.dds_profile import VARIABLES, profile_environment
+
 pytest.importorskip("rclpy")
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 # As launch and demo do: images larger than Fast DDS's own 512 KB segment are lost otherwise.
-os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(
-    Path(__file__).parents[2] / "config" / "fastdds_shared_memory.xml"
+_PROFILE = Path(__file__).parents[2] / "config" / "fastdds_shared_memory.xml"
+os.environ.update(
+    profile_environment(_PROFILE, {k: v for k, v in os.environ.items() if k not in VARIABLES})
 )
 
 
