@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from lrn_ros.images.encodings import ENCODINGS  # noqa: E402
 from lrn_ros.ros.launch_arguments import OWN  # noqa: E402
 from lrn_ros.ros.parameters import SPECS  # noqa: E402
 from lrn_ros.ros.statistics import CAUSES  # noqa: E402
@@ -86,7 +88,13 @@ def _drop_causes() -> str:
     return _rows("| cause | meaning |", ((f"`{c}`", text) for c, text in CAUSES.items()))
 
 
+def _encodings() -> str:
+    names = textwrap.fill(", ".join(ENCODINGS), 118)
+    return f"Encodings, with any row padding and both byte orders:\n{names}.\n"
+
+
 TABLES = {
+    "encodings": _encodings,
     "parameters": _parameters,
     "often-used": _often_used,
     "launch-arguments": _launch_arguments,

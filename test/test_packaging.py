@@ -51,7 +51,7 @@ def source(tmp_path_factory):
     """A copy of what the package is built from, so that builds write nothing into the checkout."""
     folder = tmp_path_factory.mktemp("source") / "lrn_ros"
     folder.mkdir()
-    for name in ("lrn_ros", "config", "launch", "resource", "weights"):
+    for name in ("lrn_ros", "config", "launch", "resource", "test", "weights"):
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for name in ("package.xml", "setup.py", "setup.cfg", "pyproject.toml", "LICENSE"):
@@ -125,6 +125,7 @@ def test_every_imported_ros_package_is_declared():
     catkin_pkg = pytest.importorskip("catkin_pkg.package")
     package = catkin_pkg.parse_package(str(ROOT))
     declared = {dependency.name for dependency in package.exec_depends}
+    for_tests = declared | {dependency.name for dependency in package.test_depends}
     files = [*(ROOT / "lrn_ros").rglob("*.py"), *(ROOT / "launch").glob("*.py")]
     pattern = re.compile(
         r"^\s*(?:from|import) (\w+_msgs|\w+_interfaces|rclpy|cv_bridge|launch\w*|ament\w*)\b",
@@ -132,6 +133,8 @@ def test_every_imported_ros_package_is_declared():
     )
     imported = {name for file in files for name in pattern.findall(file.read_text())}
     assert imported and imported <= declared, imported - declared
+    tests = {name for f in (ROOT / "test").rglob("*.py") for name in pattern.findall(f.read_text())}
+    assert "cv_bridge" in for_tests - declared and tests - {"launch"} <= for_tests
 
 
 def test_the_papers_of_all_networks_are_cited():
@@ -171,6 +174,24 @@ def test_colcon_puts_executables_and_data_where_ros2_looks(installed):
         assert os.access(script, os.X_OK)
         # The Python of an active virtual environment, not the one that built the package.
         assert script.read_text().splitlines()[0] == "#!/usr/bin/env python3"
+
+
+def test_colcon_test_runs_the_suite(source, installed, tmp_path):
+    base = installed.parents[1]
+    run(
+        *("colcon", "--log-base", str(tmp_path / "log"), "test", "--base-paths", str(source)),
+        *("--build-base", str(base / "build"), "--install-base", str(base / "install")),
+        *("--test-result-base", str(tmp_path / "result"), "--return-code-on-test-failure"),
+        *("--pytest-args", "test/model"),  # the others would take an hour
+        cwd=base,
+    )
+    found = run(
+        *("colcon", "--log-base", os.devnull, "test-result", "--all"),
+        *("--test-result-base", str(tmp_path / "result")),
+        cwd=base,
+    )
+    counts = re.search(r"Summary: (\d+) tests, 0 errors, 0 failures", found)
+    assert counts and int(counts.group(1)) > 20, found
 
 
 def test_the_colcon_executable_runs_and_finds_its_own_share_folder(installed, tmp_path):
