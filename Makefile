@@ -102,7 +102,7 @@ lint: $(STAMP)
 	@echo "==> mypy"
 	@$(BIN)/mypy
 	@echo "==> import-linter"
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo --no-cache
 
 docs: $(STAMP)
 	@$(BIN)/python docs/tables.py

@@ -8,6 +8,7 @@ A table in a Markdown file stands between the lines `<!-- NAME: made by make doc
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 import textwrap
@@ -93,8 +94,22 @@ def _encodings() -> str:
     return f"Encodings, with any row padding and both byte orders:\n{names}.\n"
 
 
+def _rooms() -> str:
+    """The order of the rooms as a picture, from the contract that the linter checks."""
+    contract = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("\nlayers = ")[1]
+    layers: list[str] = ast.literal_eval(contract[: contract.index("]") + 1])
+    lines = ["```mermaid", "flowchart TD"]
+    rows = [layer.split(" | ") for layer in layers]
+    for row in rows:
+        lines += [f"  {room}[{room}/]" for room in row]
+    for above, below in zip(rows, rows[1:]):
+        lines += [f"  {a} --> {b}" for a in above for b in below]
+    return "\n".join([*lines, "```", ""])
+
+
 TABLES = {
     "encodings": _encodings,
+    "rooms": _rooms,
     "parameters": _parameters,
     "often-used": _often_used,
     "launch-arguments": _launch_arguments,

@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +26,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lrn_ros.data.datasets import Files
+    from lrn_ros.data.datasets import Files, Pair
     from lrn_ros.inference.segmenter import Segmenter
 
+    Image = NDArray[np.uint8]
+
 _PLAIN = [1.0]  # scales
+# The keys of lrn_ros.data.corruptions, which is imported when it is needed.
+_KINDS = ("fog", "rain", "noise", "darkness", "over-exposure", "jpeg", "motion-blur")
 _REPORT, _PICTURE = "report.json", "confusion.png"
 
 
@@ -50,6 +54,8 @@ def add_parser(subparsers: Any) -> None:
     add("--flip", action="store_true", help="average with the mirror image; takes twice as long")
     scales = "average over network inputs so many times as large, such as 0.75 1 1.25 (1)"
     add("--scales", type=scale, nargs="+", default=_PLAIN, metavar="S", help=scales)
+    kinds = f"also on corrupted images, five strengths of each kind: {', '.join(_KINDS)} (all)"
+    add("--corrupt", nargs="*", choices=_KINDS, metavar="KIND", help=kinds)
     add("--output", type=Path, metavar="DIR", help=f"folder for {_REPORT} and {_PICTURE}")
     add_segmenter_options(parser)
     add("--json", action="store_true", help="print as JSON, with the matrix")
@@ -74,11 +80,13 @@ def run(args: argparse.Namespace) -> int:
             (args.output / name).unlink(missing_ok=True)
     classes = len(segmenter.labels)
     matrices = {_sequence(f): np.zeros((classes, classes + 1), np.int64) for f in files}
-    for file in tqdm(files, unit="image", disable=not sys.stderr.isatty()):
+    corrupted = _Corrupted(args.corrupt, classes)
+    for i, file in enumerate(tqdm(files, unit="image", disable=not sys.stderr.isatty())):
         pair = read_pair(file, segmenter.labels)
         mask = _mask(segmenter, pair.rgb, args)
         matrices[_sequence(file)] += confusion_matrix(pair.label, mask, classes)
-    report = _report(segmenter, args, files, matrices)
+        corrupted.add(i, pair, lambda rgb: _mask(segmenter, rgb, args))
+    report = _report(segmenter, args, files, matrices) | {"corruptions": corrupted.figures()}
     if args.output is not None:
         _write(args.output, report)
     if args.json:
@@ -88,6 +96,41 @@ def run(args: argparse.Namespace) -> int:
         if args.output is not None:
             print(f"wrote {args.output}/: {_REPORT}, {_PICTURE}")
     return 0
+
+
+class _Corrupted:
+    """Confusion matrices of corrupted images, by kind and strength.
+
+    Args:
+        kinds: None: none; empty: all.
+        classes: K.
+    """
+
+    def __init__(self, kinds: list[str] | None, classes: int) -> None:
+        import numpy as np
+
+        from lrn_ros.data.corruptions import STRENGTHS
+
+        wanted = () if kinds is None else dict.fromkeys(kinds) or _KINDS
+        self._matrices = {
+            kind: np.zeros((len(STRENGTHS), classes, classes + 1), np.int64) for kind in wanted
+        }
+
+    def add(self, index: int, pair: Pair, segment: Callable[[Image], Image]) -> None:
+        """Segment an image under every kind and strength."""
+        from lrn_ros.data.corruptions import STRENGTHS, corrupt
+        from lrn_ros.metrics.confusion import confusion_matrix
+
+        for kind, matrices in self._matrices.items():
+            for matrix, strength in zip(matrices, STRENGTHS):
+                mask = segment(corrupt(pair.rgb, kind, strength, index))
+                matrix += confusion_matrix(pair.label, mask, len(matrix))
+
+    def figures(self) -> dict[str, list[float]]:
+        """The mIoU of every kind at strengths 1 to 5."""
+        from lrn_ros.metrics.confusion import scores
+
+        return {k: [scores(m).miou for m in matrices] for k, matrices in self._matrices.items()}
 
 
 def _check_matplotlib() -> None:
@@ -173,7 +216,7 @@ def _print(report: dict[str, Any]) -> None:
         + (f", scales {scales}" if report["scales"] != _PLAIN else "")
         + (", with mirror images" if report["flip"] else "")
     )
-    width = max(14, *(len(n) for n in (*report["classes"], *report["sequences"])))
+    width = max(18, *(len(n) for n in (*report["classes"], *report["sequences"])))
     columns = ("iou", "precision", "recall", "share")
     heads = ("IoU", *columns[1:])
     print(f"{'class, %':{width}}" + "".join(f" {head:>9}" for head in heads))
@@ -181,6 +224,12 @@ def _print(report: dict[str, Any]) -> None:
         print(f"{name:{width}}" + "".join(f" {_percent(figures[c]):>9}" for c in columns))
     print(f"{'mIoU':{width}} {_percent(report['miou']):>9} %")
     print(f"{'pixel accuracy':{width}} {_percent(report['pixel_accuracy']):>9} %")
+    if report["corruptions"]:
+        strengths = "".join(f" {s:>9}" for s in (1, 2, 3, 4, 5, "mean"))
+        print(f"\n{'corrupted, mIoU %':{width}}{strengths}")
+        for kind, figures in report["corruptions"].items():
+            cells = [*figures, sum(figures) / len(figures)]
+            print(f"{kind:{width}}" + "".join(f" {_percent(v):>9}" for v in cells))
     # Where every image is a sequence of its own, they tell nothing more.
     if 1 < len(report["sequences"]) < report["images"]:
         print(f"\n{'sequence':{width}} {'mIoU, %':>9} {'images':>9}")

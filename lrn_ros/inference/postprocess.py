@@ -56,6 +56,7 @@ def upsample_argmax(
     stride: int,
     confidence: bool,
     merged: Sequence[int] = (),
+    temperature: float = 1.0,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     """Class ids, and their probability, at the output's pixels.
 
@@ -74,6 +75,7 @@ def upsample_argmax(
         confidence: whether to compute the probabilities.
         merged: per class a number from 0 to 255; the probabilities of classes with the same number
             are added up. Empty: every class is on its own.
+        temperature: what the scores are divided by before the softmax.
 
     Returns:
         mask (H, W) uint8, 255 where scores are not numbers, and (H, W) uint8, softmax probability
@@ -92,7 +94,9 @@ def upsample_argmax(
             top = scores.max(axis=0)
             mask[start:stop, where] = _first_equal(scores, top)
             if probability is not None:
-                weights = np.exp(np.subtract(scores, top, out=scores), out=scores)
+                below = np.subtract(scores, top, out=scores)
+                below *= np.float32(1 / temperature)
+                weights = np.exp(below, out=below)
                 total, own = weights.sum(axis=0), 1
                 if merged:
                     same = groups[: len(coarse), None, None] == groups[mask[start:stop]]

@@ -26,11 +26,12 @@ def boundary_counts(
     classes: int,
     tolerance: float = TOLERANCE,
 ) -> NDArray[np.int64]:
-    """Count boundary pixels, and those that have the other mask's boundary of the class nearby.
+    """Count the boundary pixels of both masks, and those that are near the other mask's boundary.
 
-    A pixel is of its class's boundary if one of its four neighbours has another class. What the
-    truth leaves unlabelled is so in the prediction too, and neither its border nor the image's is a
-    boundary. Nearby is a Euclidean distance of at most `tolerance` times the diagonal.
+    A pixel belongs to the boundary of its class if one of its four neighbours has another class.
+    Pixels without a label in the truth are ignored in the prediction too; their border and the
+    image's border are no boundaries. Two pixels are near each other if their Euclidean distance is
+    at most `tolerance` times the image's diagonal.
 
     Args:
         truth: (H, W) class ids; ids from `classes` up are ignored (unlabelled).
@@ -39,8 +40,9 @@ def boundary_counts(
         tolerance: share of the image's diagonal.
 
     Returns:
-        (K, 4) int64: boundary pixels of the prediction, of these near the truth's; boundary pixels
-        of the truth, of these near the prediction's. Counts of several frames are added.
+        (K, 4) int64, one row for each class: boundary pixels of the prediction; how many of them
+        are near the truth's boundary; boundary pixels of the truth; how many of them are near the
+        prediction's boundary. Counts of several frames can be added.
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"truth has shape {truth.shape}, prediction {prediction.shape}")
@@ -60,8 +62,10 @@ class BoundaryScores:
         f_score: per class, harmonic mean of precision and recall; NaN where neither mask has a
             boundary of the class.
         mean: of `f_score` over the classes that have one.
-        precision: per class, share of the prediction's boundary near the truth's; NaN without.
-        recall: per class, share of the truth's boundary near the prediction's; NaN without.
+        precision: per class, share of the prediction's boundary that is near the truth's boundary;
+            NaN where the prediction has no boundary of the class.
+        recall: per class, share of the truth's boundary that is near the prediction's boundary; NaN
+            where the truth has no boundary of the class.
     """
 
     f_score: tuple[float, ...]

@@ -99,6 +99,37 @@ def grouped(counts: NDArray[np.int64], groups: int = GROUPS) -> NDArray[np.int64
     return np.stack([c.reshape(groups, -1).sum(1) for c in columns], 1)
 
 
+class TemperatureFit:
+    """Finds the temperature at which the true classes are most probable.
+
+    It minimises the negative log likelihood (Guo et al., section 4.2) over a fine grid.
+    """
+
+    def __init__(self) -> None:
+        self._grid = np.geomspace(0.25, 8.0, 121)  # 3 % from one to the next
+        self._loss = np.zeros(len(self._grid))
+        self._pixels = 0
+
+    def add(self, scores: NDArray[np.float32], truth: NDArray[np.uint8]) -> None:
+        """Take pixels into account.
+
+        Args:
+            scores: (K, N) class scores before the softmax.
+            truth: (N,) class ids; ids from K up are ignored (unlabelled).
+        """
+        keep = truth < len(scores)
+        below = (scores - scores.max(0))[:, keep]
+        own = np.take_along_axis(below, truth[keep][None].astype(np.intp), 0)[0]
+        for i, temperature in enumerate(self._grid):
+            total = np.exp(below / np.float32(temperature)).sum(0)
+            self._loss[i] += float((np.log(total) - own / temperature).sum(dtype=np.float64))
+        self._pixels += len(own)
+
+    def best(self) -> float:
+        """The temperature, 1 where there were no labelled pixels."""
+        return float(self._grid[self._loss.argmin()]) if self._pixels else 1.0
+
+
 def expected_error(groups: NDArray[Any]) -> NDArray[np.float64]:
     """ECE of (..., G, 3) counts, see `grouped`; NaN without pixels."""
     pixels, right, weighted = np.moveaxis(np.asarray(groups, np.float64), -1, 0)

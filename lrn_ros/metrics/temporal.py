@@ -1,14 +1,14 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""How steady masks are from frame to frame, without labels.
+"""Temporal consistency: how steady masks are from frame to frame, measured without labels.
 
 Consistency is the mIoU between a mask and the one before it, warped by optical flow, after Liu et
 al., "Efficient semantic video segmentation with per-frame inference", ECCV 2020. Flicker is the
 share of pixels of another class than before where nothing moved and nothing changed.
 
-Pictures of 1280 pixels or more are compared at a half, a third... of their size, and so at 640 to
-1279 pixels on their longer side: flow costs less, and half a pixel of motion means much the
-same for all cameras.
+Large pictures are made smaller first: one whose longer side has 1280 pixels or more is divided
+by 2, 3, ... so that its longer side has 640 to 1279 pixels. Optical flow then takes less time, and
+half a pixel of motion means about the same for all cameras.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from lrn_ros.inference.flow import find_flow
 from lrn_ros.metrics.confusion import confusion_matrix, scores
 from lrn_ros.model.labels import UNLABELLED
 
-_SIDE = 640  # pixels, the least longer side of a picture made smaller
+_SIDE = 640  # pixels that the longer side of a picture made smaller has at least
 _STILL = 0.5  # pixels of flow below which nothing moved
 _ALIKE = 8  # grey levels up to which nothing changed: sensor noise and JPEG
 
 
 @dataclass(frozen=True)
 class Motion:
-    """Where the pixels of a frame were in the frame before, (H, W) being the size of comparison.
+    """Where the pixels of a frame were in the frame before. (H, W) is the size after division.
 
     Attributes:
         x, y: (H, W) float32, position in the frame before, in pixels.
-        visible: (H, W) bool, the pixel was to be seen there.
-        still: (H, W) bool, it has neither moved nor changed.
+        visible: (H, W) bool, whether the pixel could be seen there in the frame before.
+        still: (H, W) bool, whether the pixel has neither moved nor changed.
     """
 
     x: NDArray[np.float32]
@@ -45,7 +45,7 @@ class Motion:
 
 
 def find_motion(previous: NDArray[np.uint8], present: NDArray[np.uint8]) -> Motion:
-    """Estimate it by dense inverse search (Kroeger et al., ECCV 2016) on grey pictures.
+    """Estimate the motion by dense inverse search (Kroeger et al., ECCV 2016) on grey pictures.
 
     A pixel was visible if its position lies in the frame and the flow back and the flow forth
     cancel out: |b + f|^2 < 0.01 (|b|^2 + |f|^2) + 0.5 (Sundaram et al., ECCV 2010, equation 5).
@@ -82,19 +82,19 @@ def find_motion(previous: NDArray[np.uint8], present: NDArray[np.uint8]) -> Moti
 
 
 def warp(mask: NDArray[np.uint8], motion: Motion) -> NDArray[np.uint8]:
-    """The mask of the frame before as it would look now, 255 where that is not known."""
+    """The mask of the frame before, moved to the present frame; 255 where a pixel is new."""
     moved = cv2.remap(mask, motion.x, motion.y, cv2.INTER_NEAREST)
     return np.where(motion.visible, moved, UNLABELLED).astype(np.uint8)
 
 
 @dataclass(frozen=True)
 class Steadiness:
-    """Counts over pairs of consecutive frames; those of several videos are added.
+    """Counts over pairs of consecutive frames. The counts of several videos can be added.
 
     Attributes:
         matrix: (K, K + 1) int64 confusion matrix, row = class before, column = class now.
-        still: pixels where nothing moved and nothing changed.
-        flickered: of these, those that have another class than before, 255 counted as one.
+        still: number of pixels where nothing moved and nothing changed.
+        flickered: number of still pixels whose class has changed; 255 counts as a class here.
     """
 
     matrix: NDArray[np.int64]
@@ -110,12 +110,12 @@ class Steadiness:
 
     @property
     def consistency(self) -> float:
-        """Mean IoU of masks and those before them, warped; NaN where nothing was compared."""
+        """Mean IoU of every mask and the warped mask before it; NaN where nothing was compared."""
         return scores(self.matrix).miou
 
     @property
     def flicker(self) -> float:
-        """Share of the still pixels that have another class than before; NaN without any."""
+        """Share of the still pixels whose class has changed; NaN without still pixels."""
         return self.flickered / self.still if self.still else float("nan")
 
 
@@ -152,7 +152,7 @@ def steadiness(
 
 
 def _smaller(plane: NDArray[np.uint8], interpolation: int) -> NDArray[np.uint8]:
-    """At the size of comparison; the plane itself if it has that."""
+    """The plane made smaller as the module says; a small plane is returned as it is."""
     height, width = plane.shape
     by = max(height, width) // _SIDE
     if by < 2:

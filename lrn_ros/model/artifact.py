@@ -71,6 +71,9 @@ class ModelInfo:
         std: per-channel divisor after the mean.
         size: (height, width) it was trained at, pixels.
         license: what the weights may be used for.
+        temperature: what the scores are divided by before the softmax that gives the confidence,
+            so that confidences are probabilities (Guo et al., ICML 2017, section 4.2); it changes
+            no mask.
         provenance: data, recipe, seed, steps, versions.
         metrics: figures measured on named data, e.g. {"camvid val": {"miou": 0.64}}.
         export: what is known of an exported file, None of a .safetensors file.
@@ -83,6 +86,7 @@ class ModelInfo:
     std: tuple[float, float, float]
     size: tuple[int, int]
     license: str
+    temperature: float = 1.0
     options: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -114,6 +118,7 @@ class ModelInfo:
                 std=_triple(data["std"]),
                 size=(int(data["size"][0]), int(data["size"][1])),
                 license=str(data["license"]),
+                temperature=float(data.get("temperature", 1.0)),
                 provenance=dict(data["provenance"]),
                 metrics=dict(data["metrics"]),
                 export=_export_info(data["export"]) if data.get("export") else None,
@@ -128,6 +133,8 @@ class ModelInfo:
             raise UserError(f"{where}: damaged model header ({text})") from error
         if min(info.size) < 8 or min(info.std) <= 0:
             raise UserError(f"{where}: trained size {info.size} or std {info.std} is impossible")
+        if not 0 < info.temperature < math.inf:
+            raise UserError(f"{where}: temperature {info.temperature} is impossible")
         return info
 
 

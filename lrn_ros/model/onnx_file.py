@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What an ONNX file says of itself: metadata, inputs and outputs, read without the package onnx.
+"""Reads the metadata, inputs and outputs of an ONNX file without the package onnx.
 
 An ONNX file is one protobuf message; the numbers below are those of its fields in onnx.proto.
 """
@@ -47,7 +47,7 @@ class OnnxFile:
 
 
 def read_onnx(path: Path) -> OnnxFile:
-    """Read what an ONNX file says of itself.
+    """Read the metadata, inputs and outputs of an ONNX file.
 
     Raises:
         UserError: no such file, truncated, or not ONNX.

@@ -67,7 +67,7 @@ class Camera:
 
 
 def clip_near(view: np.ndarray) -> np.ndarray:
-    """Cut a convex polygon (N, 3) in camera axes at the near plane; may return no points."""
+    """Cut a convex polygon (N, 3) in camera axes at the near plane; nothing may be left of it."""
     depth = view[:, 2]
     if depth.min() >= NEAR:
         return view

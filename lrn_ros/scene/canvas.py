@@ -57,7 +57,7 @@ class Air:
         return 1.0 - math.exp(-max(depth, 0.0) / self.distance)
 
     def through(self, colour: Colour, depth: float) -> tuple[float, float, float]:
-        """What a colour looks like from a depth in metres away."""
+        """How a colour looks through the haze from a depth in metres."""
         a = self.amount(depth)
         b, (red, green, blue) = 1.0 - a, self.colour
         return b * colour[0] + a * red, b * colour[1] + a * green, b * colour[2] + a * blue
@@ -68,7 +68,7 @@ def _split(patch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Canvas:
-    """image: (H, W, 3) uint8 RGB; labels: (H, W) uint8; both drawn far to near."""
+    """image: (H, W, 3) uint8 RGB; labels: (H, W) uint8; far things are drawn before near ones."""
 
     def __init__(self, camera: Camera, air: Air) -> None:
         self.camera = camera
@@ -184,7 +184,7 @@ class Canvas:
     def _box(
         self, left: float, top: float, right: float, bottom: float
     ) -> tuple[int, int, int, int] | None:
-        """The part of the image a shape may touch as x0, y0, x1, y1, or None when it is outside."""
+        """The part of the image that a shape may touch: x0, y0, x1, y1; None if it is outside."""
         x0, y0 = max(math.floor(left), 0), max(math.floor(top), 0)
         x1 = min(math.ceil(right) + 1, self.camera.width)
         y1 = min(math.ceil(bottom) + 1, self.camera.height)
@@ -192,7 +192,7 @@ class Canvas:
 
     @staticmethod
     def _level(sprite: Sprite, tall: float) -> np.ndarray:
-        """The smallest level that is still at least about as tall as it will be drawn."""
+        """The smallest level of the sprite that is about as tall as the sprite will be drawn."""
         ratio = len(sprite.levels[0]) / max(tall, 1.0)
         return sprite.levels[min(max(round(math.log2(max(ratio, 1.0))), 0), len(sprite.levels) - 1)]
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Cut-out sprites of what is not a box: walkers, cyclists, trees and traffic signs."""
+"""Cut-out sprites of things that are no boxes: walkers, cyclists, trees and traffic signs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Look:
 
 
 def make_look(rng: np.random.Generator) -> Look:
-    """Dress somebody."""
+    """The colours of a person's clothes, drawn at random."""
     coat, trousers, skin, hair = (
         tuple(float(c) for c in np.array(table[rng.integers(len(table))]) * rng.uniform(0.8, 1.15))
         for table in (CLOTHES, TROUSERS, SKINS, HAIRS)

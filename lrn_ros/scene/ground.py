@@ -125,7 +125,7 @@ class Ground:
         self._quads(canvas, white, self.paint)
 
     def _repairs(self, canvas: Canvas) -> None:
-        """Patches of newer tar and iron covers, a few in every block."""
+        """Draw patches of newer tar, and iron covers, a few in every block."""
         z, half = canvas.camera.z, self.street.half
         patches, covers = [], []
         for k in range(math.floor(z / 14) - 1, math.floor(z / 14) + 5):
@@ -159,7 +159,7 @@ class Ground:
             cv2.fillConvexPoly(canvas.labels, quad, ROAD, cv2.LINE_8, SHIFT)
 
     def _slabs(self, canvas: Canvas, half: float) -> None:
-        """Joints between paving stones, near by only."""
+        """Draw the joints between paving stones, only those near the camera."""
         camera = canvas.camera
         z = 0.75 * np.arange(math.ceil((camera.z + 1.5) / 0.75), math.floor((camera.z + 22) / 0.75))
         middle = self.street.middle(z)

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What stands along the street, made block by block from a hash of (seed, block, side)."""
+"""The things along the street, made block by block from a hash of (seed, block, side)."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Kit:
-    """Sprites every block of a scene shares."""
+    """The sprites that all blocks of a scene share."""
 
     trees: tuple[Sprite, ...]
     signs: tuple[Sprite, ...]

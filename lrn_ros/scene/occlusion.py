@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Skips what nearer house fronts hide: the highest covered row of each column of the image."""
+"""Finds what house fronts hide, by the highest covered row of each column of the image."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Point = tuple[float, float, float]
 
 
 class Skyline:
-    """Fill it near to far with fronts that stand on the ground; ask whether something shows."""
+    """The covered part of the image. House fronts are added from near to far."""
 
     def __init__(self, camera: Camera) -> None:
         self.camera = camera
         self.top = np.full(camera.width, np.inf, np.float32)
 
     def add(self, a: Point, b: Point) -> None:
-        """A front hides what is behind it, below the line between its top corners a and b."""
+        """Add a front: it hides everything behind it below the line between its top corners."""
         (u0, v0, d0), (u1, v1, d1) = sorted((self.camera.point(*a), self.camera.point(*b)))
         first, last = max(math.ceil(u0), 0), min(math.floor(u1) + 1, self.camera.width)
         if min(d0, d1) < 2 * NEAR or first >= last:
@@ -31,7 +31,7 @@ class Skyline:
         np.minimum(part, line, out=part)
 
     def hides(self, corners: list[Point]) -> bool:
-        """Whether the box around these corners is covered (to a pixel), or out of the view."""
+        """Whether the box around these corners is covered, to a pixel, or outside the image."""
         seen = [self.camera.point(*p) for p in corners]
         depths = [s[2] for s in seen]
         if min(depths) < 2 * NEAR:

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Draws what stands still along the street: houses, gardens, trees, fences and posts."""
+"""Draws the things that stand along the street: houses, gardens, trees, fences and posts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ POSTS = {  # height and half the width in metres, colour
 
 @dataclass(frozen=True)
 class Stage:
-    """What every drawing function of a frame needs."""
+    """The canvas, the camera and the light, which every drawing function of a frame needs."""
 
     canvas: Canvas
     street: Street
@@ -82,7 +82,7 @@ def _front(street: Street, side: int, house: Building) -> Point:
 
 
 def _extent(street: Street, side: int, thing: Building | Panel | Tree) -> list[Point]:
-    """Corners of a box around a thing."""
+    """The corners of a box around a thing, world metres."""
     if isinstance(thing, Tree):
         x, _, z = street.spot(thing.z, thing.offset)
         wide = 0.375 * thing.height
@@ -105,7 +105,7 @@ def _upright(street: Street, z0: float, z1: float, offset: float, high: float) -
 
 
 def _draw_building(stage: Stage, house: Building, side: int, bare: bool) -> None:
-    """End wall, roof, chimney and front."""
+    """Draw a house: end wall, roof, chimney and front."""
     canvas, street, weather = stage.canvas, stage.street, stage.weather
     x, _, z = _front(street, side, house)
     back, ridge_x = x + side * DEEP, x + side * DEEP / 2
@@ -140,7 +140,7 @@ def _draw_building(stage: Stage, house: Building, side: int, bare: bool) -> None
 
 
 def draw_tree(stage: Stage, thing: Tree) -> None:
-    """Trunk and crown."""
+    """Draw a tree: trunk and crown."""
     size = (0.75 * thing.height, thing.height)
     foot = stage.street.spot(thing.z, thing.offset)
     light = stage.weather.light((0.0, 1.0, 0.0))
@@ -148,7 +148,7 @@ def draw_tree(stage: Stage, thing: Tree) -> None:
 
 
 def draw_panel(stage: Stage, panel: Panel) -> None:
-    """A hedge (class tree) or a fence."""
+    """Draw a hedge, whose class is tree, or a fence."""
     quad = _upright(stage.street, panel.z0, panel.z1, panel.offset, panel.height)
     light = stage.weather.light((-math.copysign(0.7, panel.offset), 0.7, 0.0))
     label = TREE if panel.kind == "hedge" else FENCE
@@ -156,7 +156,7 @@ def draw_panel(stage: Stage, panel: Panel) -> None:
 
 
 def draw_post(stage: Stage, post: Post) -> None:
-    """A pole with what hangs on it."""
+    """Draw a pole with its lamp, its sign or its traffic light."""
     foot = stage.street.spot(post.z, post.offset)
     tall, r, paint = POSTS[post.kind]
     light = stage.weather.light((0.0, 0.5, -0.85))

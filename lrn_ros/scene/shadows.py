@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Polygons on the ground where houses and trees keep the sun out, and the dark under cars."""
+"""The shadows on the ground: those of houses and trees, and the dark under cars."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Weather:
 
 
 def make_weather(rng: np.random.Generator) -> Weather:
-    """Overcast, hazy or clear: as the hash falls."""
+    """The weather of a seed: overcast, hazy or clear."""
     kind = int(rng.integers(3))
     azimuth, height = rng.uniform(0, 2 * math.pi), rng.uniform(0.45, 1.0)
     sun = np.array([math.cos(height) * math.sin(azimuth), math.sin(height),
@@ -48,7 +48,7 @@ def make_weather(rng: np.random.Generator) -> Weather:
 
 
 class Panorama:
-    """What is infinitely far: image (h, w, 3) uint8 RGB and labels (h, w), its foot the horizon."""
+    """Sky and skyline: (h, w, 3) uint8 RGB and labels (h, w); the lowest row is the horizon."""
 
     def __init__(self, rng: np.random.Generator, weather: Weather, camera: Camera) -> None:
         self.camera = camera

@@ -142,7 +142,7 @@ class StreetScene:
     def _draw_street(
         self, stage: Stage, blocks: dict[tuple[int, int], Block], movers: list[Mover]
     ) -> None:
-        """What stands or moves on road and pavement, far to near, the outer before the inner."""
+        """All things on road and pavement in drawing order: far before near, outer before inner."""
         canvas = stage.canvas
         reach = canvas.camera.z + 130
         things: list[tuple[float, int, Tree | Panel | Post | Parked | Mover]]
@@ -167,7 +167,7 @@ class StreetScene:
 
     @staticmethod
     def _depth(thing: Tree | Panel | Post | Parked | Mover) -> float:
-        """Sorting key, metres: the near end, later for what stands further from the middle."""
+        """Sorting key in metres: the near end, larger for things further from the road's middle."""
         z = thing.z0 if isinstance(thing, Panel) else thing.z
         if isinstance(thing, Parked):
             z -= MESHES[thing.model].half[0]
@@ -201,7 +201,7 @@ class StreetScene:
                      self._weather.light((0.0, 0.7, -0.7)), mover.mirror)  # fmt: skip
 
     def _sensor(self, image: np.ndarray, index: int) -> np.ndarray:
-        """A lens's slight blur, the exposure and the sensor's noise."""
+        """Add the slight blur of a lens, the exposure, and the noise of the sensor."""
         if self.height >= 200:
             image = cv2.GaussianBlur(image, (3, 3), 0.6)
         x, y = index * 7919 % NOISE, index * 104729 % NOISE

@@ -43,7 +43,7 @@ def asphalt(rng: np.random.Generator, length: int, width: int, period: int) -> n
 
 @lru_cache(maxsize=1)
 def _brick() -> np.ndarray:
-    """Weathering shared by every wall; facades cut a piece out."""
+    """The weathering of which every facade takes a piece."""
     rng = np.random.default_rng(3)
     size = (1100, 1100)
     return 0.84 + 0.3 * cloudy(rng, *size, 7) + 0.05 * rng.standard_normal(size, dtype=np.float32)

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Who moves: cars, cyclists and walkers in endless lanes, and people at the zebra crossings."""
+"""Everything that moves: cars, cyclists and walkers in lanes, people at zebra crossings."""
 
 from __future__ import annotations
 

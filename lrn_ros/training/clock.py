@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the time of a training step goes: images per second, and the share of every phase."""
+"""Measures the speed of training: images per second, and the share of every phase of a step."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ PHASES = ("data", "teacher", "forward", "backward", "update")
 class StepClock:
     """Times training steps.
 
-    Every step counts for the rate. On one step in `every` the device is synchronised between the
-    phases, so that their shares are real on a GPU too without slowing the other steps.
+    Every step counts for the rate. In one of `every` steps the device is synchronised between the
+    phases: a GPU works on after a call has returned, and only then are the phases' shares right.
+    The other steps are not slowed.
 
     Args:
         device: the device that trains.
@@ -31,19 +32,19 @@ class StepClock:
         self._start = self._last = 0.0
 
     def start(self, step: int) -> None:
-        """A step begins."""
+        """Note that a step begins."""
         self._apart = step % self._every == self._every - 1
         self._start = self._last = self._now()
 
     def mark(self, phase: str) -> None:
-        """A phase of the step has ended."""
+        """Note that a phase of the step has ended."""
         if self._apart:
             now = self._now()
             self._phases[phase] += now - self._last
             self._last = now
 
     def stop(self, images: int) -> float:
-        """The step has ended after so many images; returns its seconds."""
+        """Note that the step has ended; returns its duration in seconds."""
         seconds = self._now() - self._start
         self._recent.append((seconds, images))
         return seconds

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Losses: weighted cross entropy, on the hardest pixels only if asked for, and pixel contrast."""
+"""Losses: weighted cross entropy, optionally on the hardest pixels only, and pixel contrast."""
 
 from __future__ import annotations
 

@@ -52,6 +52,8 @@ class Recipe:
         holdout: sequences of the training split that are kept out of it and replace the validation
             split: an estimate for an unseen drive; empty: none.
         license: what the weights may be used for; it goes into the model's header.
+        temperature: goes into the model's header, see ModelInfo; 0: it is fitted on the validation
+            set, which is right for a held-out drive and flatters on images like those learned.
         steps: optimiser steps of the whole schedule.
         max_minutes: ends the schedule early after so much training; 0: steps alone count.
         batch: images per step and device.
@@ -109,6 +111,8 @@ class Recipe:
         precision: "32-true", "bf16-mixed" or "16-mixed".
         channels_last: keep the channels of a pixel side by side in memory; faster for networks of
             dense convolutions, see lrn_ros.training.start.check_layout for where it is refused.
+        compile: compile forward and backward pass with torch.compile, once for every crop size;
+            pays on a GPU after a minute.
         seed: of everything.
         eval_every: steps between evaluations on the validation set.
     """
@@ -118,6 +122,7 @@ class Recipe:
     labels: str
     steps: int
     license: str = UNSET
+    temperature: float = 0.0
     options: dict[str, Any] = field(default_factory=dict)
     init: str = ""
     pretrained_lr: float = 1.0
@@ -167,6 +172,7 @@ class Recipe:
     std: list[float] = field(default_factory=lambda: list(IMAGENET_STD))
     precision: str = "32-true"
     channels_last: bool = False
+    compile: bool = False
     seed: int = 1
     eval_every: int = 500
 
@@ -329,7 +335,7 @@ _SHARES = (
     *("flip", "degrade", "scene_share", "style", "pretrained_lr"),
 )
 _NOT_NEGATIVE = (
-    *("lr", "weight_decay", "warmup", "clip", "colour", "shift", "rotate", "aspect"),
+    *("lr", "weight_decay", "warmup", "clip", "colour", "temperature", "shift", "rotate", "aspect"),
     *("weight_power", "max_minutes", "seed"),
 )
 _MAPPINGS = {

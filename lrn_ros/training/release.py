@@ -5,20 +5,30 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 
 from lrn_ros import __version__
 from lrn_ros.errors import RunError
+from lrn_ros.metrics.calibration import (
+    LEVELS,
+    Reliability,
+    TemperatureFit,
+    calibration_counts,
+    reliability,
+)
 from lrn_ros.metrics.confusion import Scores
 from lrn_ros.metrics.machine import describe
 from lrn_ros.model.artifact import ModelInfo, not_finite, save_model, write_atomically
 from lrn_ros.training.trainer import Trainer
 
+_SAMPLING = 4  # every so many rows and columns of the validation images set the temperature
 _WEAK = 0.3  # a class below this IoU is named among the known failures
 
 
@@ -48,6 +58,7 @@ def release(trainer: Trainer) -> Release:
     found = Release(model, curve, text, result)
     if not trainer.fabric.is_global_zero:
         return found
+    calibration = calibrate(trainer)
     machine = describe()
     on_gpu = trainer.fabric.device.type == "cuda"
     device = torch.cuda.get_device_name() if on_gpu else f"{machine.cores} cores of {machine.cpu}"
@@ -60,6 +71,7 @@ def release(trainer: Trainer) -> Release:
         std=(recipe.std[0], recipe.std[1], recipe.std[2]),
         size=trainer.size,
         license=recipe.license,
+        temperature=calibration.temperature,
         provenance={
             "recipe": asdict(recipe),
             "images": len(trainer.train),
@@ -77,7 +89,11 @@ def release(trainer: Trainer) -> Release:
                 "pixels": sum(result.pixels),
                 "miou": round(result.miou, 4),
                 "pixel_accuracy": round(result.pixel_accuracy, 4),
-                "iou": {n: round(v, 4) for n, v in zip(trainer.labels.names, result.iou)},
+                "iou": _by_class(trainer, result.iou),
+                "precision": _by_class(trainer, result.precision),
+                "recall": _by_class(trainer, result.recall),
+                "ece_uncalibrated": round(calibration.before.ece, 4),
+                "ece": round(calibration.after.ece, 4),
             }
         },
     )
@@ -86,6 +102,53 @@ def release(trainer: Trainer) -> Release:
     parameters = sum(p.numel() for p in trainer.average.parameters())
     write_atomically(found.card, card(info, parameters, found.curve.name).encode())
     return found
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The temperature of a model's confidence, and its reliability on the validation set.
+
+    Attributes:
+        temperature: of the recipe, or fitted.
+        before: at temperature 1.
+        after: at the temperature.
+    """
+
+    temperature: float
+    before: Reliability
+    after: Reliability
+
+
+def calibrate(trainer: Trainer) -> Calibration:
+    """Fit the temperature where the recipe leaves it open, and measure what it does."""
+    sampled = list(trainer.sampled_scores(_SAMPLING))
+    temperature = trainer.recipe.temperature
+    if not temperature:
+        fit = TemperatureFit()
+        for scores, truth in sampled:
+            fit.add(scores, truth)
+        temperature = round(fit.best(), 3)
+
+    def measure(divisor: float) -> Reliability:
+        counts = np.zeros((LEVELS, 2), np.int64)
+        for scores, truth in sampled:
+            chances = 255 / np.exp((scores - scores.max(0)) / np.float32(divisor)).sum(0)
+            prediction, confidence = scores.argmax(0).astype(np.uint8), np.rint(chances)
+            counts += calibration_counts(
+                truth, prediction, confidence.astype(np.uint8), len(scores)
+            )
+        return reliability(counts)
+
+    return Calibration(temperature, measure(1.0), measure(temperature))
+
+
+def _by_class(trainer: Trainer, values: Sequence[float]) -> dict[str, float]:
+    return {n: round(v, 4) for n, v in zip(trainer.labels.names, values, strict=True)}
+
+
+def _share(value: float) -> str:
+    """A share in percent; NaN stands for a class that does not occur, or was never the answer."""
+    return f"{100 * value:.1f}" if value == value else "none"
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:
@@ -129,14 +192,13 @@ def card(info: ModelInfo, parameters: int, curve: str) -> str:
     minutes, images = made["seconds"] / 60, recipe["batch"] * made["devices"]
     drawn = recipe["scene_share"]
     weak = [f"{n} ({100 * v:.0f} %)" for n, v in val["iou"].items() if v < _WEAK]
-    rows = "\n".join(
-        f"| {name} | {100 * iou:.1f} |" if iou == iou else f"| {name} | does not occur |"
-        for name, iou in val["iou"].items()
-    )
+    figures = [[_share(val[key][n]) for key in ("iou", "precision", "recall")] for n in val["iou"]]
+    rows = "\n".join(f"| {n} | {' | '.join(row)} |" for n, row in zip(val["iou"], figures))
     start = f"the weights of {recipe['init']}" if recipe["init"] else "random weights"
     scenes = f"; {100 * drawn:.0f} % of the images are rendered street scenes" if drawn else ""
     budget = f" --set max_minutes={recipe['max_minutes']:g}" if recipe["max_minutes"] else ""
     failures = f"- Weak in validation: {', '.join(weak)}." if weak else "- No class below 30 % IoU."
+    fitted = "the recipe gives" if recipe["temperature"] else "was fitted on them"
     held_out = ", ".join(recipe["holdout"])
     validation = f"Sequences {held_out}, held out of training" if held_out else "Validation split"
     return f"""\
@@ -160,18 +222,19 @@ def card(info: ModelInfo, parameters: int, curve: str) -> str:
 {validation}, {val["images"]} images, float32, one confusion matrix; the averaged weights at
 the end of the run, no step picked by its figure.
 
-| class | IoU % |
-|---|---|
+| class | IoU % | precision % | recall % |
+|---|---|---|---|
 {rows}
-| **mean** | **{100 * val["miou"]:.1f}** |
+| **mean** | **{100 * val["miou"]:.1f}** | | |
 
-Pixel accuracy {100 * val["pixel_accuracy"]:.1f} %.
+Pixel accuracy {_share(val["pixel_accuracy"])} %. Expected calibration error of the confidence on
+these images: {_share(val["ece"])} %, and {_share(val["ece_uncalibrated"])} % without the model's
+temperature of {info.temperature:g}, which {fitted}.
 
 ## Known failures
 
 {failures}
 - Figures hold for images like those of the data set; expect less with another camera or city.
-- The confidence is the network's softmax, not calibrated.
 - Not for anything that people's safety depends on.
 
 ## Recipe

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Learning rate over a run, as a function of its progress: a time budget stretches it as well."""
+"""Learning rate as a function of a run's progress, which steps or a time budget determine."""
 
 from __future__ import annotations
 

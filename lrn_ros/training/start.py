@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a training run starts from: devices, network, optimizer, held-out drives."""
+"""Prepares a training run: devices, network, optimizer, held-out drives."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def make_fabric(
 
 
 def hold_out(pairs: Pairs, sequences: list[str]) -> tuple[Pairs, Pairs]:
-    """The pairs of the sequences, and the others.
+    """Divide pairs into those of the given sequences and all others.
 
     Raises:
         UserError: a sequence is not among them, or none is left.

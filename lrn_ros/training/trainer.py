@@ -11,7 +11,7 @@ import copy
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -122,7 +123,8 @@ class Trainer:
         if self.fabric.world_size > 1 and device.type == "cuda":
             self.raw = nn.SyncBatchNorm.convert_sync_batchnorm(self.raw)
         optimizer = make_optimizer(self.raw, recipe, loaded)
-        self.network, self.optimizer = self.fabric.setup(self.raw, optimizer)
+        network_in_use: Any = torch.compile(self.raw) if recipe.compile else self.raw
+        self.network, self.optimizer = self.fabric.setup(network_in_use, optimizer)
         self.teacher: Teacher | None = None
         if recipe.teacher is not None:
             self.teacher = Teacher(recipe.teacher, self.labels, device)
@@ -407,6 +409,21 @@ class Trainer:
                 old.lerp_(new[name], 1 - decay)
             else:
                 old.copy_(new[name])
+
+    @torch.no_grad()
+    def sampled_scores(self, step: int) -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
+        """Scores of the averaged weights at some pixels of every validation image, in float32.
+
+        Args:
+            step: every so many rows and columns.
+
+        Yields:
+            (K, N) scores and (N,) class ids.
+        """
+        for image, label in zip(self.val.images, self.val.labels):
+            x = (image.float().div(255)[None] - self.mean) / self.std
+            scores = self.average(x)[0, :, ::step, ::step].flatten(1)
+            yield scores.cpu().numpy(), label[::step, ::step].flatten().cpu().numpy()
 
     @torch.no_grad()
     def evaluate(self, full_precision: bool = False) -> Scores:

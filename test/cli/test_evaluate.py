@@ -177,3 +177,35 @@ def test_output_without_matplotlib_says_so_first(
     error = capsys.readouterr().err
     assert "pip install 'lrn_ros[evaluate]'" in error and error.count("\n") == 1
     assert not folder.exists()
+
+
+def test_corrupted_images(random_model, dataset, capsys):
+    """Two kinds; the figures of the images as they are do not change."""
+    from lrn_ros.cli.evaluate import _KINDS
+    from lrn_ros.data.corruptions import CORRUPTIONS, corrupt
+    from lrn_ros.data.datasets import find_files, read_pair
+    from lrn_ros.metrics.confusion import confusion_matrix, scores
+
+    assert tuple(CORRUPTIONS) == _KINDS
+    arguments = ["evaluate", str(random_model), str(dataset), "--backend", "torch"]
+    assert main([*arguments, "--json"]) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert plain.pop("corruptions") == {}
+    assert main([*arguments, "--corrupt", "fog", "noise", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    found = report.pop("corruptions")
+    assert report == plain and set(found) == {"fog", "noise"}
+    from lrn_ros import Segmenter
+
+    segmenter = Segmenter.load(random_model, backend="torch")
+    matrix = np.zeros((11, 12), np.int64)
+    for i, file in enumerate(find_files(dataset, "val")):
+        pair = read_pair(file, segmenter.labels)
+        mask = segmenter(corrupt(pair.rgb, "noise", 4, i)).mask
+        matrix += confusion_matrix(pair.label, mask, 11)
+    assert found["noise"][3] == pytest.approx(scores(matrix).miou)
+    assert main([*arguments, "--corrupt", "jpeg"]) == 0
+    (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("jpeg")]
+    assert len(line.split()) == 7
+    assert main([*arguments, "--corrupt", "snow"]) == 2
+    assert "fog" in capsys.readouterr().err

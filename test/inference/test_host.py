@@ -25,7 +25,7 @@ class Constant(HostBackend[Shape]):
     stride = 8
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(temperature=1.0)
         self.compiled: list[Shape] = []
 
     def _compile(self, shape: Shape) -> Shape:

@@ -55,17 +55,20 @@ KINDS = [
 @pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("classes", [1, 11])
-def test_shortcut_equals_direct(geometry: Geometry, kind: str, classes: int) -> None:
+@pytest.mark.parametrize("temperature", [1.0, 0.6, 2.3])
+def test_shortcut_equals_direct(
+    geometry: Geometry, kind: str, classes: int, temperature: float
+) -> None:
     shape = (classes, *(-(-n // STRIDE) for n in geometry.network))
     coarse = logits(kind, shape)
     direct = upsample(coarse, geometry, STRIDE)
     mask, nothing = upsample_argmax(coarse, geometry, STRIDE, False)
     np.testing.assert_array_equal(mask, direct.argmax(0))
     assert mask.dtype == np.uint8 and nothing is None
-    again, confidence = upsample_argmax(coarse, geometry, STRIDE, True)
-    np.testing.assert_array_equal(again, mask)
+    again, confidence = upsample_argmax(coarse, geometry, STRIDE, True, temperature=temperature)
+    np.testing.assert_array_equal(again, mask)  # the temperature changes no mask
     exact = direct.astype(np.float64)
-    probability = 255 / np.exp(exact - exact.max(0)).sum(0)
+    probability = 255 / np.exp((exact - exact.max(0)) / temperature).sum(0)
     assert confidence is not None and confidence.dtype == np.uint8
     assert np.abs(confidence - probability).max() < 0.501
 

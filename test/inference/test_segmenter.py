@@ -8,6 +8,7 @@ import ctypes
 import subprocess
 import sys
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,22 @@ def test_mask_has_the_frames_size(segmenter: Segmenter, size: tuple[int, int]) -
 
 def test_confidence_only_on_request(segmenter: Segmenter) -> None:
     assert segmenter(frame(96, 128)).confidence is None
+
+
+def test_the_models_temperature_reaches_the_confidence(random_model: Path, tmp_path: Path) -> None:
+    """Against the softmax of the scores themselves; the mask stays."""
+    info, weights = read_info(random_model), read_weights(random_model)
+    path = tmp_path / "warm.safetensors"
+    save_model(path, replace(info, temperature=2.5), weights)
+    rgb = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
+    plain, warm = (Segmenter.load(p, backend="torch") for p in (random_model, path))
+    before, after = plain(rgb, confidence=True), warm(rgb, confidence=True)
+    np.testing.assert_array_equal(before.mask, after.mask)
+    scores = warm.scores(rgb).astype(np.float64)
+    expected = 255 / np.exp((scores - scores.max(0)) / 2.5).sum(0)
+    assert after.confidence is not None and before.confidence is not None
+    assert np.abs(after.confidence - expected).max() < 0.51
+    assert after.confidence.mean() < before.confidence.mean()
 
 
 def test_same_frame_same_mask(segmenter: Segmenter) -> None:

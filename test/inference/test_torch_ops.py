@@ -41,11 +41,11 @@ def frame(height: int, width: int, seed: int = 1) -> np.ndarray:
 
 
 def classify(
-    coarse: np.ndarray, geometry: Geometry, confidence: bool
+    coarse: np.ndarray, geometry: Geometry, confidence: bool, temperature: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """torch_classify of scores (N, K, h, w) at stride 8."""
     axes = device_axes(coarse.shape[2:], geometry, 8, CPU)
-    mask, probability = torch_classify(torch.from_numpy(coarse), *axes, confidence)
+    mask, probability = torch_classify(torch.from_numpy(coarse), *axes, confidence, temperature)
     return mask.numpy(), None if probability is None else probability.numpy()
 
 
@@ -132,7 +132,7 @@ def test_classes_equal_those_on_the_host_bit_for_bit(geometry: Geometry, kind: s
         coarse *= np.float32(1e37)
     elif kind == "not numbers":
         coarse[:, 3, 0, 0] = np.nan
-    mask, confidence = classify(coarse, geometry, True)
+    mask, confidence = classify(coarse, geometry, True, 1.7)
     assert mask.dtype == np.uint8 and confidence is not None and confidence.dtype == np.uint8
     assert (mask == 255).any() == (kind == "not numbers")
     np.testing.assert_array_equal(classify(coarse, geometry, False)[0], mask)
@@ -140,7 +140,7 @@ def test_classes_equal_those_on_the_host_bit_for_bit(geometry: Geometry, kind: s
     for n, scores in enumerate(coarse):
         np.testing.assert_array_equal(mask[n], upsample_argmax(scores, geometry, 8, False)[0])
         with np.errstate(invalid="ignore"):
-            expected = upsample_argmax(scores, geometry, 8, True)[1]
+            expected = upsample_argmax(scores, geometry, 8, True, temperature=1.7)[1]
         number = mask[n] != 255
         assert expected is not None
         assert np.abs(confidence[n].astype(int) - expected)[number].max(initial=0) <= 1
@@ -154,10 +154,10 @@ def test_merged_probabilities_equal_those_on_the_host() -> None:
     coarse = random.normal(size=shape).astype(np.float32)
     rows, columns = device_axes(shape[2:], geometry, 8, CPU)
     groups = torch.from_numpy(merge_table(merged))
-    masks, confidences = torch_classify(torch.from_numpy(coarse), rows, columns, True, groups)
+    masks, confidences = torch_classify(torch.from_numpy(coarse), rows, columns, True, 0.7, groups)
     assert confidences is not None
     for n, scores in enumerate(coarse):
-        mask, confidence = upsample_argmax(scores, geometry, 8, True, merged)
+        mask, confidence = upsample_argmax(scores, geometry, 8, True, merged, 0.7)
         np.testing.assert_array_equal(masks[n].numpy(), mask)
         assert confidence is not None
         assert np.abs(confidences[n].numpy().astype(int) - confidence).max() <= 1

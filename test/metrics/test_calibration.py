@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 
-from lrn_ros.metrics.calibration import calibration_counts, reliability
+from lrn_ros.metrics.calibration import TemperatureFit, calibration_counts, reliability
 
 
 def test_by_hand() -> None:
@@ -76,3 +76,24 @@ def test_nothing_counted_and_bad_input() -> None:
         reliability(nothing, 15)
     with pytest.raises(ValueError, match="shape"):
         calibration_counts(*np.zeros((2, 4), np.uint8), np.zeros(3, np.uint8), 2)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 3.5])
+def test_the_temperature_of_known_scores_is_found(temperature: float) -> None:
+    """The truth is drawn from the softmax at the temperature, so that it fits best."""
+    random = np.random.default_rng(3)
+    scores = random.normal(scale=3.0, size=(6, 40_000)).astype(np.float32)
+    exact = np.exp((scores - scores.max(0)) / temperature)
+    chances = np.cumsum(exact / exact.sum(0), axis=0)
+    truth = (random.random(40_000) > chances).sum(0).clip(max=5).astype(np.uint8)
+    truth[::7] = 255
+    fit = TemperatureFit()
+    for part in np.array_split(np.arange(40_000), 3):
+        fit.add(scores[:, part], truth[part])
+    assert fit.best() == pytest.approx(temperature, rel=0.05)
+
+
+def test_without_labels_the_temperature_is_1() -> None:
+    fit = TemperatureFit()
+    fit.add(np.zeros((3, 4), np.float32), np.full(4, 255, np.uint8))
+    assert fit.best() == 1.0

@@ -37,6 +37,7 @@ def info(**changes: object) -> ModelInfo:
         "size": (360, 480),
         "license": "CC0",
         "options": {"dw_act": True},
+        "temperature": 1.25,
         "provenance": {"steps": 5},
         "metrics": {"val": {"miou": 0.5}},
     }
@@ -56,6 +57,15 @@ def test_round_trip(tmp_path: Path) -> None:
         np.testing.assert_array_equal(weights[name], array)
         assert weights[name].dtype == array.dtype
     assert [p.name for p in tmp_path.iterdir()] == ["tiny.safetensors"]
+
+
+def test_a_file_from_before_temperatures_has_one_of_1() -> None:
+    data = json.loads(info().to_json())
+    del data["temperature"]
+    assert ModelInfo.from_json(json.dumps(data), "old").temperature == 1.0
+    for impossible in (0, -1, float("inf"), float("nan")):
+        with pytest.raises(UserError, match="temperature .* is impossible"):
+            ModelInfo.from_json(json.dumps(data | {"temperature": impossible}), "bad")
 
 
 def test_a_failed_write_leaves_the_old_file(

@@ -231,7 +231,8 @@ class CudaBackend:
         inferred = time.perf_counter()
         masks = [
             upsample_argmax(
-                f(x, resize(rgb, geometry)), geometry, self.stride, confidence, self._merged
+                *(f(x, resize(rgb, geometry)), geometry, self.stride, confidence),
+                *(self._merged, self._info.temperature),
             )
             for f, x, rgb in zip(smooth, coarse, frames)
         ]
@@ -269,7 +270,7 @@ def _choose_classify(device: torch.device, classes: int, merged: Sequence[int] =
             index = torch.zeros(2, dtype=torch.int32, device=device)
             axis = DeviceAxis(index, index, index.float(), index.float())
             scores = torch.zeros((1, classes, 1, 1), device=device)
-            triton_classify(scores, axis, axis, True)[0].cpu()
+            triton_classify(scores, axis, axis, True, 1.5)[0].cpu()
     except Exception as error:  # Triton's own, its compiler's or the driver's
         _LOG.warning("classes are found without the Triton kernel, slower: %s", error)
         return torch_classify

@@ -33,6 +33,7 @@ class HostBackend(ABC, Generic[Engine]):
 
     Args:
         merged: see BackendOptions.
+        temperature: see ModelInfo.
 
     Attributes:
         stride: set by the subclass, like the other attributes of Backend.
@@ -42,8 +43,8 @@ class HostBackend(ABC, Generic[Engine]):
     stride: int
     batches = False
 
-    def __init__(self, merged: tuple[int, ...] = ()) -> None:
-        self._merged = merged
+    def __init__(self, merged: tuple[int, ...] = (), temperature: float = 1.0) -> None:
+        self._merged, self._temperature = merged, temperature
         self._engines: OrderedDict[Shape, Engine] = OrderedDict()  # by last use
         self._lock, self._compiling = threading.Lock(), threading.Lock()
 
@@ -97,7 +98,9 @@ class HostBackend(ABC, Generic[Engine]):
         inferred = time.perf_counter()
         coarse = [f(x, image) for f, x, image in zip(smooth, logits, images)] if smooth else logits
         masks = [
-            upsample_argmax(scores, geometry, self.stride, confidence, self._merged)
+            upsample_argmax(
+                *(scores, geometry, self.stride, confidence, self._merged, self._temperature)
+            )
             for scores in coarse
         ]
         done = time.perf_counter()

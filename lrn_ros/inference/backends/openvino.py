@@ -35,7 +35,7 @@ class OpenVinoBackend(HostBackend[ov.InferRequest]):
     name = NAME
 
     def __init__(self, path: Path, info: ModelInfo, options: BackendOptions) -> None:
-        super().__init__(options.merged)
+        super().__init__(options.merged, info.temperature)
         if info.export is None:
             raise BackendError(f"{path} is not an exported model; lrn export makes one")
         self._path, self._cache, self._core = path, EngineCache(options.cache_dir), ov.Core()

@@ -39,7 +39,7 @@ class TensorRtBackend(HostBackend[Pipeline]):
     batches = True
 
     def __init__(self, path: Path, info: ModelInfo, options: BackendOptions) -> None:
-        super().__init__(options.merged)
+        super().__init__(options.merged, info.temperature)
         if info.export is None:
             raise BackendError(f"{path} is not an exported model; lrn export makes one")
         self._gpu = gpu = find_gpu(options.device)

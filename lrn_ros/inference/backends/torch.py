@@ -32,7 +32,7 @@ class TorchBackend(HostBackend[nn.Module]):
     name = NAME
 
     def __init__(self, path: Path, info: ModelInfo, options: BackendOptions) -> None:
-        super().__init__(options.merged)
+        super().__init__(options.merged, info.temperature)
         self.precision = "fp32" if options.precision == "auto" else options.precision
         if self.precision not in ("fp32", "bf16"):
             raise BackendError(

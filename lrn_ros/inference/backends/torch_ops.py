@@ -32,7 +32,7 @@ class DeviceAxis(NamedTuple):
 
 
 # Coarse scores, interpolation along rows and columns, whether to compute probabilities.
-Classify = Callable[[Tensor, DeviceAxis, DeviceAxis, bool], tuple[Tensor, Tensor | None]]
+Classify = Callable[[Tensor, DeviceAxis, DeviceAxis, bool, float], tuple[Tensor, Tensor | None]]
 
 
 def load_network(path: Path, info: ModelInfo) -> nn.Module:
@@ -111,7 +111,7 @@ class Stages:
 
     Args:
         network: with its parameters in the precision to run at.
-        info: normalisation of the network's input.
+        info: normalisation of the network's input, and temperature of the confidence.
         geometry: of the frames.
         classify: how coarse scores become classes.
     """
@@ -122,6 +122,7 @@ class Stages:
         weight = next(network.parameters())
         self.device, self.geometry = weight.device, geometry
         self._network, self._dtype, self._classify = network, weight.dtype, classify
+        self._temperature = info.temperature
         self._resize = Resizer(geometry, self.device)
         mean, std = (np.array(v, np.float32).reshape(3, 1, 1) for v in (info.mean, info.std))
         self._gain = torch.from_numpy(1 / (255 * std)).to(self.device)
@@ -139,7 +140,8 @@ class Stages:
 
     def __call__(self, pixels: Tensor, confidence: bool) -> tuple[Tensor, Tensor | None]:
         """(N, H, W, 3) uint8 -> see torch_classify."""
-        return self._classify(self.coarse(pixels), self._rows, self._columns, confidence)
+        scores = self.coarse(pixels)
+        return self._classify(scores, self._rows, self._columns, confidence, self._temperature)
 
 
 def device_axes(
@@ -161,6 +163,7 @@ def torch_classify(
     rows: DeviceAxis,
     columns: DeviceAxis,
     confidence: bool,
+    temperature: float = 1.0,
     groups: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Classes, and their probability, at the output's pixels: see postprocess.upsample_argmax.
@@ -173,13 +176,16 @@ def torch_classify(
         rows: interpolation along H output rows.
         columns: interpolation along W output columns.
         confidence: whether to compute the probabilities.
+        temperature: what the scores are divided by before the softmax.
         groups: (256,) postprocess.merge_table on the device; None: no classes are merged.
 
     Returns:
         mask (N, H, W) uint8, 255 where scores are not numbers, and (N, H, W) uint8, softmax
         probability of the chosen class times 255, rounded, or None.
     """
-    found = [_classify_frame(scores, rows, columns, confidence, groups) for scores in coarse]
+    found = [
+        _classify_frame(scores, rows, columns, confidence, temperature, groups) for scores in coarse
+    ]
     mask = torch.stack([mask for mask, _ in found])
     return mask, torch.stack([p for _, p in found if p is not None]) if confidence else None
 
@@ -189,6 +195,7 @@ def _classify_frame(
     rows: DeviceAxis,
     columns: DeviceAxis,
     confidence: bool,
+    temperature: float,
     groups: Tensor | None,
 ) -> tuple[Tensor, Tensor | None]:
     """One frame of `torch_classify`; full-size scores of one at a time are in memory."""
@@ -200,7 +207,7 @@ def _classify_frame(
     mask = winner.masked_fill(best.isnan(), UNLABELLED).to(torch.uint8)
     if not confidence:
         return mask, None
-    weights = (scores - best).exp()
+    weights = ((scores - best) * (1 / temperature)).exp()
     probability = 255 / weights.sum(0)
     if groups is not None:
         same = groups[: len(scores), None, None] == groups[winner]

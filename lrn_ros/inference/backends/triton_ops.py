@@ -47,6 +47,7 @@ def _classify(  # type: ignore[no-untyped-def]
     height,
     width,
     classes,
+    sharpness,
     WITH_CONFIDENCE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
@@ -81,13 +82,17 @@ def _classify(  # type: ignore[no-untyped-def]
         total = tl.zeros((BLOCK,), tl.float32)
         for k in range(classes):
             score = _score(first + k * stride_class, step_x, step_y, left, right, above, below)
-            total += tl.exp(score - top)
+            total += tl.exp((score - top) * sharpness)
         share = tl.where(total >= 1.0, 255.0 / total, 0.0)  # 0 where it is not a number
         tl.store(confidence + out, (share + 0.5).to(tl.uint8), mask=inside)
 
 
 def triton_classify(
-    coarse: Tensor, rows: DeviceAxis, columns: DeviceAxis, confidence: bool
+    coarse: Tensor,
+    rows: DeviceAxis,
+    columns: DeviceAxis,
+    confidence: bool,
+    temperature: float = 1.0,
 ) -> tuple[Tensor, Tensor | None]:
     """See lrn_ros.inference.backends.torch_ops.torch_classify."""
     frames, classes = coarse.shape[:2]
@@ -104,6 +109,7 @@ def triton_classify(
         height,
         width,
         classes,
+        1 / temperature,
         WITH_CONFIDENCE=confidence,
         BLOCK=_BLOCK,
         enable_fp_fusion=False,
