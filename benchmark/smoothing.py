@@ -34,7 +34,7 @@ from lrn_ros.cli.common import (
     print_json,
 )
 from lrn_ros.data.datasets import find_files, read_pair
-from lrn_ros.errors import RunError, UserError
+from lrn_ros.errors import BackendError, RunError, UserError
 from lrn_ros.inference.smoothing import GAP_S, Smoother
 from lrn_ros.metrics.confusion import confusion_matrix, scores
 from lrn_ros.metrics.machine import describe
@@ -190,9 +190,9 @@ def main() -> int:
         for rate in args.rates:
             scenes = [from_scene(s, tuple(args.size), rate, args.frames) for s in args.seeds]
             videos[f"street scene, {rate:g} Hz"] = measure(segmenter, scenes)
-    except (UserError, RunError) as error:
+    except (UserError, BackendError, RunError) as error:
         print(f"smoothing: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UserError) else 1
+        return 1 if isinstance(error, RunError) else 2
     report = {
         "machine": asdict(describe()),
         "model": segmenter.info.name,

@@ -1,15 +1,20 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The exceptions that users see as one line: bad input, a missing package, a run that failed."""
+"""The exceptions that users see as one line; none of the three is a kind of another."""
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class UserError(ValueError):
     """Bad input, file or setting; the message stands on its own in one line."""
+
+
+class BackendError(Exception):
+    """A backend cannot work on this machine; the message says what is missing, in one line."""
 
 
 class RunError(RuntimeError):
@@ -38,3 +43,18 @@ def needs(extra: str, what: str) -> Iterator[None]:
         if (error.name or "").startswith("lrn_ros"):
             raise  # a mistake of ours
         raise UserError(f"{what}: {error}; {install(extra)}") from error
+
+
+def release_frames(error: BaseException) -> None:
+    """Clear the local variables of the frames that an exception and its causes went through.
+
+    An exception otherwise keeps alive whatever these frames hold, until somebody drops it.
+    """
+    seen: set[int] = set()
+    chain: list[BaseException | None] = [error]
+    while chain:
+        link = chain.pop()
+        if link is not None and id(link) not in seen:
+            seen.add(id(link))
+            traceback.clear_frames(link.__traceback__)
+            chain += [link.__cause__, link.__context__]

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrn_ros.errors import UserError
+from lrn_ros.errors import BackendError, UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -208,7 +208,7 @@ def main() -> None:
                 reply = {"start_s": combination.start_s, "device": combination.device, **_memory()}
             else:
                 reply = getattr(combination, do)(**request)
-        except UserError as error:
+        except (UserError, BackendError) as error:
             reply = {"refused": " ".join(str(error).split())}
         replies.write(json.dumps(reply) + "\n")
         replies.flush()

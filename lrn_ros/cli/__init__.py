@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from lrn_ros import __version__
-from lrn_ros.errors import RunError, UserError
+from lrn_ros.errors import BackendError, RunError, UserError
 
 SUBCOMMANDS = (
     "demo",
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _log_to_stderr()
     try:
         return int(args.run(args))
-    except UserError as error:
+    except (UserError, BackendError) as error:
         print(f"lrn {args.command}: {_one_line(error)}", file=sys.stderr)
         return 2
     except RunError as error:

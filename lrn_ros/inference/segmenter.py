@@ -4,26 +4,62 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lrn_ros.errors import UserError
+from lrn_ros.errors import BackendError, UserError
 from lrn_ros.inference.backends import base
 from lrn_ros.inference.geometry import Geometry, check_network_size, fit
 from lrn_ros.inference.postprocess import upsample
 from lrn_ros.inference.result import Result
 from lrn_ros.inference.smoothing import Smooth
+from lrn_ros.model.artifact import ModelInfo
 from lrn_ros.model.labels import LabelSet
+
+_MAX_KNOWN = 32  # geometries of which a Segmenter remembers that they were compiled
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A description of a Segmenter in plain values, which any thread may keep.
+
+    Attributes:
+        info: what the model's file says of the model.
+        backend, precision, device: what runs the model.
+        passed_over: (backend, reason) of those that "auto" could not use.
+        batches: whether several frames in one inference are possible, and faster.
+        network_size: (height, width) the network runs at; None: it follows the frame's size.
+        labels: names and colours of the classes of the results.
+        ids: the id under which each class of `labels` is published.
+    """
+
+    info: ModelInfo
+    backend: str
+    precision: str
+    device: str
+    passed_over: tuple[tuple[str, str], ...]
+    batches: bool
+    network_size: tuple[int, int] | None
+    labels: LabelSet
+    ids: tuple[int, ...]
+
+    def geometry(self, height: int, width: int, output: str = "input") -> Geometry:
+        """How a frame of this size is scaled; see lrn_ros.inference.geometry."""
+        return fit((height, width), self.info.size, self.network_size, output)
 
 
 class Segmenter:
-    """Segments frames of any size; use `load` to make one. Not thread-safe.
+    """Segments frames of any size; use `load` to make one.
+
+    One thread at a time may run frames. Another thread may meanwhile prepare other geometries.
 
     Attributes:
+        loaded: which model is loaded, and what runs it.
         info: what the model's file says of it.
         backend: the backend in use; its name, precision and device_name say which.
         passed_over: (backend, reason) of those that "auto" could not use.
@@ -36,7 +72,14 @@ class Segmenter:
         self.info, self.backend = choice.info, choice.backend
         self.passed_over, self.mapping = choice.passed_over, choice.mapping
         fixed = self.info.export.size if self.info.export else None
-        self._network_size = network_size or fixed
+        labels = self.mapping.target if self.mapping else self.info.labels
+        mapped = labels.ids if self.mapping else ()
+        self.loaded = LoadedModel(
+            self.info, self.backend.name, self.backend.precision, self.backend.device_name,
+            choice.passed_over, self.backend.batches and fixed is None, network_size or fixed,
+            labels, mapped or tuple(range(len(labels))),
+        )  # fmt: skip
+        self._known: dict[Geometry, None] = {}  # compiled at some time, the most recent ones last
 
     @classmethod
     def load(
@@ -69,7 +112,8 @@ class Segmenter:
                 model's own.
 
         Raises:
-            UserError: no such model, a damaged file, a bad value, or a backend that cannot work.
+            UserError: no such model, a damaged file or a bad value.
+            BackendError: the backend cannot work on this machine.
         """
         folder = None if cache_dir is None else Path(cache_dir).expanduser()
         options = base.BackendOptions(precision, device, threads or 0, folder)
@@ -80,33 +124,71 @@ class Segmenter:
             if backend != "auto":
                 return segmenter
             try:
-                segmenter.backend.prepare(segmenter.geometry(*segmenter.info.size))
+                segmenter.prepare(segmenter.geometry(*segmenter.info.size))
                 return segmenter
-            except base.BackendError as error:
+            except BackendError as error:
                 reason = {segmenter.backend.name: str(error)}
             passed_over = dict(segmenter.passed_over) | reason
             del choice, segmenter  # the next one needs its memory
 
     @property
-    def batches(self) -> bool:
-        """Whether several frames in one inference are possible, and faster."""
-        fixed = self.info.export is not None and self.info.export.size is not None
-        return self.backend.batches and not fixed
-
-    @property
     def labels(self) -> LabelSet:
         """Names and colours of the classes of the results."""
-        return self.mapping.target if self.mapping else self.info.labels
-
-    @property
-    def ids(self) -> tuple[int, ...]:
-        """The id under which each class of `labels` is published: its position, or the target's."""
-        mapped = self.mapping.target.ids if self.mapping else ()
-        return mapped or tuple(range(len(self.labels)))
+        return self.loaded.labels
 
     def geometry(self, height: int, width: int, output: str = "input") -> Geometry:
         """How a frame of this size is scaled; see lrn_ros.inference.geometry."""
-        return fit((height, width), self.info.size, self._network_size, output)
+        return self.loaded.geometry(height, width, output)
+
+    def prepared(self, geometry: Geometry, batch: int = 1) -> bool:
+        """Whether `batch` frames of this geometry run at once, with nothing left to compile."""
+        return self.backend.prepared(geometry, batch)
+
+    def prepare(self, geometry: Geometry, batch: int = 1) -> None:
+        """Compile what `batch` frames of this geometry need; errors as Backend.prepare."""
+        self.backend.prepare(geometry, batch)
+        self._remember(geometry)
+
+    def stand_in(self, geometry: Geometry) -> Geometry | None:
+        """The geometry of the same frame and mask through a network size that is compiled.
+
+        Of several network sizes it is the one that shows the frame at the most similar scale.
+        None where no network size is compiled that the backend can use for such a frame.
+        """
+        candidates = set()
+        for network in {known.network for known in list(self._known)}:
+            fitted = fit(geometry.frame, self.info.size, network)
+            candidate = replace(fitted, output=geometry.output)
+            if self.prepared(candidate):
+                candidates.add(candidate)
+        wanted = math.log(geometry.scale[0])
+        return min(
+            candidates,
+            key=lambda c: (round(abs(math.log(c.scale[0]) - wanted), 6), c.network),
+            default=None,
+        )
+
+    def run(
+        self,
+        frames: Sequence[NDArray[np.uint8]],
+        geometry: Geometry,
+        confidence: bool = False,
+        smooth: Sequence[Smooth] = (),
+    ) -> list[Result]:
+        """Segment several frames of one geometry in one inference; see Backend.run."""
+        results = self.backend.run(frames, geometry, confidence, smooth)
+        self._remember(geometry)
+        if self.mapping is None:
+            return results
+        return [replace(result, mask=self.mapping(result.mask)) for result in results]
+
+    def _remember(self, geometry: Geometry) -> None:
+        known = dict(self._known)
+        known.pop(geometry, None)
+        oldest = next(iter(known), None)
+        if oldest is not None and len(known) >= _MAX_KNOWN:
+            del known[oldest]
+        self._known = known | {geometry: None}  # as a whole: another thread may be reading it
 
     def __call__(
         self,
@@ -131,19 +213,6 @@ class Segmenter:
         _check_frame(rgb)
         geometry = self.geometry(rgb.shape[0], rgb.shape[1], output)
         return self.run([rgb], geometry, confidence, [smooth] if smooth else [])[0]
-
-    def run(
-        self,
-        frames: Sequence[NDArray[np.uint8]],
-        geometry: Geometry,
-        confidence: bool,
-        smooth: Sequence[Smooth] = (),
-    ) -> list[Result]:
-        """Segment frames of one geometry in one inference; see Backend.run."""
-        results = self.backend.run(frames, geometry, confidence, smooth)
-        if self.mapping is None:
-            return results
-        return [replace(result, mask=self.mapping(result.mask)) for result in results]
 
     def scores(self, rgb: NDArray[np.uint8], scale: float = 1.0) -> NDArray[np.float32]:
         """Class scores of a frame, before softmax; slower than a mask.

@@ -4,27 +4,32 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lrn_ros.errors import RunError, UserError
-from lrn_ros.inference.backends.base import BackendError
+from lrn_ros.errors import RunError, UserError, release_frames
 from lrn_ros.inference.geometry import Geometry
 from lrn_ros.inference.result import Result
-from lrn_ros.inference.segmenter import Segmenter
+from lrn_ros.inference.segmenter import LoadedModel, Segmenter
 from lrn_ros.inference.smoothing import Smooth
 
 _FAILURES = 3  # frames in a row after which a backend is restarted
 _RESTARTS = 2  # of one backend within _RESTART_S; after that it is given up
 _RESTART_S = 600.0
 _PAUSE_S = 0.5  # before a restart
-_WAITING = 4  # sizes that wait to be compiled; further ones are asked for again later
+_MAX_PENDING = 4  # sizes that wait to be compiled; further ones are asked for again later
+_FRAMES = 2  # of a size after which it is compiled, where another size stands in for it
+_MAX_COUNTED = 64  # sizes whose frames are counted
+_LOG = logging.getLogger("lrn_ros")
 
 
 class NotReady(Exception):
@@ -49,39 +54,55 @@ class Status:
 class Supervisor:
     """Runs frames on a Segmenter. `run` is for one thread; the rest is for any.
 
-    A backend that throws for three frames in a row is restarted; one that had to be restarted
+    A thread of the supervisor's own loads the backend, compiles for it and frees it. Libraries
+    rely on that: OpenVINO gives the thread that loads it a stack for signals, and takes that stack
+    away from the thread that frees it. If these were two threads, the next signal would crash the
+    process. So no other thread may hold the Segmenter longer than one call of `run`.
+
+    A backend that throws for three frames in a row is restarted. A backend that had to be restarted
     twice within ten minutes is given up, and with "auto" the next one takes over.
 
     Args:
         load: makes a Segmenter; its argument holds the backends that are given up, with the reason.
-        say: takes lines for the log.
 
     Raises:
-        UserError: from `load`, the first time.
+        Exception: from `load`, the first time.
     """
 
-    def __init__(
-        self, load: Callable[[Mapping[str, str]], Segmenter], say: Callable[[str], None]
-    ) -> None:
-        self._load, self._say = load, say
+    def __init__(self, load: Callable[[Mapping[str, str]], Segmenter]) -> None:
+        self._load = load
         self._given_up: dict[str, str] = {}
         self._restarts: list[tuple[float, str]] = []  # when, backend
         self._failures = 0
-        self._segmenter: Segmenter | None = load(self._given_up)
+        self._segmenter: Segmenter | None = None  # set and forgotten by the supervisor's thread
+        self._model: LoadedModel | None = None
         self._restarting = self._failure = ""
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of the fields that several threads change
+        self._in_use = threading.Lock()  # held while frames run
+        self._closed = threading.Event()
         self._pending: dict[tuple[Geometry, int], float] = {}  # since when it is compiled
         self._refused: dict[tuple[Geometry, int], str] = {}
-        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        threading.Thread(target=self._work, name="compiler", daemon=True).start()
+        self._counted: Counter[Geometry] = Counter()  # frames for which another size stood in
+        self._tasks: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        first: Future[None] = Future()
+        self._thread = threading.Thread(
+            target=self._own_backend, args=[first], name="backend", daemon=True
+        )
+        self._thread.start()
+        first.result()
 
-    def close(self) -> None:
-        """End the background thread after what it is doing; does not wait for it."""
-        self._tasks.put(None)
+    def close(self, timeout: float = 1.0) -> None:
+        """Have the supervisor's thread free the backend and end.
+
+        Waits for at most `timeout` seconds: what is being compiled cannot be interrupted.
+        """
+        self._closed.set()
+        self._tasks.put(lambda: None)
+        self._thread.join(timeout)
 
     @property
-    def segmenter(self) -> Segmenter:
-        """The one that runs at present.
+    def model(self) -> LoadedModel:
+        """The model and backend that run at present.
 
         Raises:
             NotReady: the backend is being restarted.
@@ -89,10 +110,10 @@ class Supervisor:
         """
         if self._failure:
             raise RunError(self._failure)
-        segmenter = self._segmenter
-        if segmenter is None:
+        model = self._model
+        if model is None:
             raise NotReady(f"the backend is being restarted: {self._restarting}")
-        return segmenter
+        return model
 
     def status(self) -> Status:
         """What is going on at this moment."""
@@ -114,6 +135,9 @@ class Supervisor:
     ) -> list[Result]:
         """Segment frames of one geometry, several in one inference as far as that is compiled.
 
+        While a network size is not compiled, another one that is compiled stands in for it. The
+        masks have the size that `geometry` asks for.
+
         Args:
             frames: (H, W, 3) uint8 RGB each.
             geometry: of all of them.
@@ -121,14 +145,30 @@ class Supervisor:
             smooth: one a frame, or none.
 
         Raises:
-            NotReady: it is being compiled, or the backend is being restarted.
+            NotReady: no size is compiled yet that could run, or the backend is being restarted.
             UserError: the model cannot run at this size.
             RunError: every backend has failed.
             Exception: whatever the backend threw for these frames.
         """
-        segmenter = self.segmenter
+        with self._in_use:
+            try:
+                return self._run(frames, geometry, confidence, smooth)
+            except Exception as error:
+                release_frames(error)  # they hold the backend
+                raise
+
+    def _run(
+        self,
+        frames: Sequence[NDArray[np.uint8]],
+        geometry: Geometry,
+        confidence: bool,
+        smooth: Sequence[Smooth],
+    ) -> list[Result]:
+        name, segmenter = self.model.backend, self._segmenter
+        if segmenter is None:
+            raise NotReady("the backend is being restarted")
+        geometry, batches = self._plan(segmenter, geometry, len(frames))
         results: list[Result] = []
-        batches = self._batches(segmenter, geometry, len(frames))
         try:
             for batch in batches:
                 part = slice(len(results), len(results) + batch)
@@ -136,96 +176,134 @@ class Supervisor:
         except Exception as error:
             self._failures += 1
             if self._failures == _FAILURES:
-                self._replace(segmenter, error)
+                self._replace(name, error)
             raise
         self._failures = 0
         return results
 
-    def _batches(self, segmenter: Segmenter, geometry: Geometry, frames: int) -> list[int]:
-        """Sizes of the inferences for so many frames.
+    def _plan(
+        self, segmenter: Segmenter, geometry: Geometry, frames: int
+    ) -> tuple[Geometry, list[int]]:
+        """The geometry that runs, and the sizes of the inferences for so many frames.
 
-        Powers of two, 7 = 4 + 2 + 1, so that few engines serve every number of frames; one by one
-        in place of those that are not compiled.
+        The sizes are powers of two, 7 = 4 + 2 + 1, so that few engines serve every number of
+        frames. Where one is not compiled its frames run one by one.
         """
         powers = [1 << bit for bit in reversed(range(frames.bit_length())) if frames >> bit & 1]
-        if all(segmenter.backend.prepared(geometry, n) for n in powers):
-            return powers
-        if not self._prepared(segmenter, geometry, 1):
-            if refusal := self._refused.get((geometry, 1)):
-                raise UserError(refusal)
-            raise NotReady(f"{_name(geometry, 1)} is being compiled")
-        split = ([n] if self._prepared(segmenter, geometry, n) else [1] * n for n in powers)
-        return [n for part in split for n in part]
+        if all(segmenter.prepared(geometry, n) for n in powers):
+            return geometry, powers
+        if not segmenter.prepared(geometry):
+            stand_in = segmenter.stand_in(geometry)
+            if stand_in is None or self._is_frequent(geometry):
+                self._compile_soon(geometry, 1)
+            if stand_in is None:
+                if refusal := self._refused.get((geometry, 1)):
+                    raise UserError(refusal)
+                raise NotReady(f"{_name(geometry, 1)} is being compiled")
+            return stand_in, [1] * frames
+        for n in powers:
+            if not segmenter.prepared(geometry, n):
+                self._compile_soon(geometry, n)
+        split = ([n] if segmenter.prepared(geometry, n) else [1] * n for n in powers)
+        return geometry, [n for part in split for n in part]
 
-    def _prepared(self, segmenter: Segmenter, geometry: Geometry, batch: int) -> bool:
-        """Whether it is compiled; if not, that is under way, or refused."""
-        if segmenter.backend.prepared(geometry, batch):
-            return True
-        key = (geometry, batch)
+    def _is_frequent(self, geometry: Geometry) -> bool:
+        """Whether so many frames had this geometry that it is worth compiling."""
+        if len(self._counted) >= _MAX_COUNTED:
+            self._counted.clear()
+        self._counted[geometry] += 1
+        return self._counted[geometry] >= _FRAMES
+
+    def _compile_soon(self, geometry: Geometry, batch: int) -> None:
+        """Have it compiled, unless that is under way, was refused, or too much is under way."""
+        key = geometry, batch
         with self._lock:
             known = key in self._pending or key in self._refused
-            if not known and len(self._pending) < _WAITING:
+            if not known and len(self._pending) < _MAX_PENDING:
                 self._pending[key] = time.monotonic()
                 self._tasks.put(lambda: self._compile(geometry, batch))
-        return False
 
-    def _replace(self, segmenter: Segmenter, error: Exception) -> None:
-        """Let go of a backend that failed, so that its memory is free, and restart it.
+    def _replace(self, name: str, error: Exception) -> None:
+        """Stop using the backend `name`, which failed, and have it restarted.
 
-        As a task of its own: what found the failure holds the backend. Nothing happens where
-        another failure has had it replaced already.
+        Nothing happens where another failure has had it replaced already.
         """
-        name, reason = segmenter.backend.name, f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {error}"
         self._failures = 0
         with self._lock:
-            if self._segmenter is not segmenter:
+            if self._model is None:
                 return
-            self._segmenter, self._restarting = None, reason
+            self._model, self._restarting = None, reason
         self._tasks.put(lambda: self._restart(name, reason))
 
-    # In the background thread ---------------------------------------------------------------
+    # In the supervisor's thread -------------------------------------------------------------
 
-    def _work(self) -> None:
-        while (task := self._tasks.get()) is not None:
-            task()
+    def _own_backend(self, first: Future[None]) -> None:
+        """Load the backend, do what is asked for until `close`, and free the backend."""
+        try:
+            self._segmenter = self._load(self._given_up)
+        except BaseException as error:
+            release_frames(error)  # they may hold half a backend
+            first.set_exception(error)
+            return
+        self._model = self._segmenter.loaded
+        first.set_result(None)
+        del first
+        while not self._closed.is_set():
+            self._tasks.get()()
+        self._free()
+
+    def _free(self) -> None:
+        """Free the backend, after the frames that run on it."""
+        with self._in_use:
+            self._segmenter = None
 
     def _compile(self, geometry: Geometry, batch: int) -> None:
-        start, segmenter = time.monotonic(), self._segmenter
+        start, model = time.monotonic(), self._model
         try:
-            if segmenter is not None:
-                segmenter.backend.prepare(geometry, batch)
-                self._say(f"{_name(geometry, batch)} ready after {time.monotonic() - start:.1f} s")
+            if self._segmenter is not None and model is not None:
+                self._segmenter.prepare(geometry, batch)
+                seconds = time.monotonic() - start
+                _LOG.info("%s ready after %.1f s", _name(geometry, batch), seconds)
         except Exception as error:  # a vendor's compiler may throw anything
+            release_frames(error)
             if batch > 1:
                 self._refused[geometry, batch] = str(error)
-                self._say(f"{_name(geometry, batch)} cannot run at once, but one by one: {error}")
-            elif isinstance(error, UserError) and not isinstance(error, BackendError):
+                _LOG.warning(
+                    "%s cannot run at once, but one by one: %s", _name(geometry, batch), error
+                )
+            elif isinstance(error, UserError):
                 self._refused[geometry, batch] = str(error)
-            elif segmenter is not None:
-                self._replace(segmenter, error)
+                _LOG.warning("%s cannot run: %s", _name(geometry, batch), error)
+            elif model is not None:
+                self._replace(model.backend, error)
         finally:
             with self._lock:
                 self._pending.pop((geometry, batch), None)
 
     def _restart(self, name: str, reason: str) -> None:
-        """Load the backend again, or the next one."""
-        self._say(f"backend {name} failed and is restarted: {reason}")
+        """Free the backend, and load it again, or the next one."""
+        _LOG.warning("backend %s failed and is restarted: %s", name, reason)
+        self._free()  # its memory may be needed
         now = time.monotonic()
         self._restarts = [r for r in self._restarts if now - r[0] < _RESTART_S]
         if sum(backend == name for _, backend in self._restarts) >= _RESTARTS:
             self._given_up[name] = f"given up after {_RESTARTS} restarts: {reason}"
         self._restarts.append((now, name))
-        time.sleep(_PAUSE_S)
+        if self._closed.wait(_PAUSE_S):
+            return
         try:
             segmenter = self._load(self._given_up)
-        except Exception as error:  # reported; the process lives on
+        except Exception as error:  # it is reported, and the process lives on
+            release_frames(error)
             self._failure, self._restarting = f"no backend works any more: {error}", ""
-            self._say(self._failure)
+            _LOG.error("%s", self._failure)
         else:
             self._refused.clear()
+            self._segmenter = segmenter
             with self._lock:
-                self._segmenter, self._restarting = segmenter, ""
-            self._say(f"backend {segmenter.backend.name} runs")
+                self._model, self._restarting = segmenter.loaded, ""
+            _LOG.info("backend %s runs", segmenter.loaded.backend)
 
 
 def _name(geometry: Geometry, batch: int) -> str:

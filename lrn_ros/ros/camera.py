@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""One camera: its subscription, whose reliability follows the publishers, and its latest frame."""
+"""One camera: its subscriptions, which follow what the publishers offer, and its messages."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 from builtin_interfaces.msg import Time
 from rclpy.node import Node
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -23,21 +24,26 @@ from lrn_ros.images.cdr import (
     stamp_ns,
 )
 from lrn_ros.images.encodings import ImageError
-from lrn_ros.inference.geometry import Geometry
-from lrn_ros.inference.smoothing import Smoother
+from lrn_ros.ros import graph
 from lrn_ros.ros.outputs import Outputs
 from lrn_ros.ros.qos import (
     SubscriptionEventCallbacks,
     UnsupportedEventTypeError,
+    all_latched,
     all_reliable,
-    misfits,
+    incompatible_peers,
     overrides,
     profile,
     reliability_given,
 )
 from lrn_ros.ros.statistics import Statistics
 
-_SET_BACK_NS = 10**9
+# What is subscribed for a transport of graph.TRANSPORTS, and how its bytes are read.
+_INPUTS: dict[str, tuple[Any, Callable[[bytes], ImageMessage | CompressedImageMessage]]] = {
+    "raw": (Image, parse_image),
+    "compressed": (CompressedImage, parse_compressed_image),
+}
+_LOOK_AROUND_S = 2.0  # how often the graph is searched for names that nearly fit
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ class Sequence:
         self._lost = 0
 
     def lost(self, count: int) -> None:
-        """Messages that the middleware says never arrived."""
+        """Note messages that never arrived, as the middleware says."""
         self._lost += count
 
     def missed(self, number: int | None) -> int:
@@ -97,52 +103,46 @@ class Sequence:
 
 
 class Camera:
-    """Subscribes one camera and holds its newest frame.
+    """Subscribes one camera and hands on what it receives.
 
     Args:
         node: the node that owns the subscriptions.
         prefix: topic prefix, empty for a single camera.
-        compressed: subscribe CompressedImage beside the image topic.
-        with_info: also subscribe the camera's CameraInfo.
+        transport: a key of graph.TRANSPORTS.
         deliver: called in the executor's thread with every received frame.
+
+    Attributes:
+        topic: of the images, after all remapping.
+        no_publisher: says so where nothing publishes that topic, with what nearly fits.
     """
 
     def __init__(
-        self,
-        node: Node,
-        prefix: str,
-        *,
-        compressed: bool,
-        with_info: bool,
-        deliver: Callable[[Camera, Frame], None],
+        self, node: Node, prefix: str, transport: str, deliver: Callable[[Camera, Frame], None]
     ) -> None:
         self.prefix, self.statistics = prefix, Statistics()
-        self.outputs = Outputs(node, prefix, with_info)
-        self.waiting: Frame | None = None
-        self.served_at = 0.0  # monotonic, when the worker last took a frame
-        self.geometry: Geometry | None = None  # of the frame served last
-        self.smoother = Smoother()
-        self.info: CameraInfo | None = None
-        self._newest_ns = 0
+        self.topic = self.no_publisher = ""
+        self._node, self._deliver, self._transport = node, deliver, transport
+        self._type, self._parse = _INPUTS[transport]
         self._sequence = Sequence()
-        self._node, self._deliver = node, deliver
-        base = f"{prefix}/" if prefix else ""
-        image = node.resolve_topic_name(f"{base}image")
-        self.topic = f"{image}/compressed" if compressed else image
-        self._type = CompressedImage if compressed else Image
-        self._parse = parse_compressed_image if compressed else parse_image
-        self._reliable = bool(all_reliable(self._publishers()))
-        self._info_subscription = None
+        self._info_bytes: bytes | None = None
+        self._looked_around = 0.0
+        self.outputs = Outputs(node, prefix)
+        self._images: Any = None
+        self._infos: Any = None
         try:
-            self._subscription = self._subscribe()
-        except Exception:  # of what the user overrides
-            self.outputs.destroy()
+            name = _image_name(node, prefix, transport)
+            self._name_given = name
+            topic = node.resolve_topic_name(name)
+            self._reliable = bool(all_reliable(graph.publishers(node, topic)))
+            self._images = self._subscribe()
+            self.topic = str(self._images.topic_name)  # after all remapping
+            self._info_name = _info_name(node, prefix, transport, self.topic)
+            topic = node.resolve_topic_name(self._info_name)
+            self._latched = bool(all_latched(graph.publishers(node, topic)))
+            self._infos = self._subscribe_infos()
+        except Exception:  # of a name or a quality of service that the user chose
+            self.destroy()
             raise
-        if with_info:
-            topic = _info_topic(node, base, image)
-            self._info_subscription = node.create_subscription(
-                CameraInfo, topic, self._on_info, profile(reliable=False)
-            )
 
     @property
     def name(self) -> str:
@@ -154,49 +154,44 @@ class Camera:
         """What the subscription asks for at present."""
         return "reliable" if self._reliable else "best_effort"
 
+    def info(self) -> CameraInfo | None:
+        """The latest CameraInfo, as a message of its own; None before the first."""
+        data = self._info_bytes
+        if data is None:
+            return None
+        try:
+            return deserialize_message(data, CameraInfo)
+        except Exception as error:  # rclpy names none; the bytes are whatever a publisher sent
+            self._info_bytes = None
+            self._node.get_logger().error(f"{self.name}: a CameraInfo cannot be read: {error}")
+            return None
+
     def follow_peers(self) -> None:
         """Subscribe anew when what publishers offer has changed; say who cannot be connected."""
-        publishers = self._publishers()
+        publishers = graph.publishers(self._node, self.topic)
         reliable = all_reliable(publishers)
         changed = reliable not in (None, self._reliable)
         if changed and not reliability_given(self._node, self.topic):
             self._reliable = bool(reliable)
-            self._node.destroy_subscription(self._subscription)
-            self._subscription = self._subscribe()
+            self._node.destroy_subscription(self._images)
+            self._images = self._subscribe()
             self._node.get_logger().info(f"{self.topic}: subscribed as {self.reliability}")
-        self._note("publishers", {self.topic: misfits(self._subscription, publishers)})
-        self._note("subscribers", self.outputs.misfits())
+        self._look_around(bool(publishers))
+        incompatible = incompatible_peers(self._images, publishers)
+        self._note("incompatible publishers", {self.topic: incompatible})
+        self._note("incompatible subscribers", self.outputs.incompatible_peers())
+        self._follow_infos()
 
     def destroy(self) -> None:
         """Remove subscriptions and publishers."""
-        self._node.destroy_subscription(self._subscription)
-        if self._info_subscription is not None:
-            self._node.destroy_subscription(self._info_subscription)
+        for subscription in (self._images, self._infos):
+            if subscription is not None:
+                self._node.destroy_subscription(subscription)
         self.outputs.destroy()
 
-    def is_behind(self, frame: Frame) -> bool:
-        """Whether a newer frame was accepted before; if not, this one is the newest.
-
-        A step back of more than a second is taken for a clock that was set back, or a bag that
-        starts again, and is no reason to drop frames.
-        """
-        if frame.stamp_ns == 0:  # of unknown time
-            return False
-        behind = self._newest_ns - frame.stamp_ns
-        if 0 < behind <= _SET_BACK_NS:
-            return True
-        if behind > _SET_BACK_NS:
-            self._node.get_logger().info(
-                f"{self.topic}: stamps went back by {behind / 1e9:.1f} s; a clock was set or a bag"
-                " starts again",
-                throttle_duration_sec=10.0,
-            )
-        self._newest_ns = frame.stamp_ns
-        return False
-
-    def report(self, cause: str, key: str, text: str) -> None:
-        """Count a frame dropped by a fault and say so, once per kind of fault (`key`)."""
-        if self.statistics.fault(cause, key, f"{cause}: {text}"):
+    def report(self, cause: str, kind: str, text: str) -> None:
+        """Count a frame dropped by a fault, and log what is news."""
+        if self.statistics.fault(cause, kind, f"{cause}: {text}"):
             self._node.get_logger().error(
                 f"{self.topic}: frame dropped as {cause}: {text} (said once per cause;"
                 " /diagnostics counts them)"
@@ -204,13 +199,14 @@ class Camera:
 
     def _subscribe(self) -> Any:
         qos = profile(reliable=self._reliable)
-        overridable = overrides(reliability=reliability_given(self._node, self.topic))
+        topic = self._node.resolve_topic_name(self._name_given)
+        overridable = overrides(reliability=reliability_given(self._node, topic))
         # Every event with a callback costs the executor time for every message, so the default
-        # ones for peers that do not fit are left out: follow_peers finds these.
+        # ones for incompatible peers are left out: follow_peers finds these.
         events = SubscriptionEventCallbacks(message_lost=self._on_lost, use_default_callbacks=False)
         callback: Any = self._on_image  # rclpy's type hint knows no message info
         subscribe = partial(
-            self._node.create_subscription, self._type, self.topic, callback, qos, raw=True,
+            self._node.create_subscription, self._type, self._name_given, callback, qos, raw=True,
             qos_overriding_options=overridable,
         )  # fmt: skip
         self._sequence = Sequence()
@@ -219,10 +215,40 @@ class Camera:
         except UnsupportedEventTypeError:  # the middleware does not report these
             return subscribe()
 
+    def _subscribe_infos(self) -> Any:
+        qos = profile(reliable=self._latched, latched=self._latched)
+        return self._node.create_subscription(
+            CameraInfo, self._info_name, self._on_info, qos, raw=True,
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+        )  # fmt: skip
+
+    def _follow_infos(self) -> None:
+        """Ask for the last CameraInfo of the past where every publisher keeps it."""
+        topic = self._infos.topic_name
+        publishers = graph.publishers(self._node, topic)
+        latched = all_latched(publishers)
+        if latched not in (None, self._latched):
+            self._latched = bool(latched)
+            self._node.destroy_subscription(self._infos)
+            self._infos = self._subscribe_infos()
+        missing = self._info_bytes is None and self.outputs.is_listened("camera_info")
+        peers = "somebody publishes it" if publishers else "nothing publishes it"
+        text = f"none has come, so that there is none beside the masks; {peers}"
+        self._note("no CameraInfo", {topic: text if missing else ""})
+
+    def _look_around(self, has_publisher: bool) -> None:
+        """Find out what is published instead where nothing publishes the image topic."""
+        if has_publisher:
+            self.no_publisher = ""
+        elif time.monotonic() - self._looked_around >= _LOOK_AROUND_S:
+            self._looked_around = time.monotonic()
+            published = graph.published_images(self._node)
+            self.no_publisher = graph.near_misses(self.topic, self._transport, published)
+
     def _on_image(self, data: bytes, about: Mapping[str, Any]) -> None:
         now = self._node.get_clock().now().nanoseconds
         # None is left where the publisher has ended before its last message was taken.
-        several = self._node.count_publishers(self.topic) > 1
+        several = self._images.get_publisher_count() > 1
         number = None if several else about.get("publication_sequence_number")
         overwritten = self._sequence.missed(number)
         self.statistics.arrived(1 + overwritten)
@@ -239,23 +265,33 @@ class Camera:
         self._sequence.lost(event.total_count_change)
         self.statistics.dropped("transport", event.total_count_change)
 
-    def _publishers(self) -> list[Any]:
-        return list(self._node.get_publishers_info_by_topic(self.topic))
+    def _on_info(self, data: bytes) -> None:
+        self._info_bytes = data
 
-    def _note(self, peers: str, found: Mapping[str, str]) -> None:
-        """Report peers that cannot be connected, by topic; log it when that changes."""
+    def _note(self, what: str, found: Mapping[str, str]) -> None:
+        """Report what is wrong with peers, by topic; log it when that changes."""
         text = "; ".join(f"{topic}: {reason}" for topic, reason in found.items() if reason)
-        if self.statistics.peer(f"incompatible {peers}", text):
-            self._node.get_logger().warning(f"{self.name}: incompatible {peers}: {text}")
-
-    def _on_info(self, message: CameraInfo) -> None:
-        self.info = message
+        if self.statistics.peer(what, text):
+            self._node.get_logger().warning(f"{self.name}: {what}: {text}")
 
 
-def _info_topic(node: Node, base: str, image: str) -> str:
-    """The camera_info topic: as remapped, else beside the resolved image topic."""
-    resolved = node.resolve_topic_name(f"{base}camera_info")
-    namespace = node.get_namespace().rstrip("/")
-    if resolved != f"{namespace}/{base}camera_info":
-        return str(resolved)
-    return f"{image.rsplit('/', 1)[0]}/camera_info"
+def _image_name(node: Node, prefix: str, transport: str) -> str:
+    """The name to subscribe, to which the node's remapping rules then apply once.
+
+    A transport's topic is beside the image topic, unless a rule names it itself.
+    """
+    image = f"{prefix}/image" if prefix else "image"
+    suffix, _ = graph.TRANSPORTS[transport]
+    if not suffix or graph.is_remapped(node, image + suffix):
+        return image + suffix
+    return str(node.resolve_topic_name(image)) + suffix
+
+
+def _info_name(node: Node, prefix: str, transport: str, topic: str) -> str:
+    """The name of the CameraInfo topic: as a rule says, else beside the image topic."""
+    info = f"{prefix}/camera_info" if prefix else "camera_info"
+    if graph.is_remapped(node, info):
+        return info
+    suffix, _ = graph.TRANSPORTS[transport]
+    base = topic.removesuffix(suffix) if suffix else topic
+    return f"{base.rsplit('/', 1)[0]}/camera_info"

@@ -5,36 +5,53 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import cv2
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from numpy.typing import NDArray
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from std_msgs.msg import Header, String
+from std_msgs.msg import Float64, Header, String
 
-from lrn_ros.images.compressed import encode_jpeg
+from lrn_ros.images.compressed import encode_jpeg, encode_png
 from lrn_ros.images.encodings import fill_image
 from lrn_ros.inference.overlay import blend, colorize, draw_legend, legend_picture, outline
 from lrn_ros.inference.palette import people, shown
 from lrn_ros.model.labels import LabelSet
+from lrn_ros.ros import graph
+from lrn_ros.ros.diagnostics import status
 from lrn_ros.ros.parameters import Settings
-from lrn_ros.ros.qos import (
-    PublisherEventCallbacks,
-    misfits,
-    overrides,
-    profile,
-)
+from lrn_ros.ros.qos import PublisherEventCallbacks, incompatible_peers, overrides, profile
 
 try:
     from vision_msgs.msg import LabelInfo, VisionClass
 except ImportError:
     LabelInfo = VisionClass = None
 
+try:
+    from autoware_internal_debug_msgs.msg import Float64Stamped
+except ImportError:
+    Float64Stamped = None
+
 _JPEG_QUALITY = 80
+_PNG_LEVEL = 1  # the fastest; PNG is lossless at every level
+# Topic -> type and queue of what is published for every frame, if anybody subscribes.
+_FRAME_OUTPUTS: dict[str, tuple[Any, int]] = {
+    "mask": (Image, 1),
+    "mask/compressed": (CompressedImage, 1),
+    "color": (Image, 1),
+    "color/compressed": (CompressedImage, 1),
+    "overlay": (Image, 1),
+    "overlay/compressed": (CompressedImage, 1),
+    "confidence": (Image, 1),
+    "camera_info": (CameraInfo, 1),
+    "debug/processing_time_ms": (Float64Stamped or Float64, 10),
+    "debug/end_to_end_ms": (Float64Stamped or Float64, 10),
+}
 
 
 class Outputs:
@@ -43,61 +60,54 @@ class Outputs:
     Args:
         node: publishes.
         prefix: of the camera, or empty.
-        with_info: also publish a scaled CameraInfo.
     """
 
-    def __init__(self, node: Node, prefix: str, with_info: bool) -> None:
+    def __init__(self, node: Node, prefix: str) -> None:
         self._node = node
         self._ids: NDArray[np.uint8] | None = None  # (256,) id of each class; None: its position
         own = f"~/{prefix}/" if prefix else "~/"
 
-        def advertise(
-            kind: Any, name: str, depth: int = 1, latched: bool = False, base: str = own
-        ) -> Any:
+        def advertise(kind: Any, topic: str, depth: int = 1, latched: bool = False) -> Any:
             # Every event with a callback costs the executor time for every message.
             return node.create_publisher(
-                kind, base + name, profile(depth, latched=latched),
+                kind, topic, profile(depth, latched=latched),
                 qos_overriding_options=overrides(),
                 event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
             )  # fmt: skip
 
-        self.mask = advertise(Image, "mask")
-        self.color = advertise(Image, "color")
-        self.overlay = advertise(Image, "overlay")
-        self.overlay_compressed = advertise(CompressedImage, "overlay/compressed")
-        self.confidence = advertise(Image, "confidence")
-        self.latency = advertise(DiagnosticArray, "latency", 10, base="~/")
-        self.classes = advertise(String, "classes", latched=True)
-        self.legend = advertise(Image, "legend", latched=True)
-        self.camera_info = advertise(CameraInfo, "camera_info") if with_info else None
-        self.label_info = advertise(LabelInfo, "label_info", latched=True) if LabelInfo else None
-        frame_outputs = (
-            self.mask, self.color, self.overlay, self.overlay_compressed, self.confidence,
-            self.latency, self.camera_info,
-        )  # fmt: skip
-        self._frame_outputs = [p for p in frame_outputs if p is not None]
+        self._publishers = {
+            name: advertise(kind, own + name, depth)
+            for name, (kind, depth) in _FRAME_OUTPUTS.items()
+        }
+        self._publishers["latency"] = advertise(DiagnosticArray, "~/latency", 10)
+        self._classes = advertise(String, f"{own}classes", latched=True)
+        self._legend = advertise(Image, f"{own}legend", latched=True)
+        self._label_info = None
+        if LabelInfo is not None:
+            self._label_info = advertise(LabelInfo, f"{own}label_info", latched=True)
 
-    def wanted(self) -> bool:
-        """Whether anybody subscribes to a per-frame output."""
-        return any(map(_listened, self._frame_outputs))
+    def is_listened(self, name: str) -> bool:
+        """Whether anybody subscribes to a per-frame output, such as `mask`."""
+        return bool(self._publishers[name].get_subscription_count() > 0)
 
-    def misfits(self) -> dict[str, str]:
+    def is_wanted(self) -> bool:
+        """Whether anybody subscribes to any per-frame output."""
+        return any(map(self.is_listened, self._publishers))
+
+    def incompatible_peers(self) -> dict[str, str]:
         """Topic -> why subscribers of a per-frame output or of the classes get nothing."""
         found = {}
-        for publisher in (*self._frame_outputs, self.classes):
+        for publisher in (*self._publishers.values(), self._classes):
             topic = publisher.topic_name
             if self._node.count_subscribers(topic) > publisher.get_subscription_count():
-                subscribers = self._node.get_subscriptions_info_by_topic(topic)
-                found[topic] = misfits(publisher, subscribers)
+                subscribers = graph.subscriptions(self._node, topic)
+                found[topic] = incompatible_peers(publisher, subscribers)
         return found
-
-    def wants_confidence(self) -> bool:
-        """Whether anybody subscribes to the confidence."""
-        return _listened(self.confidence)
 
     def destroy(self) -> None:
         """Remove the publishers."""
-        for publisher in (*self._frame_outputs, self.classes, self.legend, self.label_info):
+        latched = self._classes, self._legend, self._label_info
+        for publisher in (*self._publishers.values(), *latched):
             if publisher is not None:
                 self._node.destroy_publisher(publisher)
 
@@ -122,16 +132,16 @@ class Outputs:
             {"id": i, "name": name, "rgb": list(rgb), "dataset_rgb": list(own)}
             for i, name, rgb, own in zip(ids, labels.names, display.colors, labels.colors)
         ]
-        self.classes.publish(String(data=json.dumps(classes)))
+        self._classes.publish(String(data=json.dumps(classes)))
         stamp = self._node.get_clock().now().to_msg()
-        self.legend.publish(_image(legend_picture(display), "rgb8", Header(stamp=stamp)))
-        if self.label_info is not None:
+        self._legend.publish(_image(legend_picture(display), "rgb8", Header(stamp=stamp)))
+        if self._label_info is not None:
             message = LabelInfo(threshold=threshold)
             message.header.stamp = stamp
             message.class_map = [
                 VisionClass(class_id=i, class_name=n) for i, n in zip(ids, labels.names)
             ]
-            self.label_info.publish(message)
+            self._label_info.publish(message)
 
     def _under_ids(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The mask with the ids under which its classes are published."""
@@ -139,8 +149,8 @@ class Outputs:
 
     def publish_mask(self, mask: NDArray[np.uint8], header: Any) -> None:
         """Publish (H, W) classes under their ids, if anybody listens."""
-        if _listened(self.mask):
-            self.mask.publish(_image(self._under_ids(mask), "mono8", header))
+        if self.is_listened("mask"):
+            self._publishers["mask"].publish(_image(self._under_ids(mask), "mono8", header))
 
     def publish_pictures(
         self,
@@ -151,16 +161,21 @@ class Outputs:
         labels: LabelSet,
         settings: Settings,
     ) -> None:
-        """Publish confidence, colours and overlays, each if anybody listens."""
-        if confidence is not None and _listened(self.confidence):
-            self.confidence.publish(_image(confidence, "mono8", header))
-        overlay, jpeg = _listened(self.overlay), _listened(self.overlay_compressed)
-        if not (overlay or jpeg or _listened(self.color)):
+        """Publish what is made of the mask, each if anybody listens."""
+        publishers, is_listened = self._publishers, self.is_listened
+        if is_listened("mask/compressed"):
+            publishers["mask/compressed"].publish(_png(self._under_ids(mask), "mono8", header))
+        if confidence is not None and is_listened("confidence"):
+            publishers["confidence"].publish(_image(confidence, "mono8", header))
+        overlay, jpeg = is_listened("overlay"), is_listened("overlay/compressed")
+        if not (overlay or jpeg or is_listened("color") or is_listened("color/compressed")):
             return
         display = shown(labels, settings.palette)
         color = colorize(mask, display.lookup())
-        if _listened(self.color):
-            self.color.publish(_image(color, "rgb8", header))
+        if is_listened("color"):
+            publishers["color"].publish(_image(color, "rgb8", header))
+        if is_listened("color/compressed"):
+            publishers["color/compressed"].publish(_png(color, "rgb8", header))
         if not (overlay or jpeg):
             return
         if rgb.shape != color.shape:
@@ -170,29 +185,46 @@ class Outputs:
         if settings.legend:
             draw_legend(picture, mask, display)
         if overlay:
-            self.overlay.publish(_image(picture, "rgb8", header))
+            publishers["overlay"].publish(_image(picture, "rgb8", header))
         if jpeg:
             if settings.compressed_legend and not settings.legend:
                 draw_legend(picture, mask, display)
-            self.overlay_compressed.publish(_jpeg(picture, header))
+            publishers["overlay/compressed"].publish(_jpeg(picture, header))
 
-    def publish_info(self, info: CameraInfo | None, size: tuple[int, int], header: Any) -> None:
-        """Publish the camera's calibration scaled to the masks, if anybody listens."""
-        if self.camera_info is not None and info is not None and _listened(self.camera_info):
-            self.camera_info.publish(scale_camera_info(info, size, header))
+    def publish_info(self, info: CameraInfo, size: tuple[int, int] | None, header: Any) -> None:
+        """Publish the camera's calibration beside the mask.
 
-    def publish_latency(self, name: str, header: Any, values: dict[str, str]) -> None:
+        Args:
+            info: of the camera; its header is replaced.
+            size: (height, width) to scale it to; None: as it is.
+            header: of the image.
+        """
+        if size is None:
+            info.header = header
+        else:
+            info = scale_camera_info(info, size, header)
+        self._publishers["camera_info"].publish(info)
+
+    def publish_times(self, processing_ms: float, end_to_end_ms: float, header: Any) -> None:
+        """Publish one frame's durations for plot tools, if anybody listens; not what is unknown."""
+        times = {"processing_time_ms": processing_ms, "end_to_end_ms": end_to_end_ms}
+        for name, milliseconds in times.items():
+            if self.is_listened(f"debug/{name}") and math.isfinite(milliseconds):
+                message = _number(milliseconds, header.stamp, Float64Stamped)
+                self._publishers[f"debug/{name}"].publish(message)
+
+    def publish_latency(
+        self, name: str, hardware_id: str, header: Any, values: dict[str, str]
+    ) -> None:
         """Publish one frame's latency figures."""
         message = DiagnosticArray(header=header)
-        pairs = [KeyValue(key=k, value=v) for k, v in values.items()]
-        message.status = [
-            DiagnosticStatus(level=DiagnosticStatus.OK, name=name, message="", values=pairs)
-        ]
-        self.latency.publish(message)
+        message.status = [status(name, DiagnosticStatus.OK, "", values, hardware_id)]
+        self._publishers["latency"].publish(message)
 
 
-def _listened(publisher: Any) -> bool:
-    return bool(publisher.get_subscription_count() > 0)
+def _number(value: float, stamp: Any, stamped: Any) -> Any:
+    """A value as a message of the type `stamped`, or as Float64 where that is None."""
+    return Float64(data=value) if stamped is None else stamped(stamp=stamp, data=value)
 
 
 def _image(array: NDArray[np.uint8], encoding: str, header: Any) -> Image:
@@ -204,6 +236,13 @@ def _image(array: NDArray[np.uint8], encoding: str, header: Any) -> Image:
 def _jpeg(rgb: NDArray[np.uint8], header: Any) -> CompressedImage:
     message = CompressedImage(header=header, format="rgb8; jpeg compressed bgr8")
     message.data.frombytes(encode_jpeg(rgb, _JPEG_QUALITY))
+    return message
+
+
+def _png(pixels: NDArray[np.uint8], encoding: str, header: Any) -> CompressedImage:
+    kept = "bgr8" if encoding == "rgb8" else encoding  # as image_transport's plugin calls it
+    message = CompressedImage(header=header, format=f"{encoding}; png compressed {kept}")
+    message.data.frombytes(encode_png(pixels, _PNG_LEVEL))
     return message
 
 

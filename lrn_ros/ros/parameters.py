@@ -244,6 +244,26 @@ class Settings:
         details="The mask, `~/classes` and `~/label_info` then have the ids and names of the"
         " target; the confidence of merged classes is the sum of theirs. See [below](#label_map).",
     )  # fmt: skip
+    camera_health: bool = _parameter(
+        True, _FLAG, "watch for a frozen, dark, overexposed or blurred picture", live=True,
+        details="The masks go on; /diagnostics warns. See [what the figures mean](#camera-health).",
+    )  # fmt: skip
+    health_frozen_frames: int = _parameter(
+        10, _number(0, 10_000, whole=True),
+        "so many identical images in a row are a frozen camera; 0: never", live=True,
+    )  # fmt: skip
+    health_dark: float = _parameter(
+        0.95, _number(0, 1), "share of nearly black pixels from which a picture is dark; 0: never",
+        live=True,
+    )  # fmt: skip
+    health_saturated: float = _parameter(
+        0.6, _number(0, 1),
+        "share of nearly white pixels from which a picture is overexposed; 0: never", live=True,
+    )  # fmt: skip
+    health_blurred: float = _parameter(
+        0.75, _number(0, 1), "blur, 0 to 1, from which a picture is out of focus; 0: never",
+        live=True,
+    )  # fmt: skip
     engine_cache_dir: str = _parameter(
         "", _PATH, "folder of compiled models; empty: the user's cache directory",
         details="The default is `~/.cache/lrn_ros`. A folder that other users can write is not"

@@ -39,8 +39,9 @@ __all__ = [
     "PublisherEventCallbacks",
     "SubscriptionEventCallbacks",
     "UnsupportedEventTypeError",
+    "all_latched",
     "all_reliable",
-    "misfits",
+    "incompatible_peers",
     "overrides",
     "profile",
     "reliability_given",
@@ -68,18 +69,18 @@ def overrides(*, reliability: bool = True) -> QoSOverridingOptions:
     return QoSOverridingOptions(kinds + [QoSPolicyKind.RELIABILITY] * reliability)
 
 
-def misfits(ours: Any, peers: Iterable[Any]) -> str:
-    """Why some of a topic's peers are not connected; empty where all are.
+def incompatible_peers(ours: Any, peers: Iterable[Any]) -> str:
+    """Why some of a topic's peers cannot be connected; empty where all can.
 
     Args:
         ours: a publisher and its `peers` subscriptions, or the other way round.
         peers: TopicEndpointInfo of the graph.
     """
-    reasons = {_misfit(ours, peer) for peer in peers} - {""}
+    reasons = {_incompatibility(ours, peer) for peer in peers} - {""}
     return ", ".join(sorted(reasons))
 
 
-def _misfit(ours: Any, peer: Any) -> str:
+def _incompatibility(ours: Any, peer: Any) -> str:
     if (expected := _type_name(ours.msg_type)) != peer.topic_type:
         return f"type {peer.topic_type} instead of {expected}"
     profiles = peer.qos_profile, _as_in_graph(ours.qos_profile)
@@ -92,7 +93,7 @@ def _misfit(ours: Any, peer: Any) -> str:
 
 
 def _as_in_graph(qos: QoSProfile) -> QoSProfile:
-    """Of our own, which leave the durations to their default, with that default: infinite."""
+    """Our own profile with the durations that it leaves to their default: they are infinite."""
     return QoSProfile(
         history=qos.history,
         depth=qos.depth,
@@ -120,3 +121,13 @@ def all_reliable(publishers: Iterable[Any]) -> bool | None:
     """Whether these publishers of the graph all offer reliable delivery; None without any."""
     reliable = [p.qos_profile.reliability == ReliabilityPolicy.RELIABLE for p in publishers]
     return all(reliable) if reliable else None
+
+
+def all_latched(publishers: Iterable[Any]) -> bool | None:
+    """Whether these publishers of the graph all keep their last message for late subscribers.
+
+    A subscription that asks for such messages is not connected to a publisher that keeps none.
+    None without any publisher.
+    """
+    kept = [p.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in publishers]
+    return all(kept) if kept else None

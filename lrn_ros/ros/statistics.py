@@ -9,70 +9,96 @@ or still waiting. Frames lost in transport were never received and are counted b
 from __future__ import annotations
 
 import math
+import re
 import threading
 import time
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from lrn_ros.inference.result import STAGES
+from lrn_ros.ros.health import Health
 
 # Why a frame is dropped; docs/faults.md has a table that is made from this one.
 CAUSES = {
     "superseded": "a newer image arrived while this one waited",
     "transport": "lost on the way, as the middleware reports it; the node never received it",
-    "stale": "older than `max_age_ms` on receipt, or older than an image that was already taken",
+    "stale": "older than `max_age_ms` on receipt; with `temporal_smoothing` also by its stamp older"
+    " than an image before it",
     "invalid": "not a usable image; the log says the reason once, /diagnostics says it too",
-    "compiling": "of a size that is being compiled in the background",
+    "compiling": "the backend is being restarted, or no size is compiled yet that could stand in",
     "inactive": "received while the node was not active",
     "failed": "the backend threw an exception; the log says the reason once, /diagnostics too",
 }
 WINDOW_S = 10.0
+_MAX_FAULTS = 16  # that are told apart at a time
 
 
 @dataclass
+class _Fault:
+    """A kind of fault that drops frames: its latest message, when, and what was logged of it."""
+
+    message: str
+    last: float
+    logged: set[str]
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """A consistent copy of the counts and the window at one moment.
 
     Attributes:
+        received, published, idle: frames so far.
+        out_of_order: frames so far whose stamp was older than that of a frame before them.
+        drops: drops so far by cause.
+        recent: drops by cause within the window.
+        recent_received: frames received within the window.
         age_s: seconds since the last image, None before the first.
-        faults: cause -> latest message, for invalid and failed frames.
-        peers: what is wrong with publishers or subscribers.
+        faults: kind -> latest message, of the faults that are not over.
+        blocked: the latest of the images was dropped by one of these faults.
+        peers: what is wrong with publishers or subscribers, by a key for each kind.
         timeless: frames of the window were published, and none had a usable stamp.
+        health: of the latest picture; None where none was looked at.
         input_hz, output_hz: rates over the window.
         percentiles: stage -> (p50, p95, p99) in ms over the window, finite values only.
-        recent: drops by cause within the window.
     """
 
     received: int
     published: int
     idle: int
+    out_of_order: int
     drops: dict[str, int]
     recent: dict[str, int]
+    recent_received: int
     age_s: float | None
     faults: dict[str, str]
+    blocked: bool
     peers: dict[str, str]
     timeless: bool
+    health: Health | None
     input_hz: float
     output_hz: float
     percentiles: dict[str, tuple[float, float, float]]
 
 
-@dataclass
 class Statistics:
-    """Counters of one camera; thread-safe."""
+    """Counters of one camera; thread-safe.
 
-    received: int = 0
-    published: int = 0
-    idle: int = 0
-    drops: Counter[str] = field(default_factory=Counter)
-    faults: dict[str, str] = field(default_factory=dict)
-    peers: dict[str, str] = field(default_factory=dict)
+    Args:
+        clock: monotonic seconds.
+    """
 
-    def __post_init__(self) -> None:
-        self._lock = threading.Lock()
-        self._last: float | None = None
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.received = self.published = self.idle = self.out_of_order = 0
+        self.drops: Counter[str] = Counter()
+        self._clock, self._lock = clock, threading.Lock()
+        self._faults: dict[str, _Fault] = {}
+        self._peers: dict[str, str] = {}
+        self._health: Health | None = None
+        self._last: float | None = None  # when an image arrived
+        self._good = -math.inf  # when a usable one was done with
         self._arrivals: deque[float] = deque()
         self._dropped: deque[tuple[float, str, int]] = deque()
         self._frames: deque[tuple[float, dict[str, float]]] = deque()
@@ -81,7 +107,7 @@ class Statistics:
         """Count received images."""
         with self._lock:
             self.received += count
-            self._last = time.monotonic()
+            self._last = self._clock()
             self._arrivals.extend([self._last] * count)
             self._trim()
 
@@ -91,44 +117,82 @@ class Statistics:
             raise ValueError(f"unknown drop cause {cause!r}")
         with self._lock:
             self.drops[cause] += count
-            self._dropped.append((time.monotonic(), cause, count))
+            self._dropped.append((self._clock(), cause, count))
             self._trim()
 
-    def fault(self, cause: str, key: str, message: str) -> bool:
-        """Count a frame dropped by a fault; True when this kind (`key`) is new."""
+    def fault(self, cause: str, kind: str, message: str) -> bool:
+        """Count a frame dropped by a fault.
+
+        Args:
+            cause: one of CAUSES.
+            kind: a short key; /diagnostics shows the latest message of every kind.
+            message: for people.
+
+        Returns:
+            whether the message is news: it was not said before in other numbers, or the fault was
+            over in the meantime.
+        """
         self.dropped(cause)
+        shape = re.sub(r"\d+", "#", message)
         with self._lock:
-            new = key not in self.faults
-            self.faults[key] = message
-            return new
+            now = self._clock()
+            self._forget(now)
+            if kind not in self._faults and len(self._faults) >= _MAX_FAULTS:
+                return False
+            fault = self._faults.setdefault(kind, _Fault(message, now, set()))
+            fault.message, fault.last = message, now
+            if shape in fault.logged or len(fault.logged) >= _MAX_FAULTS:
+                return False
+            fault.logged.add(shape)
+            return True
 
     def peer(self, key: str, text: str) -> bool:
-        """Note which publishers or subscribers do not fit; True when there is news to tell."""
+        """Note what is wrong with publishers or subscribers; True when there is news to tell."""
         with self._lock:
-            before = self.peers.pop(key, "")
+            before = self._peers.pop(key, "")
             if text:
-                self.peers[key] = text
+                self._peers[key] = text
             return text not in ("", before)
 
     def idled(self) -> None:
         """Count a frame that nobody wanted."""
         with self._lock:
             self.idle += 1
+            self._good = self._clock()
 
     def completed(self, stages: dict[str, float]) -> None:
         """Count a published frame with its stage times in ms."""
         with self._lock:
             self.published += 1
-            self._frames.append((time.monotonic(), stages))
+            self._good = self._clock()
+            self._frames.append((self._good, stages))
             self._trim()
+
+    def stamped_back(self) -> None:
+        """Count a frame whose stamp was older than that of a frame before it."""
+        with self._lock:
+            self.out_of_order += 1
+
+    def looked_at(self, health: Health | None) -> None:
+        """Note how the latest picture looks."""
+        with self._lock:
+            self._health = health
 
     def total_dropped(self) -> int:
         """Frames dropped so far, all causes."""
         with self._lock:
             return sum(self.drops.values())
 
+    def _forget(self, now: float) -> None:
+        """Forget faults that are over: no more for a while, and usable images came after them."""
+        self._faults = {
+            kind: fault
+            for kind, fault in self._faults.items()
+            if now - fault.last <= WINDOW_S or fault.last > self._good
+        }
+
     def _trim(self) -> None:
-        horizon = time.monotonic() - WINDOW_S
+        horizon = self._clock() - WINDOW_S
         while self._arrivals and self._arrivals[0] < horizon:
             self._arrivals.popleft()
         while self._dropped and self._dropped[0][0] < horizon:
@@ -140,30 +204,37 @@ class Statistics:
         """Copy everything at this moment."""
         with self._lock:
             self._trim()
-            now = time.monotonic()
+            now = self._clock()
+            self._forget(now)
             recent: Counter[str] = Counter()
             for _, cause, count in self._dropped:
                 recent[cause] += count
             frames = [stages for _, stages in self._frames]
+            times = [t for t, _ in self._frames]
+            percentiles: dict[str, tuple[float, float, float]] = {}
             result = Snapshot(
-                self.received,
-                self.published,
-                self.idle,
-                {c: self.drops[c] for c in CAUSES},
-                {c: recent[c] for c in CAUSES},
-                None if self._last is None else now - self._last,
-                dict(self.faults),
-                dict(self.peers),
-                bool(frames) and all(math.isnan(f["transport_ms"]) for f in frames),
-                _rate(self._arrivals, now),
-                _rate([t for t, _ in self._frames], now),
-                {},
+                received=self.received,
+                published=self.published,
+                idle=self.idle,
+                out_of_order=self.out_of_order,
+                drops={c: self.drops[c] for c in CAUSES},
+                recent={c: recent[c] for c in CAUSES},
+                recent_received=len(self._arrivals),
+                age_s=None if self._last is None else now - self._last,
+                faults={kind: fault.message for kind, fault in self._faults.items()},
+                blocked=any(fault.last > self._good for fault in self._faults.values()),
+                peers=dict(self._peers),
+                timeless=bool(frames) and all(math.isnan(f["transport_ms"]) for f in frames),
+                health=self._health,
+                input_hz=_rate(self._arrivals, now),
+                output_hz=_rate(times, now),
+                percentiles=percentiles,
             )
-        for stage in STAGES:
-            values = [f[stage] for f in frames if np.isfinite(f[stage])]
+        for stage in STAGES:  # without the lock: this takes a while
+            values = [f[stage] for f in frames if math.isfinite(f[stage])]
             if values:
                 p50, p95, p99 = np.percentile(values, (50, 95, 99))
-                result.percentiles[stage] = (float(p50), float(p95), float(p99))
+                percentiles[stage] = (float(p50), float(p95), float(p99))
         return result
 
 

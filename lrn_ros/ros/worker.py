@@ -8,7 +8,7 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,29 +22,42 @@ from lrn_ros.images.encodings import ImageError, message_to_rgb
 from lrn_ros.inference.frame_sizes import FrameSizes
 from lrn_ros.inference.geometry import Geometry
 from lrn_ros.inference.result import Result
-from lrn_ros.inference.segmenter import Segmenter
+from lrn_ros.inference.segmenter import LoadedModel
 from lrn_ros.inference.smoothing import Smooth
 from lrn_ros.inference.supervisor import NotReady, Supervisor
 from lrn_ros.model.labels import UNLABELLED
 from lrn_ros.ros.camera import Camera, Frame
+from lrn_ros.ros.guard import Exceptions
+from lrn_ros.ros.health import Health, Limits
 from lrn_ros.ros.parameters import Settings
+from lrn_ros.ros.schedule import Schedule, Slot
 
 _OTHER_CLOCK_NS = 60 * 10**9  # a stamp longer ago than this is no measure of latency
 
 
 @dataclass(frozen=True)
 class _Job:
-    """A decoded frame with the monotonic times at which it was taken and decoded."""
+    """A decoded frame with the monotonic times at which it was taken and decoded.
 
-    camera: Camera
+    Attributes:
+        behind_ns: by how much its stamp is older than that of a frame before it.
+    """
+
+    slot: Slot
     frame: Frame
+    behind_ns: int
     rgb: NDArray[np.uint8]
     taken: float
     decoded: float
 
+    @property
+    def camera(self) -> Camera:
+        """The camera of the frame."""
+        return self.slot.camera
+
     def smooth(self) -> Smooth:
-        """What smooths it, by its stamp; by its receipt where that is zero: unknown."""
-        return self.camera.smoother.at((self.frame.stamp_ns or self.frame.received_ns) / 1e9)
+        """The function that smooths this frame: by its stamp, or by its receipt if that is zero."""
+        return self.slot.smoother.at((self.frame.stamp_ns or self.frame.received_ns) / 1e9)
 
 
 @dataclass(frozen=True)
@@ -64,21 +77,27 @@ class Worker:
     Args:
         node: for clock, log and name.
         supervisor: used by this thread alone.
-        cameras: whose `waiting` frames are processed in turn.
-        settings: gives the present settings.
+        cameras: whose newest frames are processed in turn.
+        settings: at the start.
         sizes: is told the size of every frame.
+        exceptions: counts what goes wrong outside of a frame.
+
+    Attributes:
+        settings: the present settings; replaced as a whole.
     """
 
     def __init__(
         self,
         node: Node,
         supervisor: Supervisor,
-        cameras: list[Camera],
-        settings: Callable[[], Settings],
+        cameras: Sequence[Camera],
+        settings: Settings,
         sizes: FrameSizes,
+        exceptions: Exceptions,
     ) -> None:
         self._node, self._supervisor, self._sizes = node, supervisor, sizes
-        self._cameras, self._settings = cameras, settings
+        self.settings, self._exceptions = settings, exceptions
+        self._schedule = Schedule(cameras, node.get_logger().info)
         self._condition = threading.Condition()
         self._active = self._busy = self._stopped = False
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
@@ -86,16 +105,10 @@ class Worker:
 
     def deliver(self, camera: Camera, frame: Frame) -> None:
         """Take a received frame; one that still waits is superseded by it."""
-        max_age_ms = self._settings().max_age_ms
         with self._condition:
             if not self._active:
                 camera.statistics.dropped("inactive")
-            elif camera.is_behind(frame) or (max_age_ms and frame.age_ms > max_age_ms):
-                camera.statistics.dropped("stale")
-            else:
-                if camera.waiting is not None:
-                    camera.statistics.dropped("superseded")
-                camera.waiting = frame
+            elif self._schedule.put(camera, frame, self.settings):
                 self._condition.notify()
 
     def activate(self) -> None:
@@ -107,13 +120,9 @@ class Worker:
         """Stop; returns when the frames in work are published and nothing follows."""
         with self._condition:
             self._active = False
-            for camera in self._cameras:
-                if camera.waiting is not None:
-                    camera.statistics.dropped("inactive")
-                    camera.waiting = None
+            self._schedule.clear()
             self._condition.wait_for(lambda: not self._busy)
-            for camera in self._cameras:
-                camera.smoother.reset()
+            self._schedule.forget()
 
     def stop(self, timeout: float = 1.5) -> None:
         """End the thread, waiting at most `timeout` seconds for the frames in work."""
@@ -124,66 +133,52 @@ class Worker:
 
     def _run(self) -> None:
         while frames := self._next():
-            self._serve(frames)
+            try:
+                self._serve(frames)
+            except Exception as error:  # not of one frame: those are counted below
+                self._exceptions.add(error, "the worker")
 
-    def _next(self) -> list[tuple[Camera, Frame]]:
+    def _next(self) -> list[tuple[Slot, Frame, int]]:
         """Wait for frames that may run together; empty when stopped."""
         with self._condition:
             self._busy = False
             self._condition.notify_all()
             while not self._stopped:
-                waiting = [c for c in self._cameras if c.waiting is not None]
-                if waiting:
+                if frames := self._schedule.take(self._max_batch()):
                     self._busy = True
-                    return self._take(waiting)
+                    return frames
                 self._condition.wait()
         return []
 
-    def _take(self, waiting: list[Camera]) -> list[tuple[Camera, Frame]]:
-        """The frame of the camera served longest ago, and those that had its geometry last time.
-
-        Not the oldest frame: a newer one replaces it, so a slow node would serve the same camera
-        for ever.
-        """
-        waiting.sort(key=lambda c: c.served_at)
-        first = waiting[0]
-        alike = [c for c in waiting[1:] if c.geometry is not None and c.geometry == first.geometry]
-        taken = []
-        for camera in (first, *alike[: self._max_batch() - 1]):
-            camera.served_at = time.monotonic()
-            frame, camera.waiting = camera.waiting, None
-            taken.append((camera, frame))
-        return taken  # type: ignore[return-value]
-
     def _max_batch(self) -> int:
         try:
-            return self._settings().max_batch if self._supervisor.segmenter.batches else 1
+            return self.settings.max_batch if self._supervisor.model.batches else 1
         except (NotReady, RunError):
             return 1
 
-    def _serve(self, frames: list[tuple[Camera, Frame]]) -> None:
+    def _serve(self, frames: list[tuple[Slot, Frame, int]]) -> None:
         """Decode, segment, publish; what fails is counted and said, and never ends the thread."""
-        settings = self._settings()
+        settings = self.settings
         groups: dict[Geometry, list[_Job]] = {}
-        for camera, frame in frames:
-            if settings.lazy and not camera.outputs.wanted():
+        for slot, frame, behind_ns in frames:
+            camera = slot.camera
+            if settings.lazy and not camera.outputs.is_wanted():
                 camera.statistics.idled()
                 continue
             with self._reporting([camera]):
-                job = _decode(camera, frame)
+                job = _decode(slot, frame, behind_ns)
                 size = job.rgb.shape[0], job.rgb.shape[1]
-                segmenter = self._supervisor.segmenter
-                camera.geometry = segmenter.geometry(*size, settings.output_size)
-                self._sizes.saw(size)
-                groups.setdefault(camera.geometry, []).append(job)
+                slot.geometry = self._supervisor.model.geometry(*size, settings.output_size)
+                self._sizes.remember(size)
+                groups.setdefault(slot.geometry, []).append(job)
         for geometry, jobs in groups.items():
             with self._reporting([job.camera for job in jobs]):
                 self._segment(jobs, geometry, settings)
 
     def _segment(self, jobs: list[_Job], geometry: Geometry, settings: Settings) -> None:
-        segmenter = self._supervisor.segmenter
+        model = self._supervisor.model
         confidence = settings.confidence_threshold > 0 or any(
-            job.camera.outputs.wants_confidence() for job in jobs
+            job.camera.outputs.is_listened("confidence") for job in jobs
         )
         smooth = [job.smooth() for job in jobs] if settings.temporal_smoothing else []
         results = self._supervisor.run([job.rgb for job in jobs], geometry, confidence, smooth)
@@ -193,7 +188,7 @@ class Worker:
                 answers.append((job, self._publish_mask(job, result, settings)))
         for job, answer in answers:
             with self._reporting([job.camera]):
-                self._publish_rest(job, answer, segmenter, settings)
+                self._publish_rest(job, answer, model, settings)
 
     @contextlib.contextmanager
     def _reporting(self, cameras: list[Camera]) -> Iterator[None]:
@@ -208,11 +203,11 @@ class Worker:
         except Exception as error:
             self._report(cameras, "failed", type(error).__name__, str(error))
 
-    def _report(self, cameras: list[Camera], cause: str, key: str, text: str) -> None:
-        if not self._node.context.ok():
-            return  # interrupted by shutdown, no fault of the frame's
+    def _report(self, cameras: list[Camera], cause: str, kind: str, text: str) -> None:
+        if self._stopped or not self._node.context.ok():
+            return  # the publishers may be gone, which is no fault of the frame's
         for camera in cameras:
-            camera.report(cause, key, text)
+            camera.report(cause, kind, text)
 
     def _publish_mask(self, job: _Job, result: Result, settings: Settings) -> _Answer:
         """The mask goes out before anything that is made of it."""
@@ -225,46 +220,73 @@ class Worker:
         return _Answer(result, mask, start, time.perf_counter(), now_ns)
 
     def _publish_rest(
-        self, job: _Job, answer: _Answer, segmenter: Segmenter, settings: Settings
+        self, job: _Job, answer: _Answer, model: LoadedModel, settings: Settings
     ) -> None:
-        camera, frame, header = job.camera, job.frame, job.frame.header
+        camera, header = job.camera, job.frame.header
         start = time.perf_counter()
         outputs, result, mask = camera.outputs, answer.result, answer.mask
-        outputs.publish_info(camera.info, (mask.shape[0], mask.shape[1]), header)
-        outputs.publish_pictures(
-            job.rgb, mask, result.confidence, header, segmenter.labels, settings
-        )
-        timings, publishing = result.timings, answer.published - answer.start
-        stages = {
-            "transport_ms": latency_ms(frame.stamp_ns, frame.received_ns),
-            "queue_ms": (job.taken - frame.received_at) * 1e3,
-            "decode_ms": (job.decoded - job.taken) * 1e3,
-            "preprocess_ms": timings.preprocess_ms,
-            "inference_ms": timings.inference_ms,
-            "postprocess_ms": timings.postprocess_ms,
-            "publish_ms": (publishing + time.perf_counter() - start) * 1e3,
-            "processing_ms": (answer.published - frame.received_at) * 1e3,
-            "end_to_end_ms": latency_ms(frame.stamp_ns, answer.published_ns),
-        }
+        if outputs.is_listened("camera_info") and (info := camera.info()) is not None:
+            size = (mask.shape[0], mask.shape[1]) if settings.output_size == "network" else None
+            outputs.publish_info(info, size, header)
+        outputs.publish_pictures(job.rgb, mask, result.confidence, header, model.labels, settings)
+        health = self._look(job, settings)
+        publish_ms = (answer.published - answer.start + time.perf_counter() - start) * 1e3
+        stages = stage_times(job.frame, job.taken, job.decoded, answer, publish_ms)
         camera.statistics.completed(stages)
+        outputs.publish_times(stages["processing_ms"], stages["end_to_end_ms"], header)
         values = {k: f"{v:.3f}" for k, v in stages.items()}
         values |= {
             "frames": str(camera.statistics.published),
             "dropped": str(camera.statistics.total_dropped()),
-            "backend": f"{segmenter.backend.name} {segmenter.backend.precision}",
-            "batch": str(timings.batch),
-            "fused": ",".join(timings.fused),
+            "behind_ms": f"{job.behind_ns / 1e6:.3f}",
+            "backend": f"{model.backend} {model.precision}",
+            "batch": str(result.timings.batch),
+            "fused": ",".join(result.timings.fused),
         }
-        outputs.publish_latency(f"{self._node.get_name()}: {camera.name}", header, values)
+        if health is not None:
+            values |= health.values()
+        name = self._node.get_name()
+        identity = f"{self._node.get_fully_qualified_name()} {camera.name}"
+        outputs.publish_latency(f"{name}: {camera.name}", identity, header, values)
+
+    def _look(self, job: _Job, settings: Settings) -> Health | None:
+        """How the picture looks, if that is wanted; a look costs no frame its mask."""
+        health = None
+        if settings.camera_health:
+            limits = Limits(
+                settings.health_frozen_frames, settings.health_dark,
+                settings.health_saturated, settings.health_blurred,
+            )  # fmt: skip
+            health = job.slot.health.look(job.frame.message.data, job.rgb, limits)
+        job.camera.statistics.looked_at(health)
+        return health
 
 
-def _decode(camera: Camera, frame: Frame) -> _Job:
+def _decode(slot: Slot, frame: Frame, behind_ns: int) -> _Job:
     taken, message = time.perf_counter(), frame.message
     if isinstance(message, CompressedImageMessage):
         rgb = compressed_to_rgb(message.data, message.format)
     else:
         rgb = message_to_rgb(message)
-    return _Job(camera, frame, rgb, taken, time.perf_counter())
+    return _Job(slot, frame, behind_ns, rgb, taken, time.perf_counter())
+
+
+def stage_times(
+    frame: Frame, taken: float, decoded: float, answer: _Answer, publish_ms: float
+) -> dict[str, float]:
+    """The durations of lrn_ros.inference.result.STAGES for one frame, in milliseconds."""
+    timings = answer.result.timings
+    return {
+        "transport_ms": latency_ms(frame.stamp_ns, frame.received_ns),
+        "queue_ms": (taken - frame.received_at) * 1e3,
+        "decode_ms": (decoded - taken) * 1e3,
+        "preprocess_ms": timings.preprocess_ms,
+        "inference_ms": timings.inference_ms,
+        "postprocess_ms": timings.postprocess_ms,
+        "publish_ms": publish_ms,
+        "processing_ms": (answer.published - frame.received_at) * 1e3,
+        "end_to_end_ms": latency_ms(frame.stamp_ns, answer.published_ns),
+    }
 
 
 def latency_ms(stamp_ns: int, now_ns: int) -> float:

@@ -15,19 +15,22 @@ from lrn_ros.inference.frame_sizes import FrameSizes
 def test_sizes_of_the_last_run_come_back(tmp_path: Path) -> None:
     first = FrameSizes(EngineCache(tmp_path), "/segmentation")
     assert first.remembered() == []
-    for size in ((480, 640), (720, 1280), (480, 640)):
-        first.saw(size)
+    first.remember((100, 100))  # once, as in a zoom
+    for size in ((480, 640), (720, 1280), (480, 640)) * 3:
+        first.remember(size)
     assert FrameSizes(EngineCache(tmp_path), "/other").remembered() == []
     second = FrameSizes(EngineCache(tmp_path), "/segmentation")
     assert second.remembered() == [(720, 1280), (480, 640)]
-    second.saw((360, 480))  # a run forgets what the one before saw
+    for _ in range(3):
+        second.remember((360, 480))  # a run forgets what the one before had
     assert FrameSizes(EngineCache(tmp_path), "/segmentation").remembered() == [(360, 480)]
 
 
 def test_many_sizes_do_not_pile_up(tmp_path: Path) -> None:
     sizes = FrameSizes(EngineCache(tmp_path), "/segmentation")
     for width in range(100, 200):
-        sizes.saw((100, width))
+        for _ in range(3):
+            sizes.remember((100, width))
     assert sizes.remembered()[:2] == [(100, 199), (100, 198)] and len(sizes.remembered()) == 8
 
 

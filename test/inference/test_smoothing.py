@@ -165,7 +165,7 @@ def test_segmenter_smooths_what_it_upsamples(segmenter: Segmenter) -> None:
 
 
 def test_every_stream_has_its_own_past_in_a_batch(segmenter: Segmenter) -> None:
-    supervisor = Supervisor(lambda given_up: segmenter, print)
+    supervisor = Supervisor(lambda given_up: segmenter)
     smoothers = Smoother(), Smoother()
     geometry = segmenter.geometry(*SCENE.frame(0)[0].shape[:2])
     other = [StreetScene(seed=8, height=192, width=256).frame(i)[0] for i in range(3)]

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lrn_ros.errors import UserError, install
+from lrn_ros.errors import BackendError, UserError, install
 from lrn_ros.inference.backends import MODULES, PRECISIONS
 from lrn_ros.inference.geometry import Geometry
 from lrn_ros.inference.result import Result
@@ -23,10 +23,6 @@ from lrn_ros.model.artifact import SUFFIXES, ModelInfo, check_origin, read_info,
 from lrn_ros.model.label_mapping import LabelMapping, find
 
 LESS_MEMORY = "a smaller network_size or max_batch needs less"  # where GPU memory is short
-
-
-class BackendError(UserError):
-    """A backend cannot work here: what is missing and how to get it."""
 
 
 @dataclass(frozen=True)

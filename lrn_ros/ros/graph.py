@@ -1,0 +1,120 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The ROS graph around a node: peers of a topic, remapping rules, and names that nearly fit."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+
+from rclpy.expand_topic_name import expand_topic_name
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.node import Node
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+
+# How image_transport's plugins extend an image topic's name, and what they publish there.
+TRANSPORTS = {
+    "raw": ("", "sensor_msgs/msg/Image"),
+    "compressed": ("/compressed", "sensor_msgs/msg/CompressedImage"),
+}
+_MAX_NAMED = 3  # topics in one message
+
+
+def publishers(node: Node, topic: str) -> list[TopicEndpointInfo]:
+    """The publishers of a topic, given its name after remapping.
+
+    rclpy's own `get_publishers_info_by_topic` remaps the name once more, so that a rule for the
+    remapped name would be applied on top.
+    """
+    with node.handle:
+        found = rclpy_implementation.rclpy_get_publishers_info_by_topic(node.handle, topic, False)
+    return [TopicEndpointInfo(**info) for info in found]
+
+
+def subscriptions(node: Node, topic: str) -> list[TopicEndpointInfo]:
+    """The subscriptions of a topic, given its name after remapping."""
+    with node.handle:
+        found = rclpy_implementation.rclpy_get_subscriptions_info_by_topic(
+            node.handle, topic, False
+        )
+    return [TopicEndpointInfo(**info) for info in found]
+
+
+def is_remapped(node: Node, name: str, arguments: Sequence[str] | None = None) -> bool:
+    """Whether a remapping rule applies to a topic name, also one that maps the name to itself.
+
+    Args:
+        node: that uses the name.
+        name: as the node's code writes it, such as `camera_info`.
+        arguments: of the process; None: sys.argv.
+    """
+    expanded = node.resolve_topic_name(name, only_expand=True)
+    if node.resolve_topic_name(name) != expanded:
+        return True
+    for pattern in _rules(sys.argv if arguments is None else arguments):  # rcl does not tell these
+        *owner, topic = pattern.split(":", 1) if ":" in pattern else (pattern,)
+        if owner and owner[0] != node.get_name():
+            continue
+        try:
+            written = expand_topic_name(topic, node.get_name(), node.get_namespace())
+        except ValueError:  # such as a wildcard, which rcl's Python has no function for
+            continue
+        if written == expanded:
+            return True
+    return False
+
+
+def _rules(arguments: Sequence[str]) -> Iterator[str]:
+    """The left sides of the remapping rules on a command line."""
+    is_ros = False
+    for before, argument in zip(("", *arguments), arguments):
+        if argument == "--ros-args":
+            is_ros = True
+        elif argument == "--":
+            is_ros = False
+        elif is_ros and before in ("-r", "--remap") and ":=" in argument:
+            yield argument.split(":=", 1)[0].removeprefix("rostopic://")
+
+
+def namesakes(node: Node) -> int:
+    """How many other nodes of the graph have this node's full name."""
+    own = (node.get_name(), node.get_namespace())
+    return max(0, list(node.get_node_names_and_namespaces()).count(own) - 1)
+
+
+def published_images(node: Node) -> dict[str, str]:
+    """Topic -> type of the image topics that others publish."""
+    own = node.get_fully_qualified_name() + "/"
+    kinds = {kind for _, kind in TRANSPORTS.values()}
+    return {
+        topic: kind
+        for topic, found in node.get_topic_names_and_types()
+        for kind in found
+        if kind in kinds and not topic.startswith(own) and node.count_publishers(topic)
+    }
+
+
+def near_misses(topic: str, transport: str, published: Mapping[str, str]) -> str:
+    """What to say of a topic that nothing publishes.
+
+    Args:
+        topic: that the node subscribes.
+        transport: a key of TRANSPORTS.
+        published: topic -> type of the image topics that exist.
+    """
+    said = f"nothing publishes {topic}"
+    suffix, kind = TRANSPORTS[transport]
+    base = topic.removesuffix(suffix) if suffix else topic
+    for other, (ending, type_name) in TRANSPORTS.items():
+        if other != transport and published.get(base + ending) == type_name:
+            only = "only " if not suffix else ""
+            return f"{said}; {only}{base}{ending} exists: image_transport:={other}"
+    if suffix and published.get(base) == kind:  # the suffix was written twice
+        return f"{said}; {base} exists: image:={base.removesuffix(suffix)}"
+    fitting = [name for name, type_name in published.items() if type_name == kind]
+    named = difflib.get_close_matches(topic, fitting, _MAX_NAMED, 0.6)
+    if not named:
+        named = sorted(fitting)[:_MAX_NAMED]
+        return said + (f"; images are on {', '.join(named)}" if named else "")
+    return f"{said}; {', '.join(named)} exist{'s' if len(named) == 1 else ''}"

@@ -1,0 +1,120 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""An executor that survives its callbacks: what they raise is counted, and logged once per kind."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+
+_MAX_KINDS = 32  # that are told apart; further ones are counted together
+_RECENT_S = 10.0
+
+
+class Exceptions:
+    """Counts unexpected exceptions by kind. Thread-safe.
+
+    Args:
+        log: takes a line for every new kind.
+    """
+
+    def __init__(self, log: Callable[[str], object]) -> None:
+        self._log, self._lock = log, threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._last: tuple[float, str] | None = None
+
+    def add(self, error: Exception, where: str) -> None:
+        """Count an exception; `where` says in a few words what raised it."""
+        kind = f"{where}: {type(error).__name__}: {one_line(error)}"
+        with self._lock:
+            if len(self._counts) >= _MAX_KINDS and kind not in self._counts:
+                kind = "other exceptions"
+            self._counts[kind] += 1
+            self._last = time.monotonic(), kind
+            is_new = self._counts[kind] == 1
+        if is_new:
+            self._log(f"{kind} (the node goes on; said once per kind, /diagnostics counts them)")
+
+    def counts(self) -> dict[str, int]:
+        """How often each kind was raised."""
+        with self._lock:
+            return dict(self._counts)
+
+    def recent(self) -> str:
+        """The kind that was raised last, if that was within the last ten seconds, else empty."""
+        with self._lock:
+            if self._last is None or time.monotonic() - self._last[0] > _RECENT_S:
+                return ""
+            return self._last[1]
+
+
+def one_line(error: Exception) -> str:
+    """The text of an exception in one line, without the place in the source that rcl appends."""
+    text = re.sub(r",? at /?[\w./-]+:\d+", "", str(error))
+    return " ".join(text.split()) or "without a message"
+
+
+class GuardedExecutor(SingleThreadedExecutor):
+    """Goes on when a callback raises, and has a service that raises answer all the same.
+
+    The answer is the default of the service's response, such as `success=false`. rclpy itself
+    raises for a lifecycle transition that the present state does not have (rclpy issue 1209).
+
+    Args:
+        exceptions: counts what is raised.
+        context: of rclpy.
+    """
+
+    def __init__(self, exceptions: Exceptions, context: Any = None) -> None:
+        super().__init__(context=context)
+        self._exceptions = exceptions
+
+    def add_node(self, node: Node) -> bool:
+        """Guard a node, with the services that it has at this moment."""
+        for service in node.services:
+            service.callback = self._answering(service.callback, service.srv_name)
+        return bool(super().add_node(node))
+
+    def spin_once(self, timeout_sec: float | None = None) -> None:
+        """Execute one callback; only the end of the context is raised."""
+        try:
+            super().spin_once(timeout_sec)
+        except ExternalShutdownException:
+            raise
+        except Exception as error:
+            self._exceptions.add(error, "a callback")
+            self._release_entities()
+
+    def _answering(self, callback: Callable[..., Any], name: str) -> Callable[..., Any]:
+        def answer(request: Any, response: Any) -> Any:
+            try:
+                return callback(request, response)
+            except Exception as error:
+                self._exceptions.add(error, f"service {name}")
+                return type(response)()
+
+        return answer
+
+    def _release_entities(self) -> None:
+        """Let entities be waited for again whose message could not even be taken.
+
+        rclpy leaves such an entity marked as being executed, and its whole callback group waits
+        for the end of that for ever. Nothing is executed at this moment, on a single thread.
+        """
+        for entity in self._entities():
+            group: Any = entity.callback_group
+            if group is not None and id(getattr(group, "_active_entity", None)) == id(entity):
+                entity._executor_event = False
+                group.ending_execution(entity)
+
+    def _entities(self) -> Iterator[Any]:
+        for node in self.get_nodes():
+            for kind in ("subscriptions", "timers", "clients", "services", "guards", "waitables"):
+                yield from getattr(node, kind)

@@ -1,0 +1,135 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""How the executable starts: arguments, parameters that do not exist, Ctrl-C at any moment."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import Client, NodeProcess, new_domain, wait
+from rcl_interfaces.msg import Parameter
+from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters, SetParameters
+
+from lrn_ros.ros.parameters import SPECS
+from lrn_ros.ros.segmentation_node import unknown_parameters
+
+COMMAND = [sys.executable, "-m", "lrn_ros.ros.node"]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the executable to its end."""
+    env = dict(os.environ, ROS_DOMAIN_ID=str(new_domain()))
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=60, env=env
+    )
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_starts_no_node(flag: str) -> None:
+    done = run(flag)
+    assert done.returncode == 0 and done.stdout.startswith("usage: segment_node")
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--log-level", "loud"), "loud"),
+        (("-r", "image:=bad topic"), "image:=bad topic"),
+        (("-r", "__node:=bad-name"), "bad-name"),
+        (("--params-file", "/no/such/file.yaml"), "/no/such/file.yaml"),
+        (("-p", "no value"), "no value"),
+    ],
+)
+def test_bad_arguments_are_one_line(arguments: tuple[str, ...], says: str) -> None:
+    done = run("--ros-args", *arguments)
+    assert done.returncode == 2
+    (line,) = [s for s in done.stderr.splitlines() if s.startswith("segment_node: ")]
+    assert says in line and "Traceback" not in done.stderr
+
+
+def test_a_topic_that_cannot_be_is_a_failed_configure(tmp_path: Path) -> None:
+    client = Client(new_domain())
+    cameras = ("-p", "cameras:=[front]", "-p", "autostart:=true")
+    node = NodeProcess(tmp_path / "log", client.domain, *cameras, "-p", "max_batch:=0.5")
+    try:
+        wait(lambda: "configure failed" in node.text(), 30, "it says so")
+        assert "'max_batch': 0.5 is not allowed" in node.text()
+        assert client.state() == "unconfigured"
+        time.sleep(5.5)
+        assert "next: ros2 lifecycle set" not in node.text(), "no such advice after a failure"
+    finally:
+        node.stop()
+        client.close()
+
+
+@pytest.mark.parametrize("seconds", [0.15, 0.4, 0.8, 1.2, 1.8, 2.5])
+def test_ctrl_c_in_the_first_seconds(tmp_path: Path, seconds: float) -> None:
+    node = NodeProcess(tmp_path / "log", new_domain(), "-p", "autostart:=true")
+    time.sleep(seconds)
+    node.stop(signal.SIGINT)
+    assert "Traceback" not in node.text()
+    # Before the interpreter has come to the package's first line, the signal's default may act.
+    allowed = (0, -signal.SIGINT) if seconds < 0.3 else (0,)
+    assert node.process.returncode in allowed, node.text()
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([], ""),
+        (["model", "use_sim_time", "qos_overrides./image.subscription.depth"], ""),
+        (
+            ["confidence_treshold", "model"],
+            "the node has no parameter 'confidence_treshold' (is 'confidence_threshold' meant?):"
+            " the value has no effect",
+        ),
+        (["zzz"], "the node has no parameter 'zzz': the value has no effect"),
+    ],
+)
+def test_misspelt_parameters(names: list[str], said: str) -> None:
+    assert unknown_parameters(names) == said
+
+
+def test_parameters_of_an_active_node(
+    start_node: Callable[..., NodeProcess], client: Client, random_model: Path
+) -> None:
+    """Descriptors, its own dump loaded again, a misspelt one."""
+    node = start_node(
+        "-p", f"model:={random_model}", "-p", "autostart:=true", "-p", "overlay_alfa:=0.3",
+        "-p", "backend:=torch", "-p", "max_batch:=2.0",
+    )  # fmt: skip
+    client.wait_active()
+    assert "no parameter 'overlay_alfa' (is 'overlay_alpha' meant?)" in node.text()
+
+    names = client.call(ListParameters, "list_parameters", ListParameters.Request()).result.names
+    names = [n for n in names if not n.startswith(("qos_overrides", "start_type"))]
+    assert set(SPECS) <= set(names)
+    values = client.call(GetParameters, "get_parameters", GetParameters.Request(names=names)).values
+    request: Any = SetParameters.Request()
+    request.parameters = [Parameter(name=n, value=v) for n, v in zip(names, values)]
+    results = client.call(SetParameters, "set_parameters", request).results
+    assert all(r.successful for r in results), [r.reason for r in results]
+    assert client.set_parameter("backend", "torch").successful
+    assert "deactivate" in client.set_parameter("backend", "auto").reason
+
+    described = client.call(
+        DescribeParameters, "describe_parameters", DescribeParameters.Request(names=list(SPECS))
+    ).descriptors
+    by_name = {d.name: d for d in described}
+    (alpha,) = by_name["overlay_alpha"].floating_point_range
+    assert (alpha.from_value, alpha.to_value) == (0.0, 1.0)
+    (batch,) = by_name["max_batch"].integer_range
+    assert (batch.from_value, batch.to_value) == (1, 64)
+    assert by_name["backend"].additional_constraints.startswith("one of auto")
+    assert (
+        "'overlay_alpha': 1.5 is not allowed" in client.set_parameter("overlay_alpha", 1.5).reason
+    )
