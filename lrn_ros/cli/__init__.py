@@ -26,6 +26,7 @@ SUBCOMMANDS = (
     "bag",
     "replay",
     "compare",
+    "view",
 )
 
 
