@@ -39,7 +39,7 @@ def add_parser(subparsers: Any) -> None:
         help="address to serve; any but this machine's own gets a token (%(default)s)")  # fmt: skip
     add("--port", type=natural, help="0: any that is free (8760; with --foxglove 8765)")
     add("--foxglove", action="store_true",
-        help="serve Foxglove's protocol for Foxglove and Lichtblick, instead of a page")  # fmt: skip
+        help="serve Foxglove's protocol for Foxglove and Lichtblick, and no page")  # fmt: skip
     parser.set_defaults(run=run)
 
 

@@ -69,7 +69,8 @@ def serve(feed: Feed, host: str, port: int, ready: Callable[[str], None]) -> Non
 
     Args:
         feed: what is shown.
-        host, port: where; port 0: any that is free.
+        host: address to serve.
+        port: 0: any that is free.
         ready: is told the address.
 
     Raises:

@@ -55,6 +55,7 @@ class NodeFeed:
         self._confidences: dict[int, bytes] = {}
         self._confidence_subscription: Any = None
         self._labels: LabelSet | None = None
+        self._positions = np.arange(256, dtype=np.uint8)  # of the classes, by the mask's ids
         self._figures = Figures((), 0.0, 0.0, 0, "")
         self._rates, self._number = (0.0, 0.0), 0
         self._context = rclpy.Context()
@@ -112,7 +113,7 @@ class NodeFeed:
             pass
 
     def _follow_confidence(self) -> None:
-        """Subscribe to the confidence as long as somebody looks at it: the node computes it then."""
+        """Subscribe to the confidence only while somebody looks, since the node computes it then."""
         wanted, held = self.slot.wants_confidence, self._confidence_subscription
         if wanted and held is None:
             self._confidence_subscription = self._node.create_subscription(
@@ -125,10 +126,11 @@ class NodeFeed:
 
     def _on_classes(self, message: String) -> None:
         classes = json.loads(message.data)
-        colors = [tuple(c["rgb"]) for c in classes]
-        self._labels = LabelSet(
-            self._base, tuple(c["name"] for c in classes), tuple(colors), display=tuple(colors)
-        )
+        colors = tuple(tuple(c["rgb"]) for c in classes)  # as the node shows them
+        names = tuple(c["name"] for c in classes)
+        ids = tuple(c["id"] for c in classes)
+        self._labels = LabelSet(self._base, names, colors, ids=ids, display=colors)
+        self._positions = self._labels.id_table().astype(np.uint8)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -171,11 +173,13 @@ class NodeFeed:
                 del held[old]  # type: ignore[attr-defined]
         try:
             rgb = _pixels(compressed, image)
-            ids = _grey(mask)
+            ids = np.asarray(cv2.LUT(_grey(mask), self._positions), np.uint8)
         except ImageError:
             return  # the node counts it as invalid, and says why
         if rgb.shape[:2] != ids.shape:  # output_size: network
-            rgb = np.asarray(cv2.resize(rgb, ids.shape[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+            rgb = np.asarray(
+                cv2.resize(rgb, ids.shape[::-1], interpolation=cv2.INTER_AREA), np.uint8
+            )
         self._number += 1
         last = max(self._confidences, default=None)
         confidence = None if last is None else _grey(self._confidences[last])

@@ -3,8 +3,8 @@
 """A local web page that shows a feed; the browser mixes the colours.
 
 A frame travels as one binary WebSocket message: the length of a JSON object as four bytes (little
-endian), the object, and the files that its `parts` lists (camera JPEG, mask PNG, confidence PNG). The
-page asks for the next frame when it has drawn one, so that at most one is on its way.
+endian), the object, and the files that its `parts` lists (camera JPEG, mask PNG, confidence PNG).
+The page asks for the next frame when it has drawn one, so that at most one is on its way.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class ViewServer:
 
     Args:
         feed: what is shown.
-        host, port: where; port 0: any that is free.
+        host: address to serve.
+        port: 0: any that is free.
         token: what a visitor's address must hold; empty: none, for this machine alone.
     """
 
