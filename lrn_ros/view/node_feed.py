@@ -113,7 +113,7 @@ class NodeFeed:
             pass
 
     def _follow_confidence(self) -> None:
-        """Subscribe to the confidence only while somebody looks, since the node computes it then."""
+        """Subscribe to the confidence only while somebody looks: the node computes it then."""
         wanted, held = self.slot.wants_confidence, self._confidence_subscription
         if wanted and held is None:
             self._confidence_subscription = self._node.create_subscription(
@@ -160,10 +160,13 @@ class NodeFeed:
 
     def _on_confidence(self, data: bytes) -> None:
         _keep(self._confidences, read_stamp(data), data)
+        self._pair()
 
     def _pair(self) -> None:
         """Show the newest mask whose camera image is there."""
         common = self._images.keys() & self._masks.keys()
+        if self._confidence_subscription is not None:  # it follows its mask
+            common &= self._confidences.keys()
         if not common:
             return
         stamp_ns = max(common)
@@ -181,10 +184,8 @@ class NodeFeed:
                 cv2.resize(rgb, ids.shape[::-1], interpolation=cv2.INTER_AREA), np.uint8
             )
         self._number += 1
-        last = max(self._confidences, default=None)
-        confidence = None if last is None else _grey(self._confidences[last])
-        if confidence is not None and confidence.shape != ids.shape:
-            confidence = None
+        found = self._confidences.get(stamp_ns)
+        confidence = None if found is None else _grey(found)
         self.slot.put(View(self._number, rgb, ids, confidence, stamp_ns, at, self._figures))
 
 

@@ -10,12 +10,26 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
-from harness import Client, NodeProcess, image_message, latched, new_domain, reliable, wait
+from harness import (
+    Client,
+    NodeProcess,
+    best_effort,
+    image_message,
+    latched,
+    new_domain,
+    reliable,
+    wait,
+)
 from sensor_msgs.msg import CompressedImage, Image
 
+from lrn_ros import Segmenter
+from lrn_ros.errors import UserError
+from lrn_ros.inference.palette import shown
 from lrn_ros.scene import StreetScene
+from lrn_ros.view.node_feed import NodeFeed
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 PATH = re.compile(r'(/[\w/]+)\.status\[:\]\{name=="([^"]+)"\}\.values\[:\]\{key=="(\w+)"\}\.value')
@@ -89,3 +103,55 @@ def test_every_panel_has_data(
     finally:
         node.stop()
         client.close()
+
+
+def test_lrn_view_shows_the_node(random_model: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    domain = new_domain()
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+    client = Client(domain)
+    node = NodeProcess(
+        tmp_path / "node.log", domain, "-p", "autostart:=true", "-p", f"model:={random_model}",
+        "-r", "image:=/camera/image_raw",
+    )  # fmt: skip
+    try:
+        client.wait_active()
+        publisher = client.node.create_publisher(Image, "/camera/image_raw", best_effort(1))
+        feed = NodeFeed("/segmentation", timeout=30)
+        try:
+            reference = Segmenter.load(random_model, backend="torch")
+            scene = StreetScene(seed=4, height=120, width=160)
+            frames = {}
+            number, views = 0, []
+            for i in range(60):
+                stamp = time.time_ns()
+                frames[stamp] = scene.frame(i % 4)[0]
+                publisher.publish(image_message(frames[stamp], "rgb8", stamp))
+                confidence = i >= 10
+                if view := feed.slot.newer(number, 0.3, confidence):
+                    number = view.number
+                    views.append(view)
+            assert len(views) > 10
+            for view in views[-5:]:
+                np.testing.assert_array_equal(view.rgb, frames[view.stamp_ns])
+                result = reference(view.rgb, confidence=True)
+                np.testing.assert_array_equal(view.mask, result.mask)
+                np.testing.assert_array_equal(view.confidence, result.confidence)
+            assert views[0].confidence is None, "not asked for yet"
+            labels = feed.labels()
+            assert labels is not None and labels.colors == shown(reference.labels).colors
+            assert dict(views[-1].figures.stages)["inference_ms"] > 0
+            # Neither the colours nor the overlay are asked of the node.
+            for topic in ("color", "overlay", "overlay/compressed"):
+                assert client.node.count_subscribers(f"/segmentation/{topic}") == 0
+            wait(lambda: client.node.count_subscribers("/segmentation/confidence") == 0, 10, "gone")
+        finally:
+            feed.close()
+    finally:
+        node.stop()
+        client.close()
+
+
+def test_lrn_view_of_no_node(monkeypatch: Any) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(new_domain()))
+    with pytest.raises(UserError, match="/nobody: no such node within 1 s"):
+        NodeFeed("/nobody", timeout=1)
