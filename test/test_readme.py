@@ -57,7 +57,8 @@ def test_linked_files_exist(link: str) -> None:
 
 
 def table(title: str) -> list[list[str]]:
-    section = README.split(f"## {title}\n")[1].split("\n## ")[0]
+    text = (ROOT / "docs" / "node.md").read_text(encoding="utf-8")
+    section = text.split(f"## {title}\n")[1].split("\n## ")[0]
     rows = [r.strip("|").split("|") for r in section.splitlines() if r.startswith("|")]
     return [[cell.strip() for cell in row] for row in rows[2:]]
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import math
 import re
 import signal
@@ -102,17 +103,24 @@ def add_segmenter_options(parser: argparse.ArgumentParser) -> None:
 
 
 def load_segmenter(args: argparse.Namespace) -> Any:
-    """The Segmenter that the options name."""
+    """The Segmenter that the options name; says what runs it, and what would be faster here."""
+    from lrn_ros.inference.backends import MODULES
     from lrn_ros.inference.segmenter import Segmenter
 
     size = tuple(args.network_size) if args.network_size else None
-    return Segmenter.load(
+    segmenter = Segmenter.load(
         args.model,
         backend=args.backend,
         precision=args.precision,
         network_size=size,
         threads=args.threads,
     )
+    log, backend = logging.getLogger("lrn_ros"), segmenter.backend
+    log.info("backend %s %s on %s", backend.name, backend.precision, backend.device_name)
+    for name, reason in segmenter.passed_over:
+        if not MODULES[name].needs_driver:  # nothing makes those work on this machine
+            log.warning("backend %s would be faster: %s", name, reason)
+    return segmenter
 
 
 def claim_output(folder: Path, command: str) -> None:

@@ -87,7 +87,7 @@ def _feed(args: argparse.Namespace) -> Feed:
     if _CAMERA.fullmatch(text):
         from lrn_ros.view.feed import SourceFeed, captured
 
-        return SourceFeed(text, lambda: captured(text), _segmenter(args))
+        return SourceFeed(text, lambda: captured(text), load_segmenter(args))
     if not Path(text).exists() and _NODE.fullmatch(text):
         from lrn_ros.play.processes import check_ros
 
@@ -101,11 +101,4 @@ def _feed(args: argparse.Namespace) -> Feed:
     from lrn_ros.view.feed import SourceFeed, played
 
     source = open_source(Path(text), topic=args.topic)
-    return SourceFeed(source.title, lambda: played(source, args.rate), _segmenter(args))
-
-
-def _segmenter(args: argparse.Namespace) -> Any:
-    segmenter = load_segmenter(args)
-    backend = segmenter.backend
-    print(f"{segmenter.info.name} on {backend.name} {backend.precision}, {backend.device_name}")
-    return segmenter
+    return SourceFeed(source.title, lambda: played(source, args.rate), load_segmenter(args))

@@ -52,7 +52,7 @@ def shown(labels: LabelSet, palette: str = "display") -> LabelSet:
     Args:
         labels: a label set with the data set's colours.
         palette: "dataset" leaves these; "display" takes the set's own display colours, those of the
-            shipped set of the same name and classes, or else computes some.
+            shipped set with the same classes, or else computes some.
     """
     if palette == "dataset":
         return labels

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -165,13 +166,17 @@ class LabelSet:
         return cls.from_dict(data, str(path))
 
     def shipped_display(self) -> tuple[tuple[int, int, int], ...]:
-        """Display colours of the package's own set of this name and these classes; none: empty."""
-        if self.name not in self.shipped():
-            return ()
-        known = LabelSet.load(self.name)
-        return known.display if known.names == self.names else ()
+        """Display colours of the package's own set of the same classes; none: empty."""
+        return _shipped_display().get(self.names, ())
 
     @staticmethod
     def shipped() -> tuple[str, ...]:
         """Names of the label sets that come with the package."""
         return tuple(p.stem for p in sorted((share_folder() / "config" / "labels").glob("*.yaml")))
+
+
+@cache
+def _shipped_display() -> dict[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
+    """Class names -> display colours, of the label sets that come with the package."""
+    sets = map(LabelSet.load, LabelSet.shipped())
+    return {s.names: s.display for s in sets if s.display}

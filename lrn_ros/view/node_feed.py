@@ -55,7 +55,7 @@ class NodeFeed:
         self._confidences: dict[int, bytes] = {}
         self._confidence_subscription: Any = None
         self._labels: LabelSet | None = None
-        self._positions = np.arange(256, dtype=np.uint8)  # of the classes, by the mask's ids
+        self._positions: NDArray[np.uint8] = np.arange(256, dtype=np.uint8)  # of the classes, by the mask's ids
         self._figures = Figures((), 0.0, 0.0, 0, "")
         self._rates, self._number = (0.0, 0.0), 0
         self._context = rclpy.Context()
@@ -148,7 +148,7 @@ class NodeFeed:
                     *self._rates, int(values["dropped"]), values["backend"],
                 )  # fmt: skip
 
-    def _on_image(self, compressed: bool, data: bytes) -> None:
+    def _on_image(self, compressed: bool, data: Any) -> None:
         if self.slot.watched:
             _keep(self._images, read_stamp(data), (compressed, data))
             self._pair()
@@ -173,7 +173,7 @@ class NodeFeed:
         (compressed, image), (mask, at) = self._images[stamp_ns], self._masks[stamp_ns]
         for held in (self._images, self._masks):
             for old in [s for s in held if s <= stamp_ns]:
-                del held[old]  # type: ignore[attr-defined]
+                del held[old]
         try:
             rgb = _pixels(compressed, image)
             ids = np.asarray(cv2.LUT(_grey(mask), self._positions), np.uint8)

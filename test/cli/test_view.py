@@ -176,7 +176,8 @@ def test_the_page_in_chromium(address, folder, random_model, tmp_path):
     segmenter = Segmenter.load(random_model, backend="torch")
     pictures = [cv2.imread(str(p))[..., ::-1] for p in sorted(folder.iterdir())]
     canvas = """(() => { const c = document.getElementById("NAME");
-        return [c.width, c.height, ...c.getContext("2d").getImageData(0, 0, c.width, c.height).data] })()"""
+        const data = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
+        return [c.width, c.height, ...data] })()"""
 
     async def look():
         async with Browser(tmp_path) as page:
