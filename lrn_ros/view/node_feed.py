@@ -55,7 +55,9 @@ class NodeFeed:
         self._confidences: dict[int, bytes] = {}
         self._confidence_subscription: Any = None
         self._labels: LabelSet | None = None
-        self._positions: NDArray[np.uint8] = np.arange(256, dtype=np.uint8)  # of the classes, by the mask's ids
+        self._positions: NDArray[np.uint8] = np.arange(
+            256, dtype=np.uint8
+        )  # of the classes, by the mask's ids
         self._figures = Figures((), 0.0, 0.0, 0, "")
         self._rates, self._number = (0.0, 0.0), 0
         self._context = rclpy.Context()
