@@ -85,8 +85,12 @@ def test_every_drop_cause_is_explained() -> None:
 
 def test_topic_table_is_complete() -> None:
     source = (ROOT / "lrn_ros" / "ros" / "outputs.py").read_text()
-    advertised = set(re.findall(r'advertise\(\w+, "([^"]+)"', source))
-    shown = {row[1].strip("`").removeprefix("~/") for row in table("Topics") if row[0] == "out"}
+    of_frames = source.split("_FRAME_OUTPUTS")[1].split("\n}")[0]
+    advertised = set(re.findall(r'^    "([^"]+)": ', of_frames, re.MULTILINE))
+    advertised |= set(re.findall(r'advertise\(\w+, f?"(?:~/|\{own\})([^"]+)"', source))
+    assert {"mask", "overlay/compressed", "legend", "latency"} <= advertised
+    cells = [row[1] for row in table("Topics") if row[0] == "out"]
+    shown = {name for cell in cells for name in re.findall(r"`(?:~/)?([^`]+)`", cell)}
     assert shown == advertised | {"/diagnostics"}
 
 
