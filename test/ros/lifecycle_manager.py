@@ -59,11 +59,15 @@ class Manager(Node):
             raise TimeoutError(f"{service} does not answer")
         return future.result()
 
+    def state(self, name: str) -> State:
+        """The state that the node says it is in."""
+        return self.call(GetState, f"{name}/get_state", GetState.Request()).current_state
+
     def change(self, name: str, transition: int) -> bool:
         """Whether the node has made a transition and says so."""
         request = ChangeState.Request(transition=Transition(id=transition))
         done = self.call(ChangeState, f"{name}/change_state", request).success
-        state = self.call(GetState, f"{name}/get_state", GetState.Request()).current_state
+        state = self.state(name)
         right = done and state.id == GOAL[transition]
         print(f"{name}: transition {transition}: {'now' if right else 'FAILED:'} {state.label}")
         return right
@@ -74,7 +78,9 @@ def main() -> int:
     rclpy.init(args=sys.argv)
     manager = Manager()
     if not manager.autostart or manager.bond_timeout > 0:
-        print(f"autostart {manager.autostart}, bond_timeout {manager.bond_timeout}: nothing to do")
+        given = f"autostart {manager.autostart}, bond_timeout {manager.bond_timeout}"
+        for name in manager.names:
+            print(f"{name}: {manager.state(name).label}, {given}", flush=True)
         return 3
     right = all(manager.change(name, step) for step in LIFE for name in manager.names)
     print("managed: every transition succeeded" if right else "managed: FAILED", flush=True)
