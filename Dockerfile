@@ -21,10 +21,10 @@ ARG TORCH_INDEX=https://pypi.org/simple
 
 RUN apt-get update && apt-get install -y --no-install-recommends \
       python3-numpy python3-opencv python3-pip python3-tqdm python3-venv python3-yaml \
-      ros-jazzy-cv-bridge ros-jazzy-vision-msgs \
+      ros-jazzy-vision-msgs \
     && rm -rf /var/lib/apt/lists/*
 
-# Only what has no Debian package. The system's NumPy is kept: cv_bridge is compiled against it.
+# Only what has no Debian package. The system's NumPy is kept: ROS packages are compiled against it.
 RUN python3 -m venv --system-site-packages /opt/venv \
     && numpy="numpy==$(python3 -c 'import numpy; print(numpy.__version__)')" \
     && /opt/venv/bin/pip install --no-cache-dir --index-url "${TORCH_INDEX}" "${TORCH}" \

@@ -94,6 +94,12 @@ def test_every_family_of_networks_is_named_in_the_readme() -> None:
         assert family in said, family
 
 
+def test_every_shipped_model_has_its_line_in_the_readme() -> None:
+    models = {path.stem for path in (ROOT / "weights").glob("*.safetensors")}
+    listed = set(re.findall(r"^\| \[(\w+)\]\(weights/\1\.md\) \|", README, re.MULTILINE))
+    assert len(models) >= 5 and listed == models
+
+
 # An encoding ----------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lrn_ros.errors import UserError
+from lrn_ros.inference.backends import MODULES, PRECISIONS
 from lrn_ros.model.json_text import to_json
 
 _MARKER = ".lrn_output"
@@ -91,10 +92,9 @@ def _number(text: str, low: float, high: float) -> float:
 
 def add_segmenter_options(parser: argparse.ArgumentParser) -> None:
     """--backend, --precision, --network-size, --threads."""
-    parser.add_argument("--backend", default="auto", help="auto, or one by name (%(default)s)")
-    parser.add_argument(
-        "--precision", default="auto", help="auto, fp32, fp16, bf16 or int8 (%(default)s)"
-    )
+    backends, precisions = ", ".join(("auto", *MODULES)), ", ".join(PRECISIONS)
+    parser.add_argument("--backend", default="auto", help=f"one of {backends} (%(default)s)")
+    parser.add_argument("--precision", default="auto", help=f"one of {precisions} (%(default)s)")
     parser.add_argument(
         "--network-size", type=positive, nargs=2, metavar=("H", "W"),
         help="size the network runs at, multiples of 8; default: the trained short side",
