@@ -128,6 +128,26 @@ def check(backend: cuda.CudaBackend, model: Path, images: list[np.ndarray]) -> N
             assert result.timings.total_ms > 0 and result.timings.batch == len(images)
 
 
+def test_probabilities_of_merged_classes_are_added_up(
+    backend: cuda.CudaBackend, random_model: Path
+) -> None:
+    merged = (0, 1, 1, 0, 0, 1, 1, 1, 1, 255, 255)
+    options = BackendOptions(precision="fp32", merged=merged)
+    device = torch.device("cpu")
+    merging = cuda.CudaBackend(random_model, read_info(random_model), options, device)
+    images = frames(1, SIZES[0])
+    for _ in range(2):  # the second time from the graph
+        (result,) = merging.run(images, geometry(SIZES[0]), True)
+    coarse = merging.logits(images[0], geometry(SIZES[0]))
+    mask, confidence = upsample_argmax(coarse, geometry(SIZES[0]), merging.stride, True, merged)
+    np.testing.assert_array_equal(result.mask, mask)
+    assert confidence is not None and result.confidence is not None
+    assert np.abs(result.confidence.astype(int) - confidence).max() <= 1
+    (alone,) = backend.run(images, geometry(SIZES[0]), True)
+    assert alone.confidence is not None
+    assert result.confidence.astype(int).sum() > alone.confidence.astype(int).sum()
+
+
 @pytest.mark.parametrize("batch", [1, 3])
 def test_replays_equal_the_plain_stages(
     backend: cuda.CudaBackend, random_model: Path, batch: int, monkeypatch: pytest.MonkeyPatch
