@@ -60,7 +60,7 @@ setup(
     maintainer="lrn_ros maintainers",
     maintainer_email="maintainers@users.noreply.github.com",
     packages=find_packages(include=[PACKAGE, PACKAGE + ".*"]),
-    package_data={PACKAGE: ["py.typed", "view/page.html"]},
+    package_data={PACKAGE: ["py.typed", "report/templates/*", "view/page.html"]},
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/" + PACKAGE]),
         ("share/" + PACKAGE, ["package.xml", "LICENSE"]),
@@ -71,6 +71,7 @@ setup(
     zip_safe=False,
     python_requires=">=3.10",
     install_requires=[
+        "Jinja2>=3.0",
         "numpy>=1.21",
         "opencv-python-headless>=4.5,<5",  # 5 renames and removes functions used here
         "PyYAML>=5.4",

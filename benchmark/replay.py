@@ -34,7 +34,7 @@ from lrn_ros.data.sources import SceneSource
 from lrn_ros.inference.segmenter import Segmenter
 from lrn_ros.memory import resident_mb
 from lrn_ros.model.labels import LabelSet
-from lrn_ros.replay.accuracy import replay
+from lrn_ros.replay.accuracy import read_part, replay
 from lrn_ros.replay.scoring import TruthOptions
 
 TOPIC = "/camera/image_raw"
@@ -110,8 +110,8 @@ def measure(segmenter: Segmenter, bag: Path, thorough: bool) -> dict[str, float]
             segmenter, BagReader(bag), TOPIC, out, TruthOptions(),
             thorough=thorough, progress=beside.progress,
         )  # fmt: skip
-        summary = json.loads((out / "part.json").read_text(encoding="utf-8"))
-    rate = beside.replayed / (summary["seconds"] - beside.held_up_s)
+        seconds = read_part("part", out, check=False).record.seconds
+    rate = beside.replayed / (seconds - beside.held_up_s)
     alone = beside.alone / beside.alone_s
     settled = beside.sizes[len(beside.sizes) // 10 :]
     return {

@@ -19,27 +19,46 @@ PACKAGE = "lrn_ros"
 FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 STOP_S = "60"  # an interrupted replay writes its report before it ends
 
+# Name, default, meaning. All but `bag` are options of `lrn replay`, with underscores for dashes.
 ARGUMENTS = (
-    ("bag", None, "rosbag2: its folder or its storage file"),
+    ("bag", None, "rosbag2: its folder or its storage file; several with spaces between them"),
     ("model", "", "model name or file; empty: the package's model"),
     ("backend", "", "auto, tensorrt, cuda, openvino or torch; empty: auto"),
     ("precision", "", "auto, fp32, fp16, bf16 or int8; empty: auto"),
-    ("rate", "", "times as fast as recorded, 0.1 to 10; empty: 1"),
-    ("topic", "", "image topic; empty: the only one"),
+    ("network_size", "", "height and width that the network runs at, such as '360 480'"),
+    ("threads", "", "CPU threads of the backend"),
     ("mode", "both", "accuracy, realtime or both"),
+    ("topic", "", "image topic; empty: all of the bag"),
     ("ground_truth", "", "folder or topic of labels; empty: the bag's own label topic"),
+    ("labels", "", "label set of the ground truth; empty: what the bag says, else the model's"),
+    ("mapping", "", "brings other classes and the model's together"),
+    ("tolerance", "", "seconds between the stamps of an image and its label"),
+    ("start", "", "seconds of the bag to skip"),
+    ("duration", "", "seconds of the bag to replay"),
+    ("rate", "", "times as fast as recorded, 0.1 to 10; empty: 1"),
+    ("loop", "", "how many times real time plays the bag"),
+    ("domain_id", "", "ROS domain of real time"),
+    ("workers", "", "bags to replay side by side"),
+    ("scheduler", "", "address of a Dask scheduler, instead of workers"),
     ("output", "lrn_replay", "folder for results and report"),
-    ("open", "false", "open the report in a browser"),
+)
+SEVERAL = ("network_size", "topic")  # words, each a value of the option
+SWITCHES = (
+    ("thorough", "take the costly figures of every frame, however long that takes"),
+    ("temporal_smoothing", "average over frames, as the node can"),
+    ("clock", "real time: publish /clock and leave the stamps as recorded"),
+    ("open", "open the report in a browser"),
 )
 
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments, then run `lrn replay` with those that were given."""
+    switches = [(name, "false", meaning) for name, meaning in SWITCHES]
     return LaunchDescription(
         [
             *(
                 DeclareLaunchArgument(name, default_value=default, description=description)
-                for name, default, description in ARGUMENTS
+                for name, default, description in (*ARGUMENTS, *switches)
             ),
             OpaqueFunction(function=_replay),
         ]
@@ -48,18 +67,27 @@ def generate_launch_description() -> LaunchDescription:
 
 def _replay(context: LaunchContext) -> list[ExecuteProcess]:
     argument = {k: v.strip() for k, v in context.launch_configurations.items()}
+    known = [name for name, *_ in (*ARGUMENTS, *SWITCHES)]
+    given = {text.partition(":=")[0] for text in context.argv if ":=" in text}  # of ros2 launch
+    if "bag" in given and (unknown := sorted(given - set(known))):  # else another file's arguments
+        raise RuntimeError(f"unknown argument {unknown[0]}:=; there are {', '.join(known)}")
     command = [str(Path(get_package_prefix(PACKAGE)) / "lib" / PACKAGE / "lrn"), "replay"]
-    command += [str(Path(argument["bag"]).expanduser())]
-    for name, _, _ in ARGUMENTS[1:-1]:
+    command += [str(Path(bag).expanduser()) for bag in _bags(argument["bag"])]
+    for name, _, _ in ARGUMENTS[1:]:
         if argument[name]:
-            command += [f"--{name.replace('_', '-')}", argument[name]]
-    if _flag("open", argument["open"]):
-        command.append("--open")
+            values = argument[name].split() if name in SEVERAL else [argument[name]]
+            command += [f"--{name.replace('_', '-')}", *values]
+    command += [f"--{n.replace('_', '-')}" for n, _ in SWITCHES if _flag(n, argument[n])]
     return [
         ExecuteProcess(
             cmd=command, output="screen", emulate_tty=False, sigterm_timeout=STOP_S, on_exit=_ended
         )
     ]
+
+
+def _bags(text: str) -> list[str]:
+    """One bag, whose path may hold spaces, or several."""
+    return [text] if Path(text).expanduser().exists() else text.split()
 
 
 def _ended(event: ProcessExited, context: LaunchContext) -> None:

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """replay.launch.py, run for real around a stand-in for lrn that writes down its arguments."""
 
+import argparse
+import ast
 import json
 import os
 import subprocess
@@ -9,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from lrn_ros.cli import replay
 
 pytest.importorskip("launch_ros", reason="launch_ros comes with a ROS installation")
 
@@ -26,7 +30,7 @@ from launch.actions import IncludeLaunchDescription
 from launch.launch_description_sources import AnyLaunchDescriptionSource
 
 file, *arguments = sys.argv[1:]
-service = LaunchService(noninteractive=True)
+service = LaunchService(argv=arguments, noninteractive=True)  # as ros2 launch does
 source = AnyLaunchDescriptionSource(file)
 include = IncludeLaunchDescription(source, launch_arguments=[a.split(":=", 1) for a in arguments])
 service.include_launch_description(LaunchDescription([include]))
@@ -77,14 +81,34 @@ def test_the_bag_alone_is_enough_and_the_launch_ends_by_itself(launch):
 
 def test_every_argument_reaches_lrn(launch):
     _, _, given = launch(
-        "bag:=drive", "model:=other", "backend:=torch", "precision:=fp32", "rate:=2", "topic:=/cam",
-        "mode:=realtime", "ground_truth:=labels", "output:=out", "open:=True",
+        "bag:=drive", "model:=other", "backend:=torch", "precision:=fp32", "rate:=2",
+        "topic:=/cam /left", "network_size:=360 480", "mode:=realtime", "ground_truth:=labels",
+        "output:=out", "open:=True", "thorough:=true", "clock:=no",
     )  # fmt: skip
     assert given == [
         "replay", "drive", "--model", "other", "--backend", "torch", "--precision", "fp32",
-        "--rate", "2", "--topic", "/cam", "--mode", "realtime", "--ground-truth", "labels",
-        "--output", "out", "--open",
+        "--network-size", "360", "480", "--mode", "realtime", "--topic", "/cam", "/left",
+        "--ground-truth", "labels", "--rate", "2", "--output", "out", "--thorough", "--open",
     ]  # fmt: skip
+
+
+def test_every_option_of_lrn_replay_is_an_argument():
+    """But for what makes no sense in a launch file: JSON on the terminal, and help."""
+    file = ast.parse((ROOT / "launch" / "replay.launch.py").read_text())
+    tables = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in file.body
+        if isinstance(node, ast.Assign) and node.targets[0].id in ("ARGUMENTS", "SWITCHES")
+    }
+    names = {row[0] for rows in tables.values() for row in rows}
+    parser = argparse.ArgumentParser()
+    replay.add_parser(parser.add_subparsers())
+    (options,) = (a.choices["replay"]._actions for a in parser._actions if a.choices)
+    assert names == {o.dest for o in options} - {"help", "json", "bags"} | {"bag"}
+
+
+def test_several_bags(launch):
+    assert launch("bag:=one two")[2][:3] == ["replay", "one", "two"]
 
 
 @pytest.mark.parametrize("status", [1, 2])
@@ -99,7 +123,11 @@ def test_an_interrupted_replay_is_no_failure(launch):
 
 @pytest.mark.parametrize(
     "arguments, said",
-    [((), "missing required argument 'bag'"), (("bag:=a", "open:=maybe"), "open:=maybe is not")],
+    [
+        ((), "missing required argument 'bag'"),
+        (("bag:=a", "open:=maybe"), "open:=maybe is not"),
+        (("bag:=a", "modle:=b"), "unknown argument modle:=; there are bag, model,"),
+    ],
 )
 def test_a_wrong_argument_is_named(launch, arguments, said):
     status, output, given = launch(*arguments)

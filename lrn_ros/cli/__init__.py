@@ -58,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = _parser().parse_args(argv)
     except SystemExit as stop:  # argparse has printed help, version or the error
         return stop.code if isinstance(stop.code, int) else 2
+    args.command_line = ("lrn", *(sys.argv[1:] if argv is None else argv))
     _log_to_stderr()
     try:
         return int(args.run(args))

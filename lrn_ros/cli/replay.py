@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 import webbrowser
 from pathlib import Path
@@ -17,7 +16,6 @@ from lrn_ros.cli.common import (
     interrupt_once,
     positive,
     print_json,
-    write_json,
 )
 from lrn_ros.cli.replay_realtime import (
     STAMPS,
@@ -27,9 +25,10 @@ from lrn_ros.cli.replay_realtime import (
     print_realtime,
 )
 from lrn_ros.errors import RunError, UserError
-from lrn_ros.model.json_text import plain
+from lrn_ros.metrics.text import number, percent
 
 if TYPE_CHECKING:
+    from lrn_ros.replay.figures import ModelUse, Results
     from lrn_ros.replay.job import Job
     from lrn_ros.replay.realtime import Played
     from lrn_ros.replay.run import Outcome
@@ -97,8 +96,9 @@ def some_seconds(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Replay and report."""
-    from lrn_ros.replay.part import read_part
+    from lrn_ros.replay.accuracy import read_part
     from lrn_ros.replay.realtime import figures
+    from lrn_ros.replay.records import write_record
     from lrn_ros.replay.results import RESULTS, merge
     from lrn_ros.replay.run import Outcome
     from lrn_ros.report.page import write_report
@@ -123,33 +123,33 @@ def run(args: argparse.Namespace) -> int:
         if not played:
             raise KeyboardInterrupt
         raise RunError(f"no bag could be replayed; {' and '.join(map(': '.join, failed.items()))}")
-    results = merge(parts)
-    results["model"] = results["model"] or model
-    results["realtime"] = figures(runs) if runs else None
-    known = [part.name for part in parts]
-    results["findings"] += [
-        {"bag": r.about["name"], "text": f"damaged: {r.about['damage']}"}
-        for r in runs
-        if r.about["damage"] and r.about["name"] not in known
-    ]
-    results["complete"] &= not outcome.interrupted and played
-    results["failed"] = [{"bag": name, "error": error} for name, error in failed.items()]
-    write_json(args.output / RESULTS, results)
-    write_report(args.output / _REPORT, plain(results), parts)
+    results = merge(
+        parts,
+        model,
+        figures(runs) if runs else None,
+        failed,
+        not outcome.interrupted and played,
+        args.output,
+        args.command_line,
+    )
+    write_record(args.output / RESULTS, results)
+    write_report(args.output / _REPORT, results, parts)
     return _tell(args, results)
 
 
-def _tell(args: argparse.Namespace, results: dict[str, Any]) -> int:
+def _tell(args: argparse.Namespace, results: Results) -> int:
     """Print, open the report; the exit status."""
+    from lrn_ros.replay.records import sealed
+
     if args.json:
-        print_json(results)
+        print_json(sealed(results))
     else:
         _print(results, args.output)
     if args.open and not webbrowser.open((args.output / _REPORT).resolve().as_uri()):
         print("lrn replay: no browser to open the report with", file=sys.stderr)
-    for failed in results["failed"]:
-        print(f"lrn replay: {failed['bag']} failed: {failed['error']}", file=sys.stderr)
-    return (1 if results["failed"] else 0) if results["complete"] else 130
+    for failed in results.failed:
+        print(f"lrn replay: {failed.bag} failed: {failed.error}", file=sys.stderr)
+    return (1 if results.failed else 0) if results.complete else 130
 
 
 def _total(jobs: list[Job]) -> int | None:
@@ -182,11 +182,13 @@ def _count(job: Job) -> int:
     return bag.topics[topic].count
 
 
-def _model(name: str) -> dict[str, Any]:
+def _model(name: str) -> ModelUse:
     from lrn_ros.model.artifact import SUFFIXES, read_info, resolve_model
+    from lrn_ros.replay.figures import ModelUse
+    from lrn_ros.replay.job import model_digests
 
     info = read_info(resolve_model(name, SUFFIXES))
-    return {"name": info.name, "architecture": info.architecture, "license": info.license}
+    return ModelUse(info.name, info.architecture, info.license, model_digests(name))
 
 
 def _jobs(args: argparse.Namespace) -> list[Job]:
@@ -239,36 +241,32 @@ def _run(args: argparse.Namespace, jobs: list[Job], total: int | None) -> Outcom
     return outcome
 
 
-def _print(results: dict[str, Any], output: Path) -> None:
-    from lrn_ros.metrics.latency import Percentiles, table
+def _print(results: Results, output: Path) -> None:
+    from lrn_ros.metrics.latency import table
 
-    if results["frames"]:
-        fps = _number(results["throughput"]["fps"])
-        print(f"frames    {results['frames']}, {fps} a second, one worker")
-    if accuracy := results["accuracy"]:
-        ece = _number(accuracy["calibration"]["ece"], 100)
+    if results.frames:
+        print(f"frames    {results.frames}, {number(results.throughput.fps)} a second, one worker")
+    if accuracy := results.accuracy:
+        of = f"{accuracy.boundary.frames} frames"
         print(
-            f"accuracy  mIoU {_number(accuracy['miou'], 100, 2)} %, pixels"
-            f" {_number(accuracy['pixel_accuracy'], 100, 2)} % ({accuracy['frames']} labelled"
-            f" frames); boundaries {_number(accuracy['boundary']['f_score'], 100)} %, calibration"
-            f" error {ece} %"
+            f"accuracy  mIoU {percent(accuracy.miou, 2)}, pixels"
+            f" {percent(accuracy.pixel_accuracy, 2)} ({accuracy.frames} labelled frames),"
+            f" {percent(accuracy.unlabelled)} of the pixels unlabelled; boundaries"
+            f" {percent(accuracy.boundary.f_score)}, calibration error"
+            f" {percent(accuracy.calibration.ece)} ({of})"
         )
-    if temporal := results["temporal"]:
+    if temporal := results.temporal:
         print(
-            f"steady    {_number(temporal['consistency'], 100)} % consistent, flicker"
-            f" {_number(temporal['flicker'], 100, 2)} % ({temporal['pairs']} pairs)"
+            f"steady    {percent(temporal.consistency)} consistent, flicker"
+            f" {percent(temporal.flicker, 2)} ({temporal.pairs} pairs)"
         )
-    if results["latency_ms"]:
-        stages = {k: Percentiles(**p) for k, p in results["latency_ms"].items()}
-        print("\n".join(table(stages)))
-    if results["realtime"]:
-        print_realtime(results["realtime"])
-    for finding in results["findings"]:
-        print(f"finding   {finding['bag']}: {finding['text']}")
+    if results.latency_ms:
+        print("latency of the model, while frames are read and scored beside it:")
+        print("\n".join(table(results.latency_ms)))
+    if results.realtime:
+        print_realtime(results.realtime)
+    for finding in results.findings:
+        print(f"finding   {finding.bag}: {finding.text}")
     print(f"report    {output / _REPORT}")
-    if not results["complete"]:
+    if not results.complete:
         print("interrupted; this is what was replayed until then", file=sys.stderr)
-
-
-def _number(value: float | None, scale: float = 1.0, digits: int = 1) -> str:
-    return "-" if value is None or not math.isfinite(value) else f"{scale * value:.{digits}f}"

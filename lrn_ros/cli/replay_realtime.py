@@ -13,6 +13,7 @@ from lrn_ros.cli.common import natural, positive, speed
 from lrn_ros.errors import RunError, UserError
 
 if TYPE_CHECKING:
+    from lrn_ros.replay.figures import Realtime
     from lrn_ros.replay.job import Job
     from lrn_ros.replay.realtime import Played
 
@@ -96,6 +97,8 @@ def _play_bag(
     args: argparse.Namespace, job: Job, runs: list[Played], failed: dict[str, str]
 ) -> bool:
     """Play a bag and add it to `runs` or to `failed`; False after Ctrl-C."""
+    from lrn_ros.metrics.machine import measure_pace
+    from lrn_ros.replay.figures import PlayedAs
     from lrn_ros.replay.job import open_bag
     from lrn_ros.replay.realtime import read_played
 
@@ -103,17 +106,19 @@ def _play_bag(
     try:
         bag = open_bag(job.bag)
         topic = bag.image_topic(job.topic)
+        before = measure_pace()
         complete = _play(args, job, bag, topic, folder)
     except (UserError, RunError, OSError) as error:
         failed[job.name] = str(error)
         return True
-    rate, loops = args.rate or 1.0, args.loop or 1
-    about: dict[str, Any] = {
-        "name": job.name, "path": str(job.bag), "topic": topic, "rate": rate, "loops": loops,
-        "clock": args.clock, "start_s": args.start, "duration_s": args.duration,
-        "asked_fps": round(rate * bag.rate(topic), 3), "complete": complete,
-    }  # fmt: skip
-    runs.append(read_played(folder, about))
+    rate = args.rate or 1.0
+    how = PlayedAs(
+        name=job.name, path=str(job.bag), topic=topic, rate=rate, loops=args.loop or 1,
+        clock=args.clock, start_s=args.start, duration_s=args.duration,
+        asked_fps=round(rate * bag.rate(topic), 3), complete=complete,
+        before=before, after=measure_pace(), folder=f"realtime/{job.name}",
+    )  # fmt: skip
+    runs.append(read_played(folder, how))
     return complete
 
 
@@ -142,19 +147,18 @@ def _play(args: argparse.Namespace, job: Job, bag: Any, topic: str, folder: Path
         return play_bag(bag, options, folder, report)
 
 
-def print_realtime(realtime: dict[str, Any]) -> None:
+def print_realtime(realtime: Realtime) -> None:
     """Print the accounts and the latency."""
-    from lrn_ros.metrics.latency import Percentiles, table
+    from lrn_ros.metrics.latency import table
 
-    for bag in realtime["bags"]:
-        frames = bag["frames"]
-        fates = {"answered": frames["answered"], **frames["dropped"], "idle": frames["idle"]}
-        fates["unaccounted"] = frames["unaccounted"]
+    for bag in realtime.bags:
+        frames = bag.frames
+        fates = {"answered": frames.answered, **frames.dropped, "idle": frames.idle}
+        fates["unaccounted"] = frames.unaccounted
         text = ", ".join(f"{fate} {n}" for fate, n in fates.items() if n)
-        print(f"real time {bag['name']}: published {frames['published']}: {text or 'nothing'}")
-        fps = bag["fps"]
+        print(f"real time {bag.played.name}: published {frames.published}: {text or 'nothing'}")
         print(
-            f"          {fps['in']:.1f} a second in ({bag['asked_fps']:g} asked), {fps['out']:.1f}"
-            f" out; on {bag['backend'] or 'nothing answered'}"
+            f"          {bag.fps_in:.1f} a second in ({bag.played.asked_fps:g} asked),"
+            f" {bag.fps_out:.1f} out; on {bag.backend or 'nothing answered'}"
         )
-    print("\n".join(table({k: Percentiles(**p) for k, p in realtime["latency_ms"].items()})))
+    print("\n".join(table(realtime.latency_ms)))

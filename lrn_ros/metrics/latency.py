@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lrn_ros.inference.result import STAGES
+from lrn_ros.metrics import text
+from lrn_ros.metrics.text import number
 
 _NOT_OVERHEAD = ("queue_ms", "preprocess_ms", "inference_ms", "postprocess_ms")
 
@@ -109,8 +111,9 @@ def rate(times_ns: Sequence[int]) -> float:
 
 
 def table(stages: Mapping[str, Percentiles]) -> list[str]:
-    """The percentiles as aligned lines of text, with a heading."""
-    lines = [f"{'stage':14} {'p50':>9} {'p95':>9} {'p99':>9}  ms"]
-    for name, p in stages.items():
-        lines.append(f"{name.removesuffix('_ms'):14} {p.p50:9.2f} {p.p95:9.2f} {p.p99:9.2f}")
-    return lines
+    """The percentiles in milliseconds as aligned lines of text, with a heading."""
+    rows = [
+        [name.removesuffix("_ms"), *(number(v, 2) for v in (p.p50, p.p95, p.p99))]
+        for name, p in stages.items()
+    ]
+    return text.table(["stage, ms", "p50", "p95", "p99"], rows)

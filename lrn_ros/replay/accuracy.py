@@ -8,15 +8,17 @@ does not grow with the bag's length. What is found lies in one folder a topic, s
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from itertools import tee, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -25,26 +27,33 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lrn_ros import __version__
 from lrn_ros.data.bags.extent import Extent
 from lrn_ros.errors import UserError
 from lrn_ros.inference.segmenter import Segmenter
 from lrn_ros.inference.smoothing import Smoother
 from lrn_ros.metrics.calibration import grouped
+from lrn_ros.replay.figures import FrameLine, ModelUse, PartRecord, TruthUse
 from lrn_ros.replay.findings import Alignment, of_labels
-from lrn_ros.replay.frame_counts import marginals
-from lrn_ros.replay.gallery import Gallery
+from lrn_ros.replay.gallery import Gallery, KeptFrame
 from lrn_ros.replay.ground_truth import Truth
 from lrn_ros.replay.prefetch import prefetch
+from lrn_ros.replay.records import (
+    check_files,
+    digest_folder,
+    digest_message,
+    read_lines,
+    read_record,
+    write_record,
+)
+from lrn_ros.replay.sampling import Sampling
 from lrn_ros.replay.scoring import Scoring, TruthOptions, open_truth
-from lrn_ros.replay.tally import Tally, stage_times
+from lrn_ros.replay.tally import Tally, marginals, stage_times
 
 if TYPE_CHECKING:  # needs rosbags
     from lrn_ros.data.bags.reader import BagFrame, BagReader
 
 _AHEAD = 4  # frames read before they are segmented, and segmented before they are scored
-# Of the bag's time between two labelled frames, and two pairs of frames, whose costly figures are
-# taken: together these take 0.07 s on one core for 1280x720.
-_COSTLY_NS = 2_000_000_000
 _CONSECUTIVE_NS = 500_000_000  # frames further apart are no pair
 _FLUSH = 100  # frames
 
@@ -57,12 +66,12 @@ class PartFiles:
 
     @property
     def summary(self) -> Path:
-        """Counts and findings; written last."""
+        """A PartRecord; written last."""
         return self.folder / "part.json"
 
     @property
     def frames(self) -> Path:
-        """One JSON line a frame."""
+        """One JSON line a frame, see FrameLine."""
         return self.folder / "frames.jsonl"
 
     @property
@@ -72,17 +81,65 @@ class PartFiles:
 
 
 @dataclass(frozen=True)
-class _Read:
-    """A frame with its label and the time that reading both took, ms."""
+class Part:
+    """One replayed topic of one bag, as it lies on disk: its name, its files, its record."""
 
-    index: int
+    name: str
+    files: PartFiles
+    record: PartRecord
+
+
+def read_part(name: str, folder: Path, check: bool = True) -> Part:
+    """Read what `replay` has written.
+
+    Args:
+        name: what people call it.
+        folder: see PartFiles.
+        check: read all files to see whether they are as they were written.
+
+    Raises:
+        UserError: it is not there, or it is damaged.
+    """
+    files = PartFiles(folder)
+    record = read_record(PartRecord, files.summary)
+    if check:
+        check_files(folder, record.files)
+    return Part(name, files, record)
+
+
+def read_frames(part: Part) -> Iterator[FrameLine]:
+    """The lines of its frames.
+
+    Raises:
+        UserError: one is damaged, or they are not as many as were replayed.
+    """
+    count, path = 0, part.files.frames
+    for count, line in enumerate(read_lines(path), 1):
+        try:
+            yield FrameLine(**line)
+        except TypeError as error:
+            raise UserError(f"{path}, line {count}: is no line of a frame ({error})") from error
+    if count != part.record.tally.frames:
+        raise UserError(f"{path}: has {count} lines of {part.record.tally.frames} frames")
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A frame with its label and the time in milliseconds that reading both took."""
+
     frame: BagFrame
     label: NDArray[np.uint8] | None
     read_ms: float
+    content: str
+
+    @property
+    def time_ns(self) -> int:
+        """The frame's stamp; where that is not set, the time at which it was recorded."""
+        return self.frame.stamp_ns or self.frame.recorded_ns
 
 
 def _timed(frames: Iterator[BagFrame]) -> Iterator[tuple[BagFrame, float]]:
-    """The frames, each with the time that reading it took, ms."""
+    """The frames, each with the time in milliseconds that reading it took."""
     start = time.perf_counter()
     for frame in frames:
         yield frame, 1000 * (time.perf_counter() - start)
@@ -105,18 +162,19 @@ def _read(bag: BagReader, topic: str, truth: Truth | None, extent: Extent) -> It
                 f"{truth.title if truth else ''}: a label of {w}x{h} pixels for an image of"
                 f" {width}x{height}; labels must have the image's size"
             )
-        yield _Read(frame.index, frame, label, read_ms + 1000 * (time.perf_counter() - start))
+        content = digest_message(frame.data)
+        yield _Read(frame, label, read_ms + 1000 * (time.perf_counter() - start), content)
 
 
 class _Scorer:
     """Scores segmented frames in order, on one thread."""
 
-    def __init__(self, compare: Scoring, thorough: bool, lines: TextIO) -> None:
-        self._map, self._thorough, self._lines = compare.of_prediction, thorough, lines
+    def __init__(self, compare: Scoring, sampling: Sampling, lines: TextIO, first_ns: int) -> None:
+        self._map, self._sampling, self._lines = compare.of_prediction, sampling, lines
+        self._first_ns = first_ns
         self.tally = Tally.empty(len(compare.labels))
-        self.gallery, self.alignment = Gallery(compare.labels), Alignment(len(compare.labels))
+        self.gallery, self.alignment = Gallery(compare.labels), Alignment(compare.labels)
         self._previous: tuple[int, NDArray[np.uint8], NDArray[np.uint8]] | None = None
-        self._paired_ns: int | None = None
 
     def score(
         self,
@@ -125,53 +183,51 @@ class _Scorer:
         confidence: NDArray[np.uint8] | None,
         stages: dict[str, float],
     ) -> None:
-        """Count a frame and write its line; its confidence where it is to be sampled."""
-        frame, tally, time_ns = read.frame, self.tally, _time_ns(read.frame)
+        """Count a frame and write its line; it has a confidence where it is to be sampled."""
+        frame, tally, label = read.frame, self.tally, read.label
         mask = mask if self._map is None else self._map(mask)
         line: dict[str, Any] = {
-            "index": read.index, "stamp_ns": frame.stamp_ns, "recorded_ns": frame.recorded_ns,
-            "read_ms": round(read.read_ms, 3), **stages,
+            "index": frame.index, "stamp_ns": frame.stamp_ns, "recorded_ns": frame.recorded_ns,
+            "content": read.content, "truth": "", "read_ms": round(read.read_ms, 3), **stages,
         }  # fmt: skip
-        self.alignment.add(mask, read.label)
-        if read.label is not None:
-            matrix = tally.compare(read.label, mask)
-            pictures = frame.rgb, read.label, mask
-            self.gallery.judge(read.index, time_ns, matrix, pictures)
-            line["pixels"] = marginals(matrix).tolist()
+        self.alignment.add(mask, label)
+        matrix = None
+        if label is not None:
+            matrix = tally.compare(label, mask)
+            line |= {"truth": _digest_label(label), "pixels": marginals(matrix).tolist()}
             if confidence is not None:
-                edges, levels = tally.sample(read.label, mask, confidence)
+                start = time.perf_counter()
+                edges, levels = tally.sample(label, mask, confidence)
+                self._sampling.labels.add(time.perf_counter() - start)
                 line |= {"boundary": edges.tolist(), "calibration": grouped(levels).tolist()}
-        line |= self._follow(frame, mask)
-        self.gallery.add(read.index, time_ns, frame.rgb, mask)
+        line |= self._follow(read, mask)
+        seconds = (frame.recorded_ns - self._first_ns) / 1e9
+        kept = KeptFrame(frame.index, read.time_ns, seconds)
+        self.gallery.add(kept, frame.rgb, label, mask, matrix)
         tally.frames += 1
         self._lines.write(json.dumps(line) + "\n")
         if tally.frames % _FLUSH == 0:
             self._lines.flush()
 
-    def _follow(self, frame: BagFrame, mask: NDArray[np.uint8]) -> dict[str, Any]:
-        """Compare with the frame before, if it is time to and it was the one before."""
-        time_ns = _time_ns(frame)
-        previous, self._previous = self._previous, (time_ns, frame.rgb, mask)
-        if previous is None or previous[1].shape != frame.rgb.shape:
+    def _follow(self, read: _Read, mask: NDArray[np.uint8]) -> dict[str, Any]:
+        """Compare with the frame before, if that was close before and it is this pair's turn."""
+        rgb, time_ns = read.frame.rgb, read.time_ns
+        previous, self._previous = self._previous, (time_ns, rgb, mask)
+        if previous is None or previous[1].shape != rgb.shape:
             return {}
-        if not 0 < time_ns - previous[0] <= _CONSECUTIVE_NS:
+        if not 0 < time_ns - previous[0] <= _CONSECUTIVE_NS or not self._sampling.pairs.due():
             return {}
-        if not self._thorough and not _due(time_ns, self._paired_ns):
-            return {}
-        self._paired_ns = time_ns
-        found = self.tally.follow(previous[1:], (frame.rgb, mask))
+        start = time.perf_counter()
+        found = self.tally.follow(previous[1:], (rgb, mask))
+        self._sampling.pairs.add(time.perf_counter() - start)
         before = marginals(found.matrix).tolist()
         return {"before": before, "still": found.still, "flickered": found.flickered}
 
 
-def _time_ns(frame: BagFrame) -> int:
-    """Its stamp; where that is not set, when it was recorded."""
-    return frame.stamp_ns or frame.recorded_ns
-
-
-def _due(time_ns: int, last_ns: int | None) -> bool:
-    """Whether it is time for costly figures again."""
-    return last_ns is None or abs(time_ns - last_ns) >= _COSTLY_NS
+def _digest_label(label: NDArray[np.uint8]) -> str:
+    """16 hexadecimal digits; of a large label every fourth row is looked at."""
+    rows = label[:: 4 if label.size > 1 << 18 else 1]
+    return hashlib.blake2b(rows.tobytes(), digest_size=8).hexdigest()
 
 
 def replay(
@@ -185,6 +241,8 @@ def replay(
     progress: Callable[[int], None] = lambda count: None,
     smoothing: bool = False,
     stale: Sequence[Path] = (),
+    settings: Mapping[str, Any] | None = None,
+    model_files: Mapping[str, str] | None = None,
 ) -> bool:
     """Replay an image topic into `folder`.
 
@@ -195,12 +253,14 @@ def replay(
         folder: for PartFiles; it is made.
         truth_options: the ground truth.
         extent: the part of the bag.
-        thorough: take boundary, calibration and temporal figures of every frame, not just every
-            two seconds.
+        thorough: take boundary, calibration and temporal figures of every frame, however long that
+            takes; see Sampling.
         progress: called with 1 for every frame.
         smoothing: between frames, see lrn_ros.inference.smoothing.
         stale: files that are removed, as earlier figures in `folder` are, once it is sure that the
             replay can start.
+        settings: what the result depends on, for the record.
+        model_files: digests of the model's files by name, for the record.
 
     Returns:
         True when it is complete, False when it was interrupted (Ctrl-C); what was done until then
@@ -222,13 +282,15 @@ def replay(
     folder.mkdir(parents=True, exist_ok=True)
     for old in (files.summary, *stale):
         old.unlink(missing_ok=True)
+    began_ns = next(bag.messages(topic)).recorded_ns
     complete, start = True, time.perf_counter()
     with files.frames.open("w", encoding="utf-8") as lines, _one_opencv_thread():
-        scorer = _Scorer(compare, thorough, lines)
+        sampling = Sampling(_expected(bag, topic, extent), thorough)
+        scorer = _Scorer(compare, sampling, lines, began_ns)
         frames = prefetch(_read(bag, topic, truth, extent), _AHEAD)
         try:
             smoother = Smoother() if smoothing else None
-            _segment_all(segmenter, smoother, frames, scorer, thorough, progress)
+            _segment_all(segmenter, smoother, frames, scorer, sampling, progress)
         except KeyboardInterrupt:
             complete = False
         finally:
@@ -239,19 +301,45 @@ def replay(
             rate = bag.rate(topic)
             _finish(truth, scorer.tally, complete and extent == Extent(), rate)
         scorer.gallery.write(files.pictures)
-        summary = {
-            "bag": str(bag.path),
-            "topic": topic,
-            "complete": complete,
-            "damage": bag.damage,
-            "seconds": seconds,
-            "tally": scorer.tally.to_dict(),
-            "labels": compare.labels.to_dict(),
-            "ground_truth": truth and {"from": truth.title, **asdict(truth.matching)},
-            "findings": [] if truth is None else of_labels(truth.matching, scorer.alignment),
-        }
-        files.summary.write_text(json.dumps(summary) + "\n", encoding="utf-8")
+        record = PartRecord(
+            version=__version__,
+            date=datetime.now().astimezone().isoformat(timespec="seconds"),
+            bag=str(bag.path),
+            topic=topic,
+            complete=complete,
+            damage=bag.damage,
+            seconds=seconds,
+            image_size=(height, width),
+            network_size=segmenter.geometry(height, width).network,
+            tally=scorer.tally,
+            labels=compare.labels,
+            mapping=compare.mapping,
+            ground_truth=None if truth is None else TruthUse(truth.title, **asdict(truth.matching)),
+            findings=() if truth is None else of_labels(truth, scorer.alignment),
+            model=_model_use(segmenter, model_files or {}),
+            settings=dict(settings or {}),
+            files=digest_folder(folder, (files.frames.name, files.pictures.name)),
+        )
+        write_record(files.summary, record)
     return complete
+
+
+def _expected(bag: BagReader, topic: str, extent: Extent) -> int | None:
+    """About how many frames there are; None: unknown."""
+    count, rate = bag.topics[topic].count, bag.rate(topic)
+    if extent == Extent():
+        return count
+    if extent.duration_s is None or not rate:
+        return None
+    return min(count, round(extent.duration_s * rate))
+
+
+def _model_use(segmenter: Segmenter, files: Mapping[str, str]) -> ModelUse:
+    info, backend = segmenter.info, segmenter.backend
+    return ModelUse(
+        info.name, info.architecture, info.license, dict(files), backend.name, backend.precision,
+        backend.device_name,
+    )  # fmt: skip
 
 
 @contextmanager
@@ -282,17 +370,15 @@ def _segment_all(
     smoother: Smoother | None,
     frames: Iterator[_Read],
     scorer: _Scorer,
-    thorough: bool,
+    sampling: Sampling,
     progress: Callable[[int], None],
 ) -> None:
     waiting: deque[Future[None]] = deque()
-    sampled_ns: int | None = None
     with ThreadPoolExecutor(1, "scoring") as pool:
         for read in frames:
-            time_ns = _time_ns(read.frame)
-            sample = read.label is not None and (thorough or _due(time_ns, sampled_ns))
-            sampled_ns = time_ns if sample else sampled_ns
-            smooth = smoother.at(time_ns / 1e9) if smoother else None
+            sampling.next_frame()
+            sample = read.label is not None and sampling.labels.due()
+            smooth = smoother.at(read.time_ns / 1e9) if smoother else None
             result = segmenter(read.frame.rgb, confidence=sample, smooth=smooth)
             stages = stage_times(result)
             waiting.append(pool.submit(scorer.score, read, result.mask, result.confidence, stages))

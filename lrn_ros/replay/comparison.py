@@ -1,12 +1,11 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Two replays of the same frames side by side: differences with intervals, and what got worse."""
+"""Two replays of the same frames side by side: differences with their intervals."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,30 +14,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrn_ros.errors import UserError
+from lrn_ros.replay.accuracy import Part, read_frames, read_part
 from lrn_ros.replay.blocks import Blocks, block_length, interval
-from lrn_ros.replay.frame_counts import figures, mean, vector
-from lrn_ros.replay.part import Part, read_frames, read_part
+from lrn_ros.replay.figures import FrameLine, Results
+from lrn_ros.replay.realtime import Played, read_played
+from lrn_ros.replay.records import check_files, read_record
 from lrn_ros.replay.results import RESULTS
+from lrn_ros.replay.tally import COUNTED, figures, mean, vector
 
-LOWER_IS_BETTER = ("ece", "flicker", "p50_ms", "p95_ms")
-_LATENCY = {"p50_ms": 50.0, "p95_ms": 95.0}
+LOWER_IS_BETTER = ("ece", "flicker", "p50_ms", "p95_ms", "unanswered")
+LEVELS = {"p50_ms": 50.0, "p95_ms": 95.0}
+MAY_DIFFER = ("version", "network-size")  # what a user may allow to differ
 
 
 @dataclass(frozen=True)
-class Run:
-    """What `lrn replay` has written to a folder."""
+class ReplayRun:
+    """What `lrn replay` has written to a folder: results; parts and what was played by name."""
 
     folder: Path
-    results: dict[str, Any]
+    results: Results
     parts: dict[str, Part]
+    played: dict[str, Played]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A figure of both runs, and the interval of the difference B - A.
+    """A figure of both runs, and the interval of the difference B - A; NaN: not known.
 
-    NaN where it is not known; `loss` is by how much B is worse, negative where it is better, and
-    it is `sure` where the interval holds nothing but losses.
+    Attributes:
+        a, b: the figure of each run.
+        low, high: ends of the interval.
+        loss: by how much B is worse, negative where B is better.
+        sure: the interval holds nothing but losses.
+        samples: frames, or pairs of frames, that the figure is of.
     """
 
     a: float
@@ -47,20 +55,25 @@ class Difference:
     high: float
     loss: float
     sure: bool
+    samples: int
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Differences by name of the figure, see frame_counts.figures and p50_ms, p95_ms.
+    """Differences by name of the figure, see tally.figures, and p50_ms, p95_ms, unanswered.
 
     Attributes:
         frames: compared; labelled: of them with ground truth.
         blocks: in a draw of the bootstrap.
         figures: over all frames.
-        classes: IoU by class.
+        classes: IoU by class; the samples are the labelled frames in which the class occurs.
         unpaired: classes that are not in the truth, and that one run alone has answered: they are
             left out, of the mean IoU too.
-        latency_ms: of the Segmenter, a frame.
+        latency_ms: of the Segmenter in accuracy mode, while frames were read and scored beside it.
+        realtime: end-to-end latency, and the share of frames that were not answered; empty where a
+            run has none.
+        drift: by what share the machine's pace differed while the two runs played, NaN: unknown.
+        interleaved: the models were played in turns, so that drift does not matter.
     """
 
     frames: int
@@ -70,121 +83,92 @@ class Comparison:
     classes: dict[str, Difference]
     unpaired: tuple[str, ...]
     latency_ms: dict[str, Difference]
+    realtime: dict[str, Difference]
+    drift: float
+    interleaved: bool
 
 
-@dataclass(frozen=True)
-class Margins:
-    """How much worse B may be.
-
-    Attributes:
-        points: mIoU and temporal consistency, percentage points.
-        class_points: any class's IoU, percentage points; None: is not looked at.
-        latency_percent: median and 95th percentile, percent of A's; None: are not looked at.
-    """
-
-    points: float
-    class_points: float | None = None
-    latency_percent: float | None = None
-
-
-def read_run(folder: Path) -> Run:
-    """Read a replay's output folder.
+def read_run(folder: Path) -> ReplayRun:
+    """Read a replay's output folder, and check every file that counts.
 
     Raises:
-        UserError: it holds none, one that was interrupted, or one of which a bag failed.
+        UserError: it holds none, a damaged one, one of another format, one that was interrupted, or
+            one of which a bag failed.
     """
-    try:
-        results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
-        names = [bag["name"] for bag in results["bags"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder}: no folder of lrn replay --output ({error})") from error
-    if not results["complete"]:
+    results = read_record(Results, folder / RESULTS)
+    names = [bag.name for bag in results.bags]
+    if not results.complete:
         raise UserError(
             f"{folder}: was interrupted; run its lrn replay again, it goes on from there"
         )
-    failed = [f["bag"] for f in results.get("failed", []) if f["bag"] not in names]
+    failed = [f.bag for f in results.failed]
     if names and failed:
         raise UserError(
             f"{folder}: {', '.join(failed)} failed; run its lrn replay again, or without that"
         )
     if not names:
         raise UserError(f"{folder}: was replayed in real time only; --mode accuracy is compared")
-    return Run(folder, results, {n: read_part(n, folder / "bags" / n) for n in names})
+    check_files(folder, results.files)
+    parts = {name: read_part(name, folder / "bags" / name) for name in names}
+    played = {
+        bag.played.name: read_played(folder / bag.played.folder, bag.played, bag.played.camera)
+        for bag in (results.realtime.bags if results.realtime else ())
+    }
+    return ReplayRun(folder, results, parts, played)
 
 
-def compare(a: Run, b: Run) -> Comparison:
+def compare(a: ReplayRun, b: ReplayRun, allowed: Collection[str] = ()) -> Comparison:
     """Compare run B with run A.
 
+    Args:
+        a: what there was.
+        b: what is to be judged.
+        allowed: of MAY_DIFFER, what may differ between the runs.
+
     Raises:
-        UserError: other bags, frames, ground truth or classes, the message says where; or neither
-            mIoU nor temporal consistency is known.
+        UserError: other bags, frames, ground truth, classes, mapping, network size or version, the
+            message says where; or neither mIoU nor temporal consistency is known.
     """
-    _check(a, b)
-    classes = next(iter(a.parts.values())).labels.names
-    counts, times, stamps = _read(a, b, len(classes))
-    blocks = Blocks([len(s) for s in stamps], [block_length(s) for s in stamps])
-    of_a, of_b = _figures(counts, blocks, len(classes))
+    _check(a, b, allowed)
+    classes = next(iter(a.parts.values())).record.labels.names
+    read = _read(a, b, len(classes))
+    blocks = Blocks([len(s) for s in read.stamps], [block_length(s) for s in read.stamps])
+    of_a, of_b = _figures(read.counts, blocks, len(classes))
     known = [np.isfinite(side["iou"]) for side in (of_a, of_b)]
     for side in (of_a, of_b):  # the mean of both is over the same classes
         side["miou"] = mean(np.where(known[0] & known[1], side["iou"], np.nan))
-    over_all = _known({n: _difference(n, of_a[n], of_b[n]) for n in of_a if n != "iou"})
+    samples, same = read.samples, read.same
+    over_all = _known(
+        {n: _difference(n, of_a[n], of_b[n], samples[n], same[n]) for n in of_a if n != "iou"}
+    )
     if not over_all.keys() & {"miou", "consistency"}:
         raise UserError(
             f"{a.folder} and {b.folder} have nothing to compare: no ground truth, and no frames"
             " within half a second of each other"
         )
-    iou = [_difference("iou", of_a["iou"][:, k], of_b["iou"][:, k]) for k in range(len(classes))]
-    labelled = sum(int((c[:, : 3 * len(classes)].any(1)).sum()) for c in counts[0])
+    iou = [
+        _difference("iou", of_a["iou"][:, k], of_b["iou"][:, k], read.occurs[k], same["miou"])
+        for k in range(len(classes))
+    ]
     return Comparison(
-        frames=sum(len(s) for s in stamps),
-        labelled=labelled,
+        frames=sum(len(s) for s in read.stamps),
+        labelled=samples["miou"],
         blocks=blocks.count,
         figures=over_all,
         classes=_known(dict(zip(classes, iou))),
         unpaired=tuple(classes[k] for k in np.flatnonzero(known[0][0] != known[1][0])),
-        latency_ms=_latency(times, blocks),
+        latency_ms=_latency(read.times, blocks),
+        **_realtime(a.played, b.played),
     )
 
 
-@dataclass(frozen=True)
-class Loss:
-    """What B is worse in by more than the margin, as a sentence, and whether that is no chance."""
-
-    text: str
-    sure: bool
-
-
-def losses(found: Comparison, margins: Margins) -> list[Loss]:
-    """In what B is worse than A by more than the margins."""
-    gates = [
-        (name, found.figures[key], margins.points / 100)
-        for name, key in (("mIoU", "miou"), ("temporal consistency", "consistency"))
-        if key in found.figures
-    ]
-    if margins.class_points is not None:
-        gates += [(f"IoU of {n}", d, margins.class_points / 100) for n, d in found.classes.items()]
-    said = [
-        Loss(
-            f"{name} fell by {100 * d.loss:.2f} points, {100 * d.a:.2f} % to {100 * d.b:.2f} %",
-            d.sure,
+def _check(a: ReplayRun, b: ReplayRun, allowed: Collection[str]) -> None:
+    versions = [run.results.provenance.version for run in (a, b)]
+    if versions[0] != versions[1] and "version" not in allowed:
+        raise UserError(
+            f"{a.folder} was replayed by lrn_ros {versions[0]}, {b.folder} by {versions[1]}: replay"
+            " both with one version, or --allow version"
         )
-        for name, d, margin in gates
-        if d.loss > margin
-    ]
-    if margins.latency_percent is not None:
-        said += [
-            Loss(
-                f"latency's {name.removesuffix('_ms')} rose by {100 * d.loss / d.a:.1f} %,"
-                f" {d.a:.2f} ms to {d.b:.2f} ms",
-                d.sure,
-            )
-            for name, d in found.latency_ms.items()
-            if d.loss > margins.latency_percent / 100 * d.a
-        ]
-    return said
-
-
-def _check(a: Run, b: Run) -> None:
     if a.parts.keys() != b.parts.keys():
         there = [", ".join(run.parts) for run in (a, b)]
         raise UserError(
@@ -192,55 +176,122 @@ def _check(a: Run, b: Run) -> None:
             " same bags are compared"
         )
     for name, part in a.parts.items():
-        names = part.labels.names, b.parts[name].labels.names
-        if names[0] != names[1]:
+        one, two = part.record, b.parts[name].record
+        if one.labels.names != two.labels.names:
             raise UserError(
-                f"{name}: {a.folder} was scored in the classes {', '.join(names[0])}, {b.folder} in"
-                f" {', '.join(names[1])}; --mapping of lrn replay brings them together"
+                f"{name}: {a.folder} was scored in the classes {', '.join(one.labels.names)},"
+                f" {b.folder} in {', '.join(two.labels.names)}; --mapping of lrn replay brings them"
+                " together"
             )
+        for what, left, right in (
+            ("image topic", one.topic, two.topic),
+            ("label set", one.labels.name, two.labels.name),
+            ("mapping", one.mapping or "none", two.mapping or "none"),
+            ("network size", _size(one.network_size), _size(two.network_size)),
+        ):
+            option = what.replace(" ", "-")
+            if left != right and option not in allowed:
+                way = f", or --allow {option}" if option in MAY_DIFFER else ""
+                raise UserError(
+                    f"{name}: {a.folder} was replayed with {what} {left}, {b.folder} with {what}"
+                    f" {right}: replay both with the same{way}"
+                )
 
 
-_Counts = list[list[NDArray[np.int64]]]
-_Times = list[list[NDArray[np.float64]]]
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
 
 
-def _read(a: Run, b: Run, classes: int) -> tuple[_Counts, _Times, list[list[int]]]:
-    """Of A and of B, for every bag: (frames, 10 K + 50) counts, (frames,) times; and the stamps."""
-    counts: _Counts = [[], []]
-    times: _Times = [[], []]
+_Counts = tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]
+_Times = tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]
+_PARTS = {
+    "miou": "pixels",
+    "pixel_accuracy": "pixels",
+    "boundary_f": "boundary",
+    "ece": "calibration",
+    "consistency": "before",
+    "flicker": "before",
+}
+
+
+@dataclass(frozen=True)
+class _Both:
+    """The frames of A and of B; lists have one entry a bag.
+
+    Attributes:
+        counts: of A and of B, (frames, 10 K + 50) of what both runs have counted of a frame.
+        times: of A and of B, (frames,) milliseconds.
+        stamps: of the frames.
+        samples: by figure, frames or pairs that it is of.
+        same: by figure, whether A and B have counted the same in every frame.
+        occurs: by class, labelled frames in which it occurs.
+    """
+
+    counts: _Counts
+    times: _Times
+    stamps: list[list[int]]
+    samples: dict[str, int]
+    same: dict[str, bool]
+    occurs: NDArray[np.int64]
+
+
+def _read(a: ReplayRun, b: ReplayRun, classes: int) -> _Both:
+    counts: _Counts = ([], [])
+    times: _Times = ([], [])
     stamps: list[list[int]] = []
+    taken, same = dict.fromkeys(COUNTED, 0), dict.fromkeys(COUNTED, True)
+    occurs = np.zeros(classes, np.int64)
     for name, part in a.parts.items():
-        vectors: _Counts = [[], []]
-        totals: list[list[float]] = [[], []]
+        vectors: tuple[list[Any], list[Any]] = ([], [])
+        totals: tuple[list[float], list[float]] = ([], [])
         stamps.append([])
-        for pair in _pairs(part, b.parts[name]):
-            both = pair[0].keys() & pair[1].keys()  # what only one run took of a frame is left out
+        for pair in pairs(part, b.parts[name]):
+            both = tuple(k for k in COUNTED if all(getattr(f, k) is not None for f in pair))
+            for key in both:  # what only one run took of a frame is left out
+                taken[key] += 1
+                same[key] &= getattr(pair[0], key) == getattr(pair[1], key)
+            same["before"] &= pair[0].flickered == pair[1].flickered or "before" not in both
+            if pair[0].pixels is not None:
+                occurs += np.asarray(pair[0].pixels[1]) > 0
             for side, line in enumerate(pair):
-                vectors[side].append(vector({k: line[k] for k in both}, classes))
-                totals[side].append(line["total_ms"])
-            stamps[-1].append(pair[0]["stamp_ns"] or pair[0]["recorded_ns"])
+                vectors[side].append(vector(line, classes, both))
+                totals[side].append(line.total_ms)
+            stamps[-1].append(pair[0].stamp_ns or pair[0].recorded_ns)
         for side in range(2):
             counts[side].append(np.stack(vectors[side]))
             times[side].append(np.array(totals[side]))
-    return counts, times, stamps
+    samples = {figure: taken[key] for figure, key in _PARTS.items()}
+    return _Both(
+        counts, times, stamps, samples, {f: same[key] for f, key in _PARTS.items()}, occurs
+    )
 
 
-def _pairs(a: Part, b: Part) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    frames = [read_frames(part) for part in (a, b)]
-    if a.tally.frames != b.tally.frames:
+def pairs(a: Part, b: Part) -> Iterator[tuple[FrameLine, FrameLine]]:
+    """The frames of two parts, each with itself.
+
+    Raises:
+        UserError: they are not the same frames with the same ground truth.
+    """
+    one, two = a.record.tally, b.record.tally
+    if one.frames != two.frames:
         raise UserError(
-            f"{a.name}: {a.tally.frames} frames in {a.files.folder}, {b.tally.frames} in"
+            f"{a.name}: {one.frames} frames in {a.files.folder}, {two.frames} in"
             f" {b.files.folder}; replay the same part of it"
         )
-    for left, right in zip(*frames):
-        where = f"{a.name}, frame {left['index']}"
-        if (left["index"], left["stamp_ns"]) != (right["index"], right["stamp_ns"]):
+    for left, right in zip(read_frames(a), read_frames(b), strict=True):
+        where = f"{a.name}, frame {left.index}"
+        if (left.index, left.stamp_ns) != (right.index, right.stamp_ns):
             raise UserError(
-                f"{where} with stamp {left['stamp_ns']} is frame {right['index']} with stamp"
-                f" {right['stamp_ns']} in {b.files.folder}; only runs over the same frames are"
+                f"{where} with stamp {left.stamp_ns} is frame {right.index} with stamp"
+                f" {right.stamp_ns} in {b.files.folder}; only runs over the same frames are"
                 " compared"
             )
-        if _truth(left) != _truth(right):
+        if left.content != right.content:
+            raise UserError(
+                f"{where} is another image in {b.files.folder} than in {a.files.folder}: these are"
+                " two recordings of the same name"
+            )
+        if left.truth != right.truth or _truth(left) != _truth(right):
             raise UserError(
                 f"{where} has other ground truth in {b.files.folder} than in {a.files.folder};"
                 " replay both with the same --ground-truth, --labels and --mapping"
@@ -248,8 +299,8 @@ def _pairs(a: Part, b: Part) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         yield left, right
 
 
-def _truth(line: Mapping[str, Any]) -> Any:
-    return line["pixels"][1] if "pixels" in line else None
+def _truth(line: FrameLine) -> list[int] | None:
+    return None if line.pixels is None else line.pixels[1]
 
 
 def _figures(counts: _Counts, blocks: Blocks, classes: int) -> list[dict[str, NDArray[np.float64]]]:
@@ -262,37 +313,97 @@ def _figures(counts: _Counts, blocks: Blocks, classes: int) -> list[dict[str, ND
 
 
 def _latency(times: _Times, blocks: Blocks) -> dict[str, Difference]:
-    levels, found = list(_LATENCY.values()), []
+    """Percentiles over the frames that have a time; NaN: they have none."""
+    found = []
     for side in times:
-        resampled = [np.percentile(draw, levels) for draw in blocks.draws(side)]
-        found.append(np.array([np.percentile(np.concatenate(side), levels), *resampled]))
-    return {n: _difference(n, found[0][:, i], found[1][:, i]) for i, n in enumerate(_LATENCY)}
+        resampled = [_percentiles(draw) for draw in blocks.draws(side)]
+        found.append(np.array([_percentiles(np.concatenate(side)), *resampled]))
+    samples = min(sum(int(np.isfinite(bag).sum()) for bag in side) for side in times)
+    same = all(np.array_equal(p, q, equal_nan=True) for p, q in zip(*times))
+    return {
+        n: _difference(n, found[0][:, i], found[1][:, i], samples, same)
+        for i, n in enumerate(LEVELS)
+    }
 
 
-def _difference(name: str, a: NDArray[np.float64], b: NDArray[np.float64]) -> Difference:
-    """From the figures of all frames, then of every resample."""
-    low, high = interval(b[1:] - a[1:])
+def _percentiles(times: NDArray[np.float64]) -> NDArray[np.float64]:
+    known = times[np.isfinite(times)]
+    levels = list(LEVELS.values())
+    return np.percentile(known, levels) if len(known) else np.full(len(levels), np.nan)
+
+
+def _realtime(a: Mapping[str, Played], b: Mapping[str, Played]) -> dict[str, Any]:
+    """The fields of a Comparison that are about real time."""
+    if not a or not b:
+        return {"realtime": {}, "drift": math.nan, "interleaved": False}
+    times: _Times = ([], [])
+    lengths = []
+    for name, one in a.items():
+        two = b.get(name)
+        if two is None or _way(one) != _way(two) or list(one.frames) != list(two.frames):
+            raise UserError(
+                f"{name}: the runs were not played alike in real time; replay both with the same"
+                " bags, --rate, --loop, --clock, --start and --duration"
+            )
+        lengths.append(block_length(one.published_ns))
+        for side, run in enumerate((one, two)):
+            line = np.full(len(run.frames), np.nan)
+            line[np.asarray(run.answered, np.int64)] = run.stages["end_to_end_ms"]
+            times[side].append(line)
+    blocks = Blocks([len(line) for line in times[0]], lengths)
+    found = _latency(times, blocks)
+    shares: list[NDArray[np.float64]] = []
+    for bags in times:
+        missing = [np.isnan(bag).astype(np.int64)[:, None] for bag in bags]
+        count = sum(len(bag) for bag in bags)
+        whole = np.sum([bag.sum(0) for bag in missing], axis=0)
+        drawn = np.concatenate([whole[None], blocks.sums(missing)])[:, 0]
+        shares.append(drawn / count)
+    same = all(np.array_equal(np.isnan(p), np.isnan(q)) for p, q in zip(*times))
+    samples = sum(len(line) for line in times[0])
+    found["unanswered"] = _difference("unanswered", shares[0], shares[1], samples, same)
+    paces = [p.reference_ms for run in (*a.values(), *b.values())
+             for p in (run.how.before, run.how.after)]  # fmt: skip
+    return {
+        "realtime": _known(found),
+        "drift": max(paces) / min(paces) - 1 if all(map(math.isfinite, paces)) else math.nan,
+        "interleaved": all(run.how.interleaved for run in (*a.values(), *b.values())),
+    }
+
+
+def _way(run: Played) -> tuple[Any, ...]:
+    how = run.how
+    return how.topic, how.rate, how.loops, how.clock, how.start_s, how.duration_s
+
+
+def _difference(
+    name: str, a: NDArray[np.float64], b: NDArray[np.float64], samples: int, same: bool
+) -> Difference:
+    """From the figures of all frames, then of every resample; `same`: no frame differs."""
+    low, high = (0.0, 0.0) if same else interval(b[1:] - a[1:])
     sign = 1 if name in LOWER_IS_BETTER else -1
     sure = min(sign * low, sign * high) > 0
-    return Difference(float(a[0]), float(b[0]), low, high, float(sign * (b[0] - a[0])), sure)
+    loss = float(sign * (b[0] - a[0]))
+    return Difference(float(a[0]), float(b[0]), low, high, loss, sure, int(samples))
 
 
 def _known(found: Mapping[str, Difference]) -> dict[str, Difference]:
     return {n: d for n, d in found.items() if math.isfinite(d.loss)}
 
 
-def unlike(a: Run, b: Run) -> list[str]:
+def unlike(a: ReplayRun, b: ReplayRun) -> list[str]:
     """In what the runs differ so that their latencies do not compare."""
     return [name for name, value in _ways(a).items() if value != _ways(b)[name]]
 
 
-def _ways(run: Run) -> dict[str, Any]:
-    model = run.results["model"]
-    settings = [part.summary.get("settings", {}) for part in run.parts.values()]
+def _ways(run: ReplayRun) -> dict[str, Any]:
+    model = run.results.model
+    settings = [part.record.settings for part in run.parts.values()]
     return {
-        **{k: model.get(k) for k in ("backend", "precision", "device")},
+        **{k: getattr(model, k) for k in ("backend", "precision", "device")},
         "--threads": [s.get("model", {}).get("threads") for s in settings],
         "--thorough": [s.get("thorough") for s in settings],
         "--temporal-smoothing": [s.get("smoothing") for s in settings],
         "--workers": [s.get("workers") for s in settings],
+        "--network-size": [part.record.network_size for part in run.parts.values()],
     }

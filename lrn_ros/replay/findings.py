@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lrn_ros.replay.ground_truth import Matching
+from lrn_ros.model.labels import LabelSet
+from lrn_ros.replay.ground_truth import Truth
+from lrn_ros.replay.tally import Accuracy
 
 _GAP = 1.5  # intervals between images that say that one is missing
 _APART_S = 0.5  # a stamp further from the recorder's clock than the others by this is wrong
@@ -21,6 +23,10 @@ _FEWEST = 5  # labels that must agree before a shift is reported
 _ALL, _EVERY = 20, 10  # every label is tried at all places up to so many, then every tenth
 _GAIN = 0.005  # share of pixels that must fit better
 _OFTEN = 0.7  # share of the labels for which this must hold
+_FITS = 0.5  # share of the pixels that must agree before labels are said to fit somewhere
+_FITS_IDS = 0.6  # the same, before other ids are said to fit
+_GAIN_IDS = 0.1  # share of the pixels by which other ids must fit better
+_UNLABELLED = 0.5  # share of the pixels without a label that is worth a finding
 
 
 @dataclass(frozen=True)
@@ -47,11 +53,12 @@ class Alignment:
     """Looks whether labels agree better with the predictions of other frames, or beside them.
 
     Args:
-        classes: K; labels from K up are unlabelled.
+        labels: the classes; ids from their number up are unlabelled.
     """
 
-    def __init__(self, classes: int) -> None:
-        self._classes, self._step = classes, 1
+    def __init__(self, labels: LabelSet) -> None:
+        self._labels_set, self._classes, self._step = labels, len(labels), 1
+        self._matrix = np.zeros((len(labels), 256), np.int64)
         self._seen = 0  # labels
         self._masks: deque[NDArray[np.uint8]] = deque(maxlen=2 * _REACH + 1)
         self._labels: deque[NDArray[np.uint8] | None] = deque(maxlen=_REACH + 1)
@@ -72,6 +79,9 @@ class Alignment:
         self._masks.append(mask[::step, ::step].copy())
         self._labels.append(coarse)
         if coarse is not None:
+            known = coarse < self._classes
+            cells = coarse[known].astype(np.int64) * 256 + self._masks[-1][known]
+            self._matrix += np.bincount(cells, minlength=self._matrix.size).reshape(-1, 256)
             if self._seen < _ALL or self._seen % _EVERY == 0:
                 self._pixels.add(self._beside(self._masks[-1], coarse))
             self._seen += 1
@@ -89,6 +99,38 @@ class Alignment:
         """The shift in pixels, right and down, by which labels fit better."""
         return self._pixels.best(self._step)
 
+    def in_ids(self) -> list[str]:
+        """What is wrong with the classes of the labels, a sentence each: they fit as others."""
+        if self._seen < _FEWEST:
+            return []
+        names, matrix = self._labels_set.names, self._matrix[:, : self._classes]
+        present, total = self._matrix.sum(1), max(1, int(self._matrix.sum()))
+        if np.count_nonzero(present) == 1:
+            only = names[int(present.argmax())]
+            return [
+                f"{self._seen} labels hold one class only, {only}: a mask of 0 and 255 looks so; a"
+                " label holds the id of a class for every pixel"
+            ]
+        fits = _assigned(matrix)
+        moved = [
+            (i, j) for i, j in fits.items() if i != j and matrix[i, j] >= _FITS * present[i]
+        ]  # fmt: skip
+        here = float(matrix.trace()) / total
+        there = here + sum(int(matrix[i, j] - matrix[i, i]) for i, j in moved) / total
+        if len(moved) < 2 or there < _FITS_IDS or there - here < _GAIN_IDS:
+            return []
+        ids = self._labels_set.ids or tuple(range(self._classes))
+        offsets = {ids[i] - ids[j] for i, j in moved}
+        why = "the ids or colours of classes were exchanged"
+        if len(offsets) == 1:
+            (by,) = offsets
+            why = f"ids are {abs(by)} too {'high' if by > 0 else 'low'}"
+        pairs = ", ".join(f"{ids[i]} ({names[i]}) is {ids[j]} ({names[j]})" for i, j in moved)
+        return [
+            f"the classes of the labels do not fit, their places do: {why}. {100 * here:.1f} % of"
+            f" the pixels agree now, {100 * there:.1f} % with this mapping: {pairs}"
+        ]
+
     def _beside(self, mask: NDArray[np.uint8], label: NDArray[np.uint8]) -> list[tuple[int, int]]:
         """Hits and labelled pixels at every shift, over the same middle of the mask."""
         height, width = mask.shape
@@ -102,6 +144,18 @@ class Alignment:
                 known = there < self._classes
                 found.append((int(((there == inner) & known).sum()), int(known.sum())))
         return found
+
+
+def _assigned(matrix: NDArray[np.int64]) -> dict[int, int]:
+    """Which answer belongs to each class of the labels: the largest counts first, each once."""
+    pairs: dict[int, int] = {}
+    for cell in np.argsort(-matrix, axis=None, kind="stable"):
+        i, j = (int(n) for n in np.unravel_index(cell, matrix.shape))
+        if matrix[i, j] == 0:
+            break
+        if i not in pairs and j not in pairs.values():
+            pairs[i] = j
+    return pairs
 
 
 class _Votes:
@@ -125,6 +179,8 @@ class _Votes:
         best, here = int(shares.argmax()), float(shares[self._zero])
         often = self._wins[best] >= _OFTEN * self._labels
         if self._labels < _FEWEST or not often or shares[best] - here < _GAIN:
+            return None
+        if shares[best] < _FITS:  # the labels fit nowhere: their place is not what is wrong
             return None
         by = tuple(s * unit for s in self._shifts[best])
         return Shift(by, float(shares[best]), here, self._labels)
@@ -175,13 +231,22 @@ def _of_stamps(stamps: NDArray[np.int64], recorded: NDArray[np.int64]) -> list[s
     return found
 
 
-def of_labels(matching: Matching, alignment: Alignment) -> list[str]:
+def of_unlabelled(accuracy: Accuracy | None) -> list[str]:
+    """A sentence where most of the labelled images has no label."""
+    if accuracy is None or not accuracy.unlabelled > _UNLABELLED:
+        return []
+    return [f"{100 * accuracy.unlabelled:.0f} % of the pixels of the labels are unlabelled"]
+
+
+def of_labels(truth: Truth, alignment: Alignment) -> tuple[str, ...]:
     """What is wrong with the labels, a sentence each."""
-    found = []
+    matching, found = truth.matching, [truth.doubt] if truth.doubt else []
     if lost := matching.labels - matching.matched:
         near = matching.nearest_ns
         hint = "" if near is None else f"; the nearest one misses by {near / 1e6:+.1f} ms"
         found.append(f"{lost} of {matching.labels} labels belong to no image{hint}")
+    if wrong := alignment.in_ids():
+        return (*found, *wrong)
     if shift := alignment.in_time():
         (frames,) = shift.by
         where = f"{abs(frames)} {'later' if frames > 0 else 'earlier'}"
@@ -192,7 +257,7 @@ def of_labels(matching: Matching, alignment: Alignment) -> list[str]:
             f"labels are shifted in place, about {right:+d} pixels to the right and {down:+d} down"
             f" ({shift})"
         )
-    return found
+    return tuple(found)
 
 
 def _times(count: int) -> str:

@@ -1,8 +1,10 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures kept from a replay: the worst frames of every class, and a strip of overlays.
+"""Pictures kept from a replay: the worst frames of every class, and frames spread over the bag.
 
-Memory is bounded: pictures are kept small, a few a class, and the strip is thinned as it grows.
+Images are kept as small JPEG files, masks and labels as PNG files of class ids, from which `draw`
+makes what people look at. Memory is bounded: a few frames a class are kept, and the frames that are
+spread over the bag are thinned out as they become more.
 """
 
 from __future__ import annotations
@@ -10,41 +12,77 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lrn_ros.images.compressed import encode_jpeg, encode_png
-from lrn_ros.inference.overlay import colorize, draw_overlay
+from lrn_ros.images.compressed import encode_jpeg, encode_png, read_image
+from lrn_ros.inference.overlay import draw_overlay
 from lrn_ros.inference.palette import shown
 from lrn_ros.model.labels import LabelSet
+from lrn_ros.replay.records import from_data, to_data
 
-_WIDTH = 400  # pixels of a kept picture, about
+_WIDTH = 720  # pixels of a kept picture, about
+_QUALITY = 82  # of JPEG
 _WORST = 3  # frames a class
 _APART_NS = 1_000_000_000  # neighbours fail alike: only the worst of a second is kept
-_STRIP = 60  # overlays at most, half as many at least
-_DIFFERENT = (230, 40, 40)
-PANELS = ("image", "truth", "prediction", "difference")
+_SPREAD = 120  # frames spread over the bag at most, half as many at least
+MISSED, FALSE = (255, 176, 0), (220, 38, 127)  # colours of differences
+_INDEX = "pictures.json"
 
 
 @dataclass(frozen=True)
-class Bad:
-    """A frame in which a class fails: wrong pixels are those of its union that are not hits."""
+class WorstFrame:
+    """A frame in which a class fails.
+
+    Attributes:
+        wrong: pixels of the class's union that are not hits: missed ones and false ones.
+        index, stamp_ns: of the frame.
+        seconds: after the topic's first message was recorded.
+        iou: of the class in this frame.
+        missed: pixels of the class that have another answer.
+        false: pixels of other classes that are taken for this class.
+    """
 
     wrong: int
     index: int
     stamp_ns: int
+    seconds: float
     iou: float
+    missed: int
+    false: int
 
 
 @dataclass(frozen=True)
-class _Shown:
-    """A frame that is among the worst, small."""
+class KeptFrame:
+    """A frame of those spread over the bag; see WorstFrame."""
+
+    index: int
+    stamp_ns: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What there are pictures of: the worst frames by class name, and frames over the bag."""
+
+    worst: dict[str, tuple[WorstFrame, ...]]
+    spread: tuple[KeptFrame, ...]
+
+
+@dataclass(frozen=True)
+class SmallFrame:
+    """A frame as small as it is kept.
+
+    Attributes:
+        image: (h, w, 3) uint8 RGB.
+        truth: (h, w) uint8 class ids, 255 unlabelled; None: there is no label.
+        mask: (h, w) uint8 class ids.
+    """
 
     image: NDArray[np.uint8]
-    truth: NDArray[np.uint8]
+    truth: NDArray[np.uint8] | None
     mask: NDArray[np.uint8]
 
 
@@ -56,107 +94,134 @@ class Gallery:
     """
 
     def __init__(self, labels: LabelSet) -> None:
-        self._labels = shown(labels)
-        self._lookup = self._labels.lookup()
-        self._worst: dict[int, list[Bad]] = {}
-        self._shown: dict[int, _Shown] = {}
-        self._strip: list[tuple[int, int, bytes]] = []
+        self._labels = labels
+        self._worst: dict[int, list[WorstFrame]] = {}
+        self._shown: dict[int, dict[str, bytes]] = {}
+        self._spread: list[tuple[KeptFrame, dict[str, bytes]]] = []
         self._stride = 1
 
     def add(
-        self, index: int, stamp_ns: int, rgb: NDArray[np.uint8], mask: NDArray[np.uint8]
-    ) -> None:
-        """Consider a frame for the strip."""
-        if index % self._stride:
-            return
-        ids = _small_ids(mask)
-        overlay = draw_overlay(_small(rgb), ids, self._labels)
-        self._strip.append((index, stamp_ns, encode_jpeg(overlay, 72)))
-        if len(self._strip) > _STRIP:
-            self._stride *= 2
-            self._strip = [s for s in self._strip if s[0] % self._stride == 0]
+        self, kept: KeptFrame, rgb: NDArray[np.uint8], truth: NDArray[np.uint8] | None,
+        mask: NDArray[np.uint8], matrix: NDArray[np.int64] | None = None,
+    ) -> None:  # fmt: skip
+        """Consider a frame.
 
-    def judge(
-        self,
-        index: int,
-        stamp_ns: int,
-        matrix: NDArray[np.int64],
-        pictures: tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]],
-    ) -> None:
-        """Consider a labelled frame: its confusion matrix; its image, truth and mask."""
-        hits = matrix.diagonal()
-        union = matrix.sum(1) + matrix[:, : len(matrix)].sum(0) - hits
-        changed = False
-        for k in np.flatnonzero(union > hits):
-            bad = Bad(int(union[k] - hits[k]), index, stamp_ns, float(hits[k] / union[k]))
-            changed |= self._place(int(k), bad)
-        if not changed:
+        Args:
+            kept: which one it is.
+            rgb: (H, W, 3) uint8.
+            truth: (H, W) uint8 class ids of the label; None: there is none.
+            mask: (H, W) uint8 class ids of the prediction.
+            matrix: (K, K + 1) its confusion matrix, where there is a label.
+        """
+        spread = kept.index % self._stride == 0
+        worst = matrix is not None and self._judge(kept, matrix)
+        if not (spread or worst):
             return
-        if index not in self._shown:
-            rgb, truth, mask = pictures
-            self._shown[index] = _Shown(_small(rgb), _small_ids(truth), _small_ids(mask))
-        used = {bad.index for bads in self._worst.values() for bad in bads}
-        self._shown = {i: s for i, s in self._shown.items() if i in used}
+        files = _encoded(rgb, truth, mask)
+        if worst:
+            used = {frame.index for frames in self._worst.values() for frame in frames}
+            self._shown = {i: f for i, f in self._shown.items() if i in used}
+            self._shown[kept.index] = files
+        if spread:
+            self._spread.append((kept, files))
+        if len(self._spread) > _SPREAD:
+            self._stride *= 2
+            self._spread = [s for s in self._spread if s[0].index % self._stride == 0]
 
     def write(self, folder: Path) -> None:
         """Write the pictures and pictures.json, which says what they are."""
         folder.mkdir(parents=True, exist_ok=True)
         for old in (p for p in folder.iterdir() if p.suffix in (".jpg", ".png")):
             old.unlink()
-        for index, frame in self._shown.items():
-            for name, data in self._draw(frame).items():
-                picture_file(folder, index, name).write_bytes(data)
-        for index, _, data in self._strip:
-            picture_file(folder, index, "overlay").write_bytes(data)
-        worst = {self._labels.names[k]: [vars(b) for b in v] for k, v in self._worst.items()}
-        strip = [{"index": index, "stamp_ns": stamp} for index, stamp, _ in self._strip]
-        text = json.dumps({"worst": worst, "strip": strip})
-        (folder / "pictures.json").write_text(text, encoding="utf-8")
+        for index, files in [*self._shown.items(), *((k.index, f) for k, f in self._spread)]:
+            for name, data in files.items():
+                _file(folder, index, name).write_bytes(data)
+        worst = {self._labels.names[k]: tuple(v) for k, v in self._worst.items()}
+        data = to_data(Pictures(worst, tuple(kept for kept, _ in self._spread)))
+        (folder / _INDEX).write_text(json.dumps(data), encoding="utf-8")
 
-    def _place(self, class_id: int, bad: Bad) -> bool:
+    def _judge(self, kept: KeptFrame, matrix: NDArray[np.int64]) -> bool:
+        """Whether the frame is among the worst of any class now."""
+        hits = matrix.diagonal()
+        missed, false = matrix.sum(1) - hits, matrix[:, : len(matrix)].sum(0) - hits
+        changed = False
+        for k in np.flatnonzero(missed + false):
+            wrong = int(missed[k] + false[k])
+            changed |= self._place(
+                int(k),
+                WorstFrame(
+                    wrong, kept.index, kept.stamp_ns, kept.seconds,
+                    float(hits[k] / (hits[k] + wrong)), int(missed[k]), int(false[k]),
+                ),
+            )  # fmt: skip
+        return changed
+
+    def _place(self, class_id: int, frame: WorstFrame) -> bool:
         """Take a frame among the worst of a class if it is one of them."""
         held = self._worst.setdefault(class_id, [])
-        near = [b for b in held if abs(b.stamp_ns - bad.stamp_ns) < _APART_NS]
-        if near and max(b.wrong for b in near) >= bad.wrong:
+        near = [f for f in held if abs(f.stamp_ns - frame.stamp_ns) < _APART_NS]
+        if near and max(f.wrong for f in near) >= frame.wrong:
             return False
-        kept = [b for b in held if b not in near] + [bad]
-        kept = sorted(kept, key=lambda b: -b.wrong)[:_WORST]
+        kept = [f for f in held if f not in near] + [frame]
+        kept = sorted(kept, key=lambda f: -f.wrong)[:_WORST]
         self._worst[class_id] = kept
-        return bad in kept
-
-    def _draw(self, shown: _Shown) -> dict[str, bytes]:
-        image, true, found = shown.image, shown.truth, shown.mask
-        labelled = true < len(self._labels)
-        grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8) // 2
-        difference = np.where(labelled, grey, 0)[..., None].repeat(3, 2)
-        difference[labelled & (true != found)] = _DIFFERENT
-        pictures = (image, colorize(true, self._lookup), colorize(found, self._lookup), difference)
-        return {n: _encode(n, p) for n, p in zip(PANELS, pictures)}
+        return frame in kept
 
 
-def picture_file(folder: Path, index: int, name: str) -> Path:
-    """Where the picture of a frame is: one of PANELS, or "overlay"."""
-    return folder / f"{index:06d}_{name}{_suffix(name)}"
-
-
-def read_pictures(folder: Path) -> dict[str, Any]:
-    """What `Gallery.write` has written: worst frames by class name, and the strip; else none."""
+def read_pictures(folder: Path) -> Pictures:
+    """What `Gallery.write` has written; nothing where there are no pictures."""
     try:
-        text = (folder / "pictures.json").read_text(encoding="utf-8")
-        data: dict[str, Any] = json.loads(text)
+        data = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+        found: Pictures = from_data(Pictures, data, str(folder / _INDEX))
     except (OSError, ValueError):
-        return {"worst": {}, "strip": []}
-    return data
+        return Pictures({}, ())
+    return found
 
 
-def _suffix(name: str) -> str:
-    return ".png" if name in ("truth", "prediction") else ".jpg"
+def read_frame(folder: Path, index: int) -> SmallFrame | None:
+    """The pictures of a frame; None where somebody has removed one."""
+    names = ("image", "mask", "truth")
+    files = {name: path for name in names if (path := _file(folder, index, name)).is_file()}
+    if not files.keys() >= {"image", "mask"}:
+        return None
+    found = {name: read_image(path) for name, path in files.items()}
+    truth = found["truth"][..., 0] if "truth" in found else None
+    return SmallFrame(found["image"], truth, found["mask"][..., 0])
 
 
-def _encode(name: str, picture: NDArray[Any]) -> bytes:
-    if _suffix(name) == ".jpg":
-        return encode_jpeg(picture, 85)
-    return encode_png(picture, 9)
+def overlay(frame: SmallFrame, labels: LabelSet) -> NDArray[np.uint8]:
+    """(h, w, 3) uint8 RGB: the image under the colours of the mask."""
+    return draw_overlay(frame.image, frame.mask, shown(labels))
+
+
+def difference(
+    image: NDArray[np.uint8], truth: NDArray[np.uint8], mask: NDArray[np.uint8], class_id: int
+) -> NDArray[np.uint8]:
+    """(h, w, 3) uint8 RGB: over a dark image what of a class is missed and what is false.
+
+    Args:
+        image: (h, w, 3) uint8 RGB.
+        truth: (h, w) uint8 class ids; what has no label is black.
+        mask: (h, w) uint8 class ids of the prediction.
+        class_id: the class; missed pixels have the colour MISSED, false ones the colour FALSE.
+    """
+    labelled = truth != 255
+    grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8) // 2
+    drawn = np.where(labelled, grey, 0)[..., None].repeat(3, 2).astype(np.uint8)
+    drawn[labelled & (truth == class_id) & (mask != class_id)] = MISSED
+    drawn[labelled & (truth != class_id) & (mask == class_id)] = FALSE
+    return drawn
+
+
+def _file(folder: Path, index: int, name: str) -> Path:
+    return folder / f"{index:06d}_{name}{'.jpg' if name == 'image' else '.png'}"
+
+
+def _encoded(
+    rgb: NDArray[np.uint8], truth: NDArray[np.uint8] | None, mask: NDArray[np.uint8]
+) -> dict[str, bytes]:
+    files = {"image": encode_jpeg(_small(rgb), _QUALITY), "mask": encode_png(_small_ids(mask), 6)}
+    return files if truth is None else files | {"truth": encode_png(_small_ids(truth), 6)}
 
 
 def _factor(shape: tuple[int, ...]) -> int:

@@ -20,7 +20,7 @@ from lrn_ros.data.bags.decode import label_of
 from lrn_ros.data.datasets import image_files, read_label
 from lrn_ros.errors import UserError
 from lrn_ros.model.label_mapping import LabelMapping
-from lrn_ros.model.labels import LabelSet
+from lrn_ros.model.labels import UNLABELLED, LabelSet
 
 if TYPE_CHECKING:  # needs rosbags
     from lrn_ros.data.bags.reader import BagLabel
@@ -82,10 +82,15 @@ class Truth(Protocol):
     Attributes:
         title: where it is from, for people.
         matching: complete after `finish`.
+        doubt: what is odd about the labels read so far, a sentence; empty: nothing.
     """
 
     title: str
     matching: Matching
+
+    @property
+    def doubt(self) -> str:
+        """See above."""
 
     def find(
         self, index: int, stamp_ns: int, recorded_ns: int, next_ns: int | None = None
@@ -132,6 +137,11 @@ class TopicTruth:
         self._late_ns: int | None = None  # from an image's recording to its label's
         self._last_ns: int | None = None
         self._clock_ns: int | None = None
+
+    @property
+    def doubt(self) -> str:
+        """See Truth.doubt."""
+        return ""
 
     def find(
         self, index: int, stamp_ns: int, recorded_ns: int, next_ns: int | None = None
@@ -220,6 +230,7 @@ class FolderTruth:
         self._files = [files[i] for i in order]
         self._keys = np.array([keys[i] for i in order], np.int64)
         self._used: set[int] = set()
+        self._ids: set[int] = set()  # in the files
         self._last_ns: int | None = None
         self.matching.labels = len(files)
         if not self._by_stamp:
@@ -235,8 +246,20 @@ class FolderTruth:
             return None
         self._used.add(position)
         self.matching.matched += 1
-        label = read_truth(self._files[position], self._labels)
+        label = read_truth(self._files[position], self._labels, self._ids)
         return label if self._mapping is None else self._mapping(label)
+
+    @property
+    def doubt(self) -> str:
+        """See Truth.doubt: ids that are positions in a set that has ids of its own."""
+        own, seen = set(self._labels.ids), self._ids - {UNLABELLED}
+        if not own or not seen - own or max(seen) >= len(self._labels):
+            return ""
+        return (
+            f"all ids of the labels are from 0 to {len(self._labels) - 1}, as train ids are, and"
+            f" those of {self._labels.name} from {min(own)} to {max(own)}: --labels FILE.yaml with"
+            " the same classes and without `id` reads train ids"
+        )
 
     def _of_number(self, index: int) -> int | None:
         position = int(np.searchsorted(self._keys, index))
@@ -269,19 +292,23 @@ def check_fits_several(folder: Path) -> None:
         )
 
 
-def read_truth(path: Path, labels: LabelSet) -> NDArray[np.uint8]:
+def read_truth(path: Path, labels: LabelSet, seen: set[int] | None = None) -> NDArray[np.uint8]:
     """Read a label image as (H, W) uint8 class ids, 255 unlabelled.
 
     Args:
         path: an 8-bit image: one channel holds the set's own ids (see LabelSet.ids, ignore, void),
             three hold its colours, black unlabelled.
         labels: the set.
+        seen: the ids of a label with one channel are added to it; every fourth pixel of every
+            fourth row is looked at.
 
     Raises:
         UserError: unreadable, or an id or a colour that the set does not have.
     """
     image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if image is None or image.ndim == 2:
+        if seen is not None and image is not None and image.dtype == np.uint8:
+            seen.update(np.flatnonzero(np.bincount(image[::4, ::4].ravel())).tolist())
         return read_label(path, labels)
     if path.suffix.lower() in (".jpg", ".jpeg"):
         raise UserError(f"{path}: JPEG changes colours; label images are PNG")

@@ -1,11 +1,10 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""One bag of a replay as a job that any process can run: plain data in, a folder out."""
+"""One topic of one bag as a job that any process can run: plain data in, a folder out."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -14,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from lrn_ros import __version__
 from lrn_ros.data.bags.extent import Extent
-from lrn_ros.errors import needs
+from lrn_ros.errors import UserError, needs
+from lrn_ros.inference.backends.base import MODULES
 from lrn_ros.inference.segmenter import Segmenter
 from lrn_ros.model.artifact import SUFFIXES, model_files
 from lrn_ros.model.label_mapping import LabelMapping
 from lrn_ros.model.labels import LabelSet
-from lrn_ros.replay.accuracy import PartFiles, replay
+from lrn_ros.replay.accuracy import read_part, replay
+from lrn_ros.replay.records import digest_file, to_data
 from lrn_ros.replay.scoring import TruthOptions
 
 if TYPE_CHECKING:  # needs rosbags
@@ -42,7 +43,7 @@ class Job:
     """What is replayed, with what, and where to.
 
     Attributes:
-        name: what the bag is called in the results.
+        name: what the topic of the bag is called in the results.
         bag: its folder or storage file.
         folder: for what is found, see PartFiles.
         topic: image topic; None: the only one.
@@ -82,6 +83,8 @@ class Job:
     def settings(self) -> dict[str, Any]:
         """What the result depends on, as plain data; `name`, `folder` and `stale` do not count.
 
+        Files count by their content, see digest_file.
+
         Raises:
             UserError: no such model, label set or mapping.
         """
@@ -90,13 +93,13 @@ class Job:
         truth, bag = self.truth, self.bag
         if bag.is_file() and (bag.parent / "metadata.yaml").exists():
             bag = bag.parent  # a file stands for the whole bag
-        read = [bag, *model_files(self.model.model)]
-        read += [Path(truth.where)] if truth.where else []
+        read = [bag, *([Path(truth.where)] if truth.where else [])]
         data["files"] = [_state(path) for path in read if path.exists()]
+        data["model_files"] = model_digests(self.model.model)
         data["classes"] = truth.labels and LabelSet.load(truth.labels).to_dict()
         data["mapping"] = truth.mapping and asdict(LabelMapping.load(truth.mapping))
         data["bag"], data["version"] = str(self.bag), __version__
-        return dict(json.loads(json.dumps(data)))
+        return dict(to_data(data))
 
 
 def _absolute(name_or_path: str, suffixes: tuple[str, ...] = ("",)) -> str:
@@ -106,10 +109,19 @@ def _absolute(name_or_path: str, suffixes: tuple[str, ...] = ("",)) -> str:
     return str(path.resolve()) if is_path else name_or_path
 
 
+def model_digests(name_or_path: str) -> dict[str, str]:
+    """Digests by name of all files of a model, see model_files.
+
+    Raises:
+        UserError: no such model.
+    """
+    return {file.name: digest_file(file) for file in model_files(name_or_path)}
+
+
 def _state(path: Path) -> str:
-    """Changes when a file, or one in a folder, is written or another one is put there."""
+    """A digest of a file, or of all files in a folder with their names."""
     files = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
-    found = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+    found = [(p.name, digest_file(p)) for p in files]
     return hashlib.sha256(repr((str(path), found)).encode()).hexdigest()
 
 
@@ -125,8 +137,8 @@ def open_bag(path: Path) -> BagReader:
 
 
 @lru_cache(maxsize=1)
-def load(options: ModelOptions) -> Segmenter:
-    """The Segmenter, loaded once a process."""
+def load(options: ModelOptions, files: tuple[tuple[str, str], ...]) -> Segmenter:
+    """The Segmenter, loaded once a process as long as its files have the same digests."""
     return Segmenter.load(**vars(options))
 
 
@@ -135,7 +147,7 @@ def run_job(
     progress: Callable[[int], None] = lambda count: None,
     threads: int | None = None,
 ) -> bool:
-    """Replay one bag.
+    """Replay one topic of one bag.
 
     Args:
         job: what to do.
@@ -151,33 +163,20 @@ def run_job(
     settings = job.settings()  # before: a file that is written meanwhile makes this one stale
     bag = open_bag(job.bag)
     topic = bag.image_topic(job.topic)
-    segmenter = load(replace(job.model, threads=job.model.threads or threads))
-    complete = replay(
+    files = tuple(settings["model_files"].items())
+    segmenter = load(replace(job.model, threads=job.model.threads or threads), files)
+    suffix = MODULES[segmenter.backend.name].suffix
+    return replay(
         segmenter, bag, topic, job.folder, job.truth, job.extent, job.thorough, progress,
-        job.smoothing, job.stale,
+        job.smoothing, job.stale, settings,
+        {name: digest for name, digest in files if name.endswith(suffix)},
     )  # fmt: skip
-    files = PartFiles(job.folder)
-    summary = json.loads(files.summary.read_text(encoding="utf-8"))
-    summary["settings"] = settings
-    summary["model"] = {
-        "name": segmenter.info.name,
-        "architecture": segmenter.info.architecture,
-        "license": segmenter.info.license,
-        "backend": segmenter.backend.name,
-        "precision": segmenter.backend.precision,
-        "device": segmenter.backend.device_name,
-    }
-    files.summary.write_text(json.dumps(summary) + "\n", encoding="utf-8")
-    return complete
 
 
 def is_done(job: Job) -> bool:
-    """Whether an earlier run has completed the same job with the same settings."""
-    files = PartFiles(job.folder)
+    """Whether an earlier run has completed the same job with the same settings and files."""
     try:
-        summary = json.loads(files.summary.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        record = read_part(job.name, job.folder).record
+    except UserError:
         return False
-    if not (files.frames.exists() and files.pictures.exists()):
-        return False
-    return bool(summary.get("complete")) and summary.get("settings") == job.settings()
+    return record.complete and record.settings == job.settings()

@@ -18,7 +18,7 @@ from lrn_ros.metrics.confusion import Scores, confusion_matrix, scores
 from lrn_ros.metrics.latency import Accounting, AnsweredFrame, SentFrame, overhead
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.replay.contact_sheet import Row
-from lrn_ros.replay.json_lines import read_lines
+from lrn_ros.replay.records import read_lines
 
 
 @dataclass(frozen=True)

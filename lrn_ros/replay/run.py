@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from lrn_ros.errors import RunError, UserError, needs
+from lrn_ros.replay.accuracy import read_part
 from lrn_ros.replay.ground_truth import check_fits_several
 from lrn_ros.replay.job import Job, is_done, run_job
-from lrn_ros.replay.part import read_part
 
 _PROGRESS = Callable[[int], None]
 
@@ -78,7 +78,7 @@ def run_jobs(
     for job in (replace(job.absolute(), workers=side_by_side) for job in jobs):
         if _done(job):
             outcome.reused.append(job.name)
-            progress(read_part(job.name, job.folder).tally.frames)
+            progress(_frames(job))
         else:
             left.append(job)
     outcome.done += outcome.reused
@@ -99,6 +99,10 @@ def run_jobs(
     except KeyboardInterrupt:
         outcome.interrupted = True
     return outcome
+
+
+def _frames(job: Job) -> int:
+    return read_part(job.name, job.folder, check=False).record.tally.frames
 
 
 _Ended = tuple[Job, Exception | None, bool]
@@ -141,7 +145,7 @@ def _spread(jobs: Sequence[Job], workers: Workers, progress: _PROGRESS) -> Itera
                 continue
             ended: _Ended = future.result()
             if ended[1] is None:
-                progress(read_part(job.name, job.folder).tally.frames)
+                progress(_frames(job))
             yield ended
 
 

@@ -48,6 +48,15 @@ class Scoring:
     of_truth: LabelMapping | None = None
     of_prediction: LabelMapping | None = None
 
+    @property
+    def mapping(self) -> str:
+        """What is mapped, and to which class ids each class goes; empty: nothing is."""
+        used, what = self.of_truth or self.of_prediction, "labels" if self.of_truth else "model"
+        if used is None:
+            return ""
+        ids = " ".join(map(str, used.classes))
+        return f"{what} from {used.source.name} to {used.target.name}: {ids}"
+
 
 def scoring(model: LabelSet, truth: LabelSet, mapping: LabelMapping | None) -> Scoring:
     """Bring the classes of model and ground truth together; what the mapping is to is scored.

@@ -8,10 +8,15 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+
+from markupsafe import Markup
+
+from lrn_ros.metrics.text import number
+from lrn_ros.replay.figures import Curve
 
 _WIDTH, _HEIGHT = 440, 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 10, 10, 30
+_GAP = 1.5  # spans of time without a frame that break a curve
 # Curves of a latency: their name and style, the figure and what it is multiplied by.
 TIMES = (("median", "a", "p50_ms", 1.0), ("slowest 5 %", "b", "p95_ms", 1.0))
 
@@ -42,47 +47,57 @@ class Axes:
         return _LEFT + across * width, _TOP + (1 - min(max(up, 0), 1)) * height
 
 
-def line_chart(lines: Sequence[Line], end_s: float, y_name: str, y_max: float | None = None) -> str:
+def line_chart(
+    lines: Sequence[Line], end_s: float, y_name: str, y_max: float | None = None
+) -> Markup:
     """Curves over time in one picture, from zero up; a legend where there are several."""
     points = [(x, y) for line in lines for x, y in line.points if y is not None]
     if not points:
-        return ""
+        return Markup()
     top = y_max if y_max is not None else nice(max(y for _, y in points))
     axes = Axes((0, end_s), (0, top), "seconds", y_name)
     body = [_grid(axes)]
     for line in lines:
-        body += [f'<polyline class="{line.style}" points="{p}"/>' for p in _runs(line, axes)]
+        body += [_drawn(line.style, run) for run in _runs(line, axes)]
     names = {line.name: line.style for line in lines}
     key = "".join(
         f'<span class="key {style}">{escape(name)}</span>' for name, style in names.items()
     )
     legend = f'<p class="keys">{key}</p>' if len(names) > 1 else ""
-    return _svg(body, f"{y_name} over time") + legend
+    return _svg(body, f"{y_name} over time") + Markup(legend)
 
 
 def joined(
-    curve: list[dict[str, Any]], key: str, factor: float = 1.0
+    curve: Sequence[Curve], key: str, factor: float = 1.0
 ) -> Iterator[tuple[float, float | None]]:
-    """Points of a figure over time: the bags one after the other, with a gap between them."""
+    """Points of a figure over time, of one bag after the other.
+
+    There is a gap between bags, and where spans of a bag's time have no frames.
+    """
     start = 0.0
     for bag in curve:
-        for point in bag["points"]:
-            if point.get(key) is not None:
-                yield start + point["time_s"], factor * point[key]
+        last = None
+        for point in bag.points:
+            value = getattr(point, key)
+            if math.isfinite(value):
+                if last is not None and point.time_s - last > _GAP * 2 * bag.points[0].time_s:
+                    yield start + last, None
+                yield start + point.time_s, factor * value
+                last = point.time_s
         yield start, None
         start += length_s([bag])
 
 
-def length_s(curve: list[dict[str, Any]]) -> float:
+def length_s(curve: Sequence[Curve]) -> float:
     """Time of all bags together: points are in the middle of their spans, a bag's all equal."""
-    return sum(b["points"][0]["time_s"] + b["points"][-1]["time_s"] for b in curve if b["points"])
+    return sum(b.points[0].time_s + b.points[-1].time_s for b in curve if b.points)
 
 
-def heat_chart(curve: list[dict[str, Any]], names: Sequence[str], key: str) -> str:
-    """A row a name, time to the right, the bags one after the other; 0 to 1, a line: not there."""
-    names = [n for n in names if any(n in p.get(key, {}) for b in curve for p in b["points"])]
+def heat_chart(curve: Sequence[Curve], names: Sequence[str]) -> Markup:
+    """IoU: a row a class, time to the right, the bags one after the other; a line: not there."""
+    names = [n for n in names if any(n in p.iou for b in curve for p in b.points)]
     if not names:
-        return ""
+        return Markup()
     left, height, end = 96, 17, length_s(curve)
     scale = (_WIDTH - left - _RIGHT) / (end or 1)
     cells = ""
@@ -90,10 +105,10 @@ def heat_chart(curve: list[dict[str, Any]], names: Sequence[str], key: str) -> s
         y, start = row * height, 0.0
         cells += f'<text x="{left - 5}" y="{y + 12}" text-anchor="end">{escape(name)}</text>'
         for bag in curve:
-            half = bag["points"][0]["time_s"] if bag["points"] else 0.0
-            for point in bag["points"]:
-                x, width = left + (start + point["time_s"] - half) * scale, 2 * half * scale
-                value = point.get(key, {}).get(name)
+            half = bag.points[0].time_s if bag.points else 0.0
+            for point in bag.points:
+                x, width = left + (start + point.time_s - half) * scale, 2 * half * scale
+                value = point.iou.get(name)
                 cells += (
                     f'<line x1="{x:.2f}" x2="{x + width:.2f}" y1="{y + 8}" y2="{y + 8}"/>'
                     if value is None
@@ -109,10 +124,10 @@ def heat_chart(curve: list[dict[str, Any]], names: Sequence[str], key: str) -> s
     middle = (left + _WIDTH - _RIGHT) / 2
     cells += f'<text x="{middle:.0f}" y="{bottom + 26}" text-anchor="middle">seconds</text>'
     size = f"0 0 {_WIDTH} {bottom + 30}"
-    return f'<svg viewBox="{size}" role="img"><title>{key} over time</title>{cells}</svg>'
+    return Markup(f'<svg viewBox="{size}" role="img"><title>IoU over time</title>{cells}</svg>')
 
 
-def histogram_chart(edges: Sequence[float], counts: Sequence[float], x_name: str) -> str:
+def histogram_chart(edges: Sequence[float], counts: Sequence[float], x_name: str) -> Markup:
     """Bars of counts between edges."""
     axes = Axes((0, edges[-1]), (0, nice(max(counts))), x_name, "frames")
     body = [_grid(axes)]
@@ -126,18 +141,48 @@ def histogram_chart(edges: Sequence[float], counts: Sequence[float], x_name: str
     return _svg(body, f"frames by {x_name}")
 
 
-def reliability_chart(confidence: Sequence[float | None], accuracy: Sequence[float | None]) -> str:
+def reliability_chart(confidence: Sequence[float], accuracy: Sequence[float]) -> Markup:
     """Share of right pixels over confidence, with the diagonal of perfect calibration, in %."""
     axes = Axes((0, 100), (0, 100), "confidence, %", "right, %")
-    points = [(c, a) for c, a in zip(confidence, accuracy) if c is not None and a is not None]
+    points = [(c, a) for c, a in zip(confidence, accuracy) if math.isfinite(c) and math.isfinite(a)]
+    if not points:
+        return Markup()
     curve = Line("measured", "a", [(100 * c, 100 * a) for c, a in points])
     body = [_grid(axes)]
-    body += [f'<polyline class="ideal" points="{p}"/>' for p in _runs(_DIAGONAL, axes)]
-    body += [f'<polyline class="a" points="{p}"/>' for p in _runs(curve, axes)]
-    for x, y in curve.points:
-        across, down = axes.at(x, y or 0.0)
-        body.append(f'<circle class="a" cx="{across:.1f}" cy="{down:.1f}" r="3"/>')
+    body += [_drawn("ideal", run) for run in _runs(_DIAGONAL, axes)]
+    body += [_drawn("a", run) for run in _runs(curve, axes)]
+    body += [_dot("a", *axes.at(x, y or 0.0)) for x, y in curve.points]
     return _svg(body, "share of right pixels over confidence")
+
+
+def interval_chart(rows: Sequence[tuple[str, float, float, float]], unit: str) -> Markup:
+    """A row a name: a value with its interval, and a line at zero; without interval NaN."""
+    known = [v for row in rows for v in row[1:] if math.isfinite(v)]
+    if not known:
+        return Markup()
+    left, height = 110, 18
+    end = nice(max(abs(v) for v in known))
+    middle, scale = (left + _WIDTH - _RIGHT) / 2, (_WIDTH - left - _RIGHT) / 2 / end
+    bottom = height * len(rows)
+    cells = f'<line x1="{middle}" x2="{middle}" y1="0" y2="{bottom}"/>'
+    for row, (name, value, low, high) in enumerate(rows):
+        y = row * height + height / 2
+        style = "b" if value < 0 else "a"
+        cells += f'<text x="{left - 5}" y="{y + 4}" text-anchor="end">{escape(name)}</text>'
+        if math.isfinite(low):
+            ends = f"{middle + low * scale:.1f},{y} {middle + high * scale:.1f},{y}"
+            cells += f'<polyline class="{style}" points="{ends}"/>'
+        said = f"<title>{number(value, 2)} ({number(low, 2)} to {number(high, 2)})</title>"
+        x = middle + value * scale
+        cells += f'<circle class="{style}" cx="{x:.1f}" cy="{y}" r="4">{said}</circle>'
+    for at in (-end, 0, end):
+        cells += (
+            f'<text x="{middle + at * scale:.1f}" y="{bottom + 13}" text-anchor="middle">'
+            f"{at:g}</text>"
+        )
+    size = f"0 0 {_WIDTH} {bottom + 18}"
+    title = f"<title>difference, {escape(unit)}</title>"
+    return Markup(f'<svg viewBox="{size}" role="img">{title}{cells}</svg>')
 
 
 _DIAGONAL = Line("ideal", "ideal", [(0, 0), (100, 100)])
@@ -165,17 +210,27 @@ def ticks(end: float) -> list[float]:
     return [round(i * step, 12) for i in range(math.floor(end / step * (1 + 1e-9)) + 1)]
 
 
-def _runs(line: Line, axes: Axes) -> Iterable[str]:
-    """Stretches of a curve between its gaps."""
-    run: list[str] = []
+def _runs(line: Line, axes: Axes) -> Iterable[list[tuple[float, float]]]:
+    """Stretches of a curve between its gaps, as positions in the picture."""
+    run: list[tuple[float, float]] = []
     for x, y in [*line.points, (0.0, None)]:
-        if y is None:
-            if run:
-                yield " ".join(run * 2 if len(run) == 1 else run)
+        if y is not None:
+            run.append(axes.at(x, y))
+        elif run:
+            yield run
             run = []
-        else:
-            across, down = axes.at(x, y)
-            run.append(f"{across:.1f},{down:.1f}")
+
+
+def _drawn(style: str, run: list[tuple[float, float]]) -> str:
+    """A stretch of a curve; a single point is a dot."""
+    if len(run) == 1:
+        return _dot(style, *run[0])
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in run)
+    return f'<polyline class="{style}" points="{points}"/>'
+
+
+def _dot(style: str, x: float, y: float) -> str:
+    return f'<circle class="{style}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>'
 
 
 def _grid(axes: Axes) -> str:
@@ -194,8 +249,8 @@ def _grid(axes: Axes) -> str:
     return "".join(parts)
 
 
-def _svg(body: list[str], title: str) -> str:
-    return (
+def _svg(body: list[str], title: str) -> Markup:
+    return Markup(
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"><title>{escape(title)}</title>'
         + "".join(body)
         + "</svg>"

@@ -82,6 +82,15 @@ def test_text_and_pictures(bag, random_model, tmp_path, capsys):
     assert "mIoU" in out and "(3 labelled frames)" in out and "inference" in out
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("data:image/") >= 4 * 3 and "Confusion matrix" in page
+    for said in (
+        "0.1.0",
+        str(bag),
+        "/camera/image_raw",
+        "64x96",
+        "none: random weights",
+        "SHA-256",
+    ):
+        assert said in page, said
 
 
 def test_old_results_stand_until_others_are_made(bag, random_model, tmp_path, capsys):

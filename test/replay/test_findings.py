@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lrn_ros.model.labels import LabelSet
 from lrn_ros.replay.findings import Alignment, of_stream
 
 MASK = np.kron(np.arange(40).reshape(5, 8) % 3, np.ones((12, 16))).astype(np.uint8)  # 60 x 128
@@ -13,7 +14,7 @@ MASK = np.kron(np.arange(40).reshape(5, 8) % 3, np.ones((12, 16))).astype(np.uin
 
 def fed(shifts: list[int]) -> Alignment:
     """After labels of one mask, moved to the right by so many pixels each."""
-    alignment = Alignment(3)
+    alignment = Alignment(LabelSet("three", tuple("abc"), ((0, 0, 0), (1, 1, 1), (2, 2, 2))))
     for shift in shifts:
         alignment.add(MASK, np.roll(MASK, shift, 1))
     return alignment

@@ -5,19 +5,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from part_records import MODEL
 
+from lrn_ros.replay.figures import PlayedAs, Realtime
 from lrn_ros.replay.realtime import PlayFiles, figures, read_played
-from lrn_ros.report.page import stage_table
-from lrn_ros.report.realtime import realtime_section
+from lrn_ros.replay.results import merge
+from lrn_ros.report.page import write_report
 
 MS = 1_000_000
-ABOUT = {
-    "name": "drive", "path": "drive", "topic": "/image", "rate": 1.0, "loops": 1, "clock": False,
-    "start_s": 0.0, "duration_s": None, "asked_fps": 10.0, "complete": True, "damage": None,
-}  # fmt: skip
+ABOUT = PlayedAs("drive", "drive", "/image", 1.0, 1, False, 0.0, None, 10.0, True)
 DELIVERED = {0: 30.0, 1: 34.0, 4: 31.0, 5: 40.0, 6: 33.0, 8: 32.0}  # image to mask, ms
 
 
@@ -60,64 +61,71 @@ def write(folder, invalid, stamp_ns=None):
 
 
 def test_what_nobody_has_told_is_unaccounted(tmp_path):
-    frames = read_played(write(tmp_path / "a", invalid=False), ABOUT).frames()
-    assert (frames["published"], frames["answered"], frames["delivered"]) == (10, 6, 5)
-    assert frames["dropped"] == {"superseded": 2, "transport": 1, "invalid": 0}
-    assert frames["unaccounted"] == 1
-    assert read_played(write(tmp_path / "b", invalid=True), ABOUT).frames()["unaccounted"] == 0
+    frames = read_played(write(tmp_path / "a", invalid=False), ABOUT).account()
+    assert (frames.published, frames.answered, frames.delivered) == (10, 6, 5)
+    assert frames.dropped == {"superseded": 2, "transport": 1, "invalid": 0}
+    assert frames.unaccounted == 1
+    assert read_played(write(tmp_path / "b", invalid=True), ABOUT).account().unaccounted == 0
 
 
 def test_images_of_one_stamp_are_told_apart_by_time(tmp_path):
     """Stamps that are not set: the image before the first frame is none of them either."""
     run = read_played(write(tmp_path / "unset", invalid=True, stamp_ns=0), ABOUT)
     other = read_played(write(tmp_path / "set", invalid=True), ABOUT)
-    assert run.frames() == other.frames() and run.frames()["unaccounted"] == 0
-    assert list(run.answered_ns) == list(other.answered_ns)
+    assert run.account() == other.account() and run.account().unaccounted == 0
+    assert list(run.answered) == list(other.answered) == list(DELIVERED)
     found, usual = figures([run]), figures([other])
-    assert "delivered_ms" not in found["latency_ms"]  # nobody knows whose mask it was
-    assert found["latency_ms"]["processing_ms"] == usual["latency_ms"]["processing_ms"]
-    assert found["bags"][0]["fps"] == usual["bags"][0]["fps"]
+    assert "delivered_ms" not in found.latency_ms  # nobody knows whose mask it was
+    assert found.latency_ms["processing_ms"] == usual.latency_ms["processing_ms"]
+    assert found.bags[0].fps_in == usual.bags[0].fps_in
+    assert found.bags[0].fps_out == usual.bags[0].fps_out
 
 
 def test_figures_of_one_bag(tmp_path):
     found = figures([read_played(write(tmp_path / "a", invalid=True), ABOUT)])
-    stages = found["latency_ms"]
-    assert stages["processing_ms"]["p50"] == np.median([20, 21, 24, 25, 26, 28])
-    assert stages["overhead_ms"]["p50"] == np.median([4, 5, 8, 9, 10, 12])
-    assert stages["delivered_ms"]["count"] == 5 and stages["delivered_ms"]["p50"] == 33
+    stages = found.latency_ms
+    assert stages["processing_ms"].p50 == np.median([20, 21, 24, 25, 26, 28])
+    assert stages["overhead_ms"].p50 == np.median([4, 5, 8, 9, 10, 12])
+    assert stages["delivered_ms"].count == 5 and stages["delivered_ms"].p50 == 33
     assert "transport_ms" not in stages  # unknown
-    assert found["jitter_ms"] == np.mean([4, 3, 9, 7])
-    assert sum(found["histogram"]["counts"]) == 5
-    (bag,) = found["bags"]
-    assert bag["fps"]["in"] == 10 and bag["backend"] == "torch fp32"
+    assert found.jitter_ms == np.mean([4, 3, 9, 7])
+    assert sum(found.histogram.counts) == 5
+    (bag,) = found.bags
+    assert bag.fps_in == 10 and bag.backend == "torch fp32"
     # Masks arrived at 30, 134, 431, 540 and 633 ms.
-    assert bag["fps"]["out"] == pytest.approx(4 / 0.603)
-    between = bag["between_masks_ms"]
-    assert (between["p50"], between["max"]) == (np.median([104, 297, 109, 93]), 297)
-    assert bag["late_ms"]["max"] == 9 and bag["late_ms"]["p50"] == 4.5
-    points = found["curve"][0]["points"]
+    assert bag.fps_out == pytest.approx(4 / 0.603)
+    between = bag.between_masks_ms
+    assert (between.p50, between.max) == (np.median([104, 297, 109, 93]), 297)
+    assert bag.late_ms.max == 9 and bag.late_ms.p50 == 4.5
+    points = found.curve[0].points
     shares = [np.mean([i in DELIVERED for i in half]) for half in (range(5), range(5, 10))]
-    assert [p["answered_share"] for p in points] == shares
-    assert [p["p50_ms"] for p in points] == [np.median([30, 34, 31]), np.median([40, 33])]
+    assert [p.answered_share for p in points] == shares
+    assert [p.p50_ms for p in points] == [np.median([30, 34, 31]), np.median([40, 33])]
 
 
 def test_bags_add_up(tmp_path):
     runs = [read_played(write(tmp_path / "a", invalid=True), ABOUT)]
-    about = ABOUT | {"name": "other", "complete": False}
+    about = replace(ABOUT, name="other", complete=False)
     runs.append(read_played(write(tmp_path / "b", invalid=False), about))
     found = figures(runs)
-    assert found["frames"]["published"] == 20 and found["frames"]["answered"] == 12
-    assert found["frames"]["dropped"] == {"superseded": 4, "transport": 2, "invalid": 1}
-    assert found["frames"]["unaccounted"] == 1 and not found["complete"]
-    assert found["latency_ms"]["processing_ms"]["count"] == 12
-    assert [b["name"] for b in found["bags"]] == ["drive", "other"]
+    assert found.frames.published == 20 and found.frames.answered == 12
+    assert found.frames.dropped == {"superseded": 4, "transport": 2, "invalid": 1}
+    assert found.frames.unaccounted == 1 and not found.complete
+    assert found.latency_ms["processing_ms"].count == 12
+    assert [b.played.name for b in found.bags] == ["drive", "other"]
+
+
+def page(folder: Path, realtime: Realtime) -> str:
+    """The report of real time alone."""
+    write_report(folder / "report.html", merge([], MODEL, realtime), [])
+    return (folder / "report.html").read_text()
 
 
 def test_nothing_was_played_before_the_interruption(tmp_path):
-    found = figures([read_played(tmp_path / "nothing", ABOUT | {"complete": False})])
-    assert found["frames"]["published"] == 0 == found["frames"]["unaccounted"]
-    assert found["latency_ms"] == {} and found["histogram"] is None
-    assert "Not all was played" in realtime_section(found, stage_table({}))
+    found = figures([read_played(tmp_path / "nothing", replace(ABOUT, complete=False))])
+    assert found.frames.published == 0 == found.frames.unaccounted
+    assert found.latency_ms == {} and found.histogram is None
+    assert "Not all was played" in page(tmp_path, found)
 
 
 def test_the_report_tells_what_is_unaccounted(tmp_path):
@@ -125,10 +133,10 @@ def test_the_report_tells_what_is_unaccounted(tmp_path):
     for invalid in (False, True):
         run = read_played(write(tmp_path / f"{invalid}", invalid=invalid), ABOUT)
         found = figures([run])
-        texts.append(realtime_section(found, stage_table(found["latency_ms"])))
+        texts.append(page(tmp_path, found))
     assert "1 frames are unaccounted for" in texts[0] and "<th>unaccounted</th>" in texts[0]
     assert "Every published frame is accounted for." in texts[1]
     assert "<th>unaccounted</th>" not in texts[1] and "<th>invalid</th>" in texts[1]
     for text in texts:
         assert "<td>drive</td><td>10</td><td>6</td><td>2</td><td>1</td>" in text
-        assert text.count("<svg") == 3
+        assert text.count("<svg") == 3  # a histogram and two curves

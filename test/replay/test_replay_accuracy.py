@@ -15,18 +15,17 @@ from scene_bags import IMAGES, LABELS, START_NS, STEP_NS
 pytest.importorskip("rosbags")
 
 from lrn_ros import Segmenter
-from lrn_ros.cli.common import plain
 from lrn_ros.data.bags.extent import Extent
 from lrn_ros.data.bags.reader import BagReader
 from lrn_ros.errors import UserError
-from lrn_ros.inference.palette import shown
 from lrn_ros.inference.smoothing import Smoother
 from lrn_ros.metrics.confusion import confusion_matrix
 from lrn_ros.model.label_mapping import LabelMapping
 from lrn_ros.model.labels import LabelSet
-from lrn_ros.replay.accuracy import replay
+from lrn_ros.replay import sampling
+from lrn_ros.replay.accuracy import read_frames, read_part, replay
 from lrn_ros.replay.gallery import Gallery
-from lrn_ros.replay.part import read_frames, read_part
+from lrn_ros.replay.records import to_data
 from lrn_ros.replay.results import merge
 from lrn_ros.replay.scoring import Scoring, TruthOptions, open_truth
 
@@ -59,17 +58,21 @@ def right(write_bag, timed, frames):
 def test_counts_are_those_of_the_frames(segmenter, frames, write_bag, timed, tmp_path):
     part = run(segmenter, right(write_bag, timed, frames), tmp_path / "out", thorough=True)
     expected = [confusion_matrix(label, segmenter(rgb).mask, 11) for rgb, label in frames]
-    np.testing.assert_array_equal(part.tally.matrix, np.sum(expected, axis=0))
-    assert (part.tally.frames, part.tally.labelled, part.tally.sampled) == (16, 16, 16)
-    assert part.tally.pairs == 15
+    np.testing.assert_array_equal(part.record.tally.matrix, np.sum(expected, axis=0))
+    assert (part.record.tally.frames, part.record.tally.labelled, part.record.tally.sampled) == (
+        16,
+        16,
+        16,
+    )
+    assert part.record.tally.pairs == 15
     lines = list(read_frames(part))
-    assert [line["index"] for line in lines] == list(range(16))
-    assert [line["stamp_ns"] for line in lines] == [START_NS + i * STEP_NS for i in range(16)]
-    assert [line["pixels"][0] for line in lines] == [m.diagonal().tolist() for m in expected]
+    assert [line.index for line in lines] == list(range(16))
+    assert [line.stamp_ns for line in lines] == [START_NS + i * STEP_NS for i in range(16)]
+    assert [line.pixels[0] for line in lines] == [m.diagonal().tolist() for m in expected]
     results = merge([part])
-    assert results["complete"] and results["frames"] == 16
-    assert sum(point["frames"] for point in results["curve"][0]["points"]) == 16
-    assert results["findings"] == []
+    assert results.complete and results.frames == 16
+    assert sum(point.frames for point in results.curve[0].points) == 16
+    assert results.findings == ()
 
 
 def test_smoothing_is_that_of_the_segmenter(segmenter, frames, write_bag, timed, tmp_path):
@@ -78,9 +81,9 @@ def test_smoothing_is_that_of_the_segmenter(segmenter, frames, write_bag, timed,
     for i, (rgb, label) in enumerate(frames):
         smooth = smoother.at((START_NS + i * STEP_NS) / 1e9)
         expected.append(confusion_matrix(label, segmenter(rgb, smooth=smooth).mask, 11))
-    found = run(segmenter, bag, tmp_path / "smooth", smoothing=True).tally.matrix
+    found = run(segmenter, bag, tmp_path / "smooth", smoothing=True).record.tally.matrix
     np.testing.assert_array_equal(found, np.sum(expected, axis=0))
-    assert (found != run(segmenter, bag, tmp_path / "single").tally.matrix).any()
+    assert (found != run(segmenter, bag, tmp_path / "single").record.tally.matrix).any()
 
 
 def test_parts_add_up_exactly(segmenter, frames, write_bag, timed, tmp_path):
@@ -90,20 +93,39 @@ def test_parts_add_up_exactly(segmenter, frames, write_bag, timed, tmp_path):
         bag = write_bag({IMAGES: timed(images), LABELS: timed(labels)}, CAMVID, name=name)
         halves.append(run(segmenter, bag, tmp_path / f"out_{name}", thorough=True))
     whole = run(segmenter, right(write_bag, timed, frames), tmp_path / "out", thorough=True)
-    together, alone = plain(merge(halves)), plain(merge([whole]))  # NaN equals nothing
+    together, alone = to_data(merge(halves)), to_data(merge([whole]))  # NaN equals nothing
     for key in ("confusion", "classes", "miou", "pixel_accuracy", "boundary", "calibration"):
         assert together["accuracy"][key] == alone["accuracy"][key]
     assert [b["frames"] for b in together["bags"]] == [6, 10]
 
 
-def test_costly_figures_are_sampled(segmenter, frames, write_bag, timed, tmp_path):
-    """Every two seconds, of a bag of 1.6 and one of 3.2."""
-    part = run(segmenter, right(write_bag, timed, frames), tmp_path / "out")
-    assert (part.tally.labelled, part.tally.sampled, part.tally.pairs) == (16, 1, 1)
-    images, labels = zip(*frames, *frames)
-    topics = {IMAGES: timed(images), LABELS: timed(labels)}
-    part = run(segmenter, write_bag(topics, CAMVID, "twice"), tmp_path / "twice")
-    assert (part.tally.labelled, part.tally.sampled, part.tally.pairs) == (32, 2, 2)
+def test_costly_figures_of_a_short_recording_are_of_every_frame(
+    segmenter, frames, write_bag, timed, tmp_path, monkeypatch
+):
+    bag = right(write_bag, timed, frames)
+    tally = run(segmenter, bag, tmp_path / "out").record.tally
+    assert (tally.labelled, tally.sampled, tally.pairs, tally.pixels) == (16, 16, 15, 16 * 96 * 160)
+    monkeypatch.setattr(sampling, "SHORT", 15)  # so that this one is long
+    tally = run(segmenter, bag, tmp_path / "long").record.tally
+    assert (tally.labelled, tally.sampled, tally.pairs) == (16, 2, 2)
+    tally = run(segmenter, bag, tmp_path / "all", thorough=True).record.tally
+    assert (tally.labelled, tally.sampled, tally.pairs) == (16, 16, 15)
+
+
+@pytest.mark.parametrize(
+    ("cost", "strides"), [(0.001, (1, 1)), (0.05, (4, 64)), (9.0, (1024, 8192))]
+)
+def test_sampling_costs_little_of_a_long_recording(cost, strides):
+    """Frames of 100 ms; every tenth has a label, and every figure costs the same."""
+    now = 0.0
+    found = sampling.Sampling(10_000, False, lambda: now)
+    for i in range(4000):
+        found.next_frame()
+        for kind, candidate in ((found.labels, i % 10 == 0), (found.pairs, True)):
+            if candidate and kind.due():
+                kind.add(cost)
+        now += 0.1
+    assert (found.labels.stride, found.pairs.stride) == strides
 
 
 def test_sparse_labels_from_a_folder(segmenter, frames, write_bag, timed, tmp_path):
@@ -114,28 +136,28 @@ def test_sparse_labels_from_a_folder(segmenter, frames, write_bag, timed, tmp_pa
         cv2.imwrite(str(folder / f"{START_NS + i * STEP_NS}.png"), frames[i][1])
     part = run(segmenter, bag, tmp_path / "out", TruthOptions(str(folder)))
     expected = [confusion_matrix(frames[i][1], segmenter(frames[i][0]).mask, 11) for i in (0, 10)]
-    np.testing.assert_array_equal(part.tally.matrix, np.sum(expected, axis=0))
-    assert part.tally.frames == 16
+    np.testing.assert_array_equal(part.record.tally.matrix, np.sum(expected, axis=0))
+    assert part.record.tally.frames == 16
 
 
 def test_without_ground_truth(segmenter, frames, write_bag, timed, tmp_path):
     bag = write_bag({IMAGES: timed([rgb for rgb, _ in frames])})
     part = run(segmenter, bag, tmp_path / "out")
-    assert part.tally.accuracy(CAMVID.names) is None and part.tally.frames == 16
-    assert merge([part])["temporal"]["pairs"] == 1
+    assert part.record.tally.accuracy(CAMVID.names) is None and part.record.tally.frames == 16
+    assert merge([part]).temporal.pairs == 15
 
 
 def test_start_and_duration(segmenter, frames, write_bag, timed, tmp_path):
     bag = right(write_bag, timed, frames)
     part = run(segmenter, bag, tmp_path / "out", extent=Extent(0.5, 0.4))
-    assert [line["index"] for line in read_frames(part)] == [5, 6, 7, 8]
-    assert part.tally.labelled == 4 and part.summary["findings"] == []
+    assert [line.index for line in read_frames(part)] == [5, 6, 7, 8]
+    assert part.record.tally.labelled == 4 and part.record.findings == ()
 
 
 def test_worst_frames_are_those_with_most_wrong_pixels(
     segmenter, frames, write_bag, timed, tmp_path
 ):
-    from lrn_ros.replay.gallery import PANELS, picture_file, read_pictures
+    from lrn_ros.replay.gallery import read_frame, read_pictures
 
     part = run(segmenter, right(write_bag, timed, frames), tmp_path / "out")
     pictures = read_pictures(part.files.pictures)
@@ -144,24 +166,24 @@ def test_worst_frames_are_those_with_most_wrong_pixels(
     for rgb, label in frames:
         mask = np.where(label < 11, segmenter(rgb).mask, 255)
         wrong.append(int(((label == road) != (mask == road)).sum()))
-    first = pictures["worst"]["road"][0]
-    assert (first["index"], first["wrong"]) == (int(np.argmax(wrong)), max(wrong))
-    stamps = [bad["stamp_ns"] for bad in pictures["worst"]["road"]]
+    first = pictures.worst["road"][0]
+    assert (first.index, first.wrong) == (int(np.argmax(wrong)), max(wrong))
+    assert first.missed + first.false == first.wrong
+    assert first.seconds == pytest.approx(first.index * STEP_NS / 1e9)
+    stamps = [frame.stamp_ns for frame in pictures.worst["road"]]
     assert min(np.diff(sorted(stamps)), default=STEP_NS * 10) >= STEP_NS * 10
-    for name in PANELS:
-        panel = cv2.imread(str(picture_file(part.files.pictures, first["index"], name)))
-        assert panel.shape == (96, 160, 3)
-    truth = cv2.imread(str(picture_file(part.files.pictures, first["index"], "truth")))
-    expected = shown(CAMVID).lookup()[frames[first["index"]][1]]
-    np.testing.assert_array_equal(truth[..., ::-1], expected)
-    assert [s["index"] for s in pictures["strip"]] == list(range(16))
+    small, (rgb, label) = read_frame(part.files.pictures, first.index), frames[first.index]
+    np.testing.assert_array_equal(small.truth, label)
+    np.testing.assert_array_equal(small.mask, segmenter(rgb).mask)
+    assert np.abs(small.image.astype(int) - rgb).mean() < 6  # JPEG
+    assert [frame.index for frame in pictures.spread] == list(range(16))
 
 
 def test_labels_of_a_neighbouring_frame_are_found(trained, frames, write_bag, timed, tmp_path):
     images, labels = zip(*frames)
     bag = write_bag({IMAGES: timed(images), LABELS: timed([*labels[2:], *labels[:2]])}, CAMVID)
     part = run(trained, bag, tmp_path / "out")
-    (finding,) = part.summary["findings"]
+    (finding,) = part.record.findings
     assert finding.startswith("labels are shifted in time: they fit the image 2 later better")
 
 
@@ -172,12 +194,12 @@ def test_labels_beside_their_pixels_are_found(trained, frames, write_bag, timed,
         moved.append(np.full_like(label, 255))
         moved[-1][:, 3:] = label[:, :-3]
     bag = write_bag({IMAGES: timed(images), LABELS: timed(moved)}, CAMVID)
-    findings = run(trained, bag, tmp_path / "out").summary["findings"]
+    findings = run(trained, bag, tmp_path / "out").record.findings
     assert any("in place, about +3 pixels to the right and +0 down" in f for f in findings)
 
 
 def test_right_labels_are_not_suspected(trained, frames, write_bag, timed, tmp_path):
-    assert run(trained, right(write_bag, timed, frames), tmp_path / "out").summary["findings"] == []
+    assert run(trained, right(write_bag, timed, frames), tmp_path / "out").record.findings == ()
 
 
 def test_dropped_frames_and_wrong_stamps_are_found(segmenter, frames, write_bag, timed, tmp_path):
@@ -185,8 +207,8 @@ def test_dropped_frames_and_wrong_stamps_are_found(segmenter, frames, write_bag,
     recorded, _, pixels = messages[12]
     messages[12] = (recorded, recorded - 40 * 10**9, pixels)
     del messages[5:8]
-    found = merge([run(segmenter, write_bag({IMAGES: messages}), tmp_path / "out")])["findings"]
-    assert [f["text"] for f in found] == [
+    found = merge([run(segmenter, write_bag({IMAGES: messages}), tmp_path / "out")]).findings
+    assert [f.text for f in found] == [
         "stamps go back once, first at image 9",
         "1 images have wrong stamps: against the recorder's clock they are off by -40.0 s, first at"
         " image 9",
@@ -202,9 +224,9 @@ def test_labels_without_an_image_are_counted(segmenter, frames, write_bag, timed
     part = run(
         segmenter, write_bag({IMAGES: timed(images), LABELS: late}, CAMVID), tmp_path / "out"
     )
-    assert part.tally.labelled == 12
+    assert part.record.tally.labelled == 12
     expected = "4 of 16 labels belong to no image; the nearest one misses by +40.0 ms"
-    assert part.summary["findings"][0] == expected
+    assert part.record.findings[0] == expected
 
 
 def test_labels_that_fit_nothing_say_what_would(segmenter, frames, write_bag, timed, tmp_path):
@@ -214,7 +236,10 @@ def test_labels_that_fit_nothing_say_what_would(segmenter, frames, write_bag, ti
     with pytest.raises(UserError, match=r"no label has the stamp.*--tolerance 0\.0202 would fit"):
         run(segmenter, bag, tmp_path / "out")
     assert (
-        run(segmenter, bag, tmp_path / "out", TruthOptions(tolerance_s=0.0202)).tally.labelled == 16
+        run(
+            segmenter, bag, tmp_path / "out", TruthOptions(tolerance_s=0.0202)
+        ).record.tally.labelled
+        == 16
     )
 
 
@@ -258,7 +283,11 @@ def test_a_part_without_labels(segmenter, frames, write_bag, timed, tmp_path):
     images, labels = zip(*frames)
     bag = write_bag({IMAGES: timed(images), LABELS: timed(labels)[:4]}, CAMVID)
     part = run(segmenter, bag, tmp_path / "out", extent=Extent(0.8))
-    assert (part.tally.frames, part.tally.labelled, part.summary["findings"]) == (8, 0, [])
+    assert (part.record.tally.frames, part.record.tally.labelled, part.record.findings) == (
+        8,
+        0,
+        (),
+    )
 
 
 def test_labels_half_an_interval_away_are_matched_once(
@@ -269,15 +298,15 @@ def test_labels_half_an_interval_away_are_matched_once(
     bag = write_bag({IMAGES: timed(images), LABELS: early}, CAMVID)
     part = run(segmenter, bag, tmp_path / "out", TruthOptions(tolerance_s=0.09))
     expected = [confusion_matrix(label, segmenter(rgb).mask, 11) for rgb, label in frames[1:]]
-    np.testing.assert_array_equal(part.tally.matrix, np.sum(expected, axis=0))
+    np.testing.assert_array_equal(part.record.tally.matrix, np.sum(expected, axis=0))
 
 
 def test_stamps_that_are_not_set(segmenter, frames, write_bag, timed, tmp_path):
     bag = write_bag({IMAGES: [(r, 0, p) for r, _, p in timed([rgb for rgb, _ in frames])]})
     found = merge([run(segmenter, bag, tmp_path / "out")])
-    assert found["temporal"]["pairs"] == 1
-    (finding,) = found["findings"]
-    assert finding["text"] == "stamps are not set: those of 16 of 16 images are 0"
+    assert found.temporal.pairs == 15
+    (finding,) = found.findings
+    assert finding.text == "stamps are not set: those of 16 of 16 images are 0"
 
 
 def test_labels_of_another_camera_are_not_taken(segmenter, frames, write_bag, timed, tmp_path):
@@ -285,7 +314,7 @@ def test_labels_of_another_camera_are_not_taken(segmenter, frames, write_bag, ti
     topics = {"/left/image_raw": timed(images), LABELS: timed(labels)}
     bag = write_bag(topics, CAMVID)
     assert replay(segmenter, BagReader(bag), "/left/image_raw", tmp_path / "out", TruthOptions())
-    assert read_part("bag", tmp_path / "out").summary["ground_truth"] is None
+    assert read_part("bag", tmp_path / "out").record.ground_truth is None
 
 
 def test_a_bag_without_labels_is_mapped_like_the_others(frames, write_bag, timed):
@@ -307,7 +336,7 @@ def test_a_replay_that_cannot_start_leaves_what_there_was(
     for wrong, extent in ((TruthOptions("/no/labels"), Extent()), (None, Extent(99.0))):
         with pytest.raises(UserError):
             run(segmenter, bag, out, wrong, extent=extent, stale=[report])
-        assert read_part("bag", out).tally.frames == 16 and report.exists()
+        assert read_part("bag", out).record.tally.frames == 16 and report.exists()
     run(segmenter, bag, out, stale=[report])
     assert not report.exists()
 
@@ -325,7 +354,7 @@ def test_an_interrupt_while_it_is_finished_loses_nothing(
     before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
     try:
         part = run(segmenter, right(write_bag, timed, frames[:3]), tmp_path / "out")
-        assert part.summary["complete"] and came == []
+        assert part.record.complete and came == []
         signal.raise_signal(signal.SIGINT)  # not ignored any more
         assert came == [signal.SIGINT]
     finally:

@@ -20,15 +20,14 @@ pytest.importorskip("torch")
 
 from scene_bags import IMAGES, LABELS
 
-from lrn_ros.cli.common import plain
 from lrn_ros.data.bags.extent import Extent
 from lrn_ros.errors import UserError
 from lrn_ros.model import artifact
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.replay import run as replay_run
-from lrn_ros.replay.accuracy import PartFiles
+from lrn_ros.replay.accuracy import PartFiles, read_part
 from lrn_ros.replay.job import Job, ModelOptions
-from lrn_ros.replay.part import read_part
+from lrn_ros.replay.records import to_data
 from lrn_ros.replay.results import merge
 from lrn_ros.replay.run import Workers, run_jobs
 from lrn_ros.replay.scoring import TruthOptions
@@ -56,8 +55,16 @@ def elsewhere(jobs: list[Job], folder: Path) -> list[Job]:
 def figures(jobs: list[Job]) -> dict:
     """Everything that does not depend on time."""
     parts = [read_part(job.name, job.folder) for job in jobs]
-    found = plain(merge(parts))
+    found = to_data(merge(parts))
     return {k: found[k] for k in ("frames", "accuracy", "temporal", "findings", "complete")}
+
+
+def change(file: Path) -> None:
+    """Other content, of the same size and time."""
+    data, state = bytearray(file.read_bytes() or b"0"), file.stat()
+    data[-1] ^= 1
+    file.write_bytes(data)
+    os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
 
 
 def break_bag(job: Job) -> None:
@@ -83,10 +90,12 @@ def test_one_failing_bag_is_reported_and_done_ones_are_not_run_again(jobs, monke
     monkeypatch.setattr(replay_run, "run_job", lambda job, *_: not ran.append(job.name))
     changed = [replace(jobs[0], thorough=False), jobs[1], replace(jobs[2], extent=Extent(0.1))]
     run_jobs(changed, Workers())
-    os.utime(next(jobs[1].bag.glob("*.db3")), (1, 1))
-    os.utime(jobs[0].model.model, (1, 1))
+    for file in (next(jobs[1].bag.glob("*.db3")), Path(jobs[0].model.model)):
+        os.utime(file, (1, 1))  # the content decides, not the time
+    assert run_jobs(jobs[:2], Workers()).reused == ["a", "b"] and ran == ["a", "c"]
+    change(next(jobs[1].bag.glob("*.db3")))
     run_jobs(jobs[:2], Workers())
-    assert ran == ["a", "c", "a", "b"]
+    assert ran == ["a", "c", "b"]
 
 
 def test_whatever_file_of_a_name_changes_counts(jobs, monkeypatch, tmp_path):
@@ -94,15 +103,17 @@ def test_whatever_file_of_a_name_changes_counts(jobs, monkeypatch, tmp_path):
     (tmp_path / "weights").mkdir()
     names = ["weights/net.safetensors", "weights/net.onnx", "weights/net_fp16.onnx"]
     for name in (*names, "weights/network.onnx"):
-        (tmp_path / name).touch()
+        (tmp_path / name).write_text("0")
     monkeypatch.setattr(artifact, "share_folder", lambda: tmp_path)
     job = replace(jobs[0], model=ModelOptions("net"))
     for name in names:
         before = job.settings()
         os.utime(tmp_path / name, (1, 1))
+        assert job.settings() == before, name
+        change(tmp_path / name)
         assert job.settings() != before, name
     before = job.settings()
-    os.utime(tmp_path / "weights/network.onnx", (1, 1))
+    change(tmp_path / "weights/network.onnx")
     assert job.settings() == before
 
 
@@ -131,10 +142,16 @@ def test_whatever_of_label_set_mapping_and_bag_changes_counts(jobs, tmp_path):
 def test_what_is_not_whole_is_not_taken(jobs):
     assert run_jobs(jobs[:1], Workers()).reused == []
     assert run_jobs(jobs[:1], Workers()).reused == [jobs[0].name]
-    shutil.rmtree(PartFiles(jobs[0].folder).pictures)
+    files = PartFiles(jobs[0].folder)
+    shutil.rmtree(files.pictures)
     assert run_jobs(jobs[:1], Workers()).reused == []
-    PartFiles(jobs[0].folder).frames.unlink()
+    files.frames.unlink()
     assert run_jobs(jobs[:1], Workers()).reused == []
+    files.frames.write_text("".join(files.frames.read_text().splitlines(True)[:-1]))
+    assert run_jobs(jobs[:1], Workers()).reused == []
+    change(files.summary)
+    assert run_jobs(jobs[:1], Workers()).reused == []
+    assert run_jobs(jobs[:1], Workers()).reused == [jobs[0].name]
 
 
 def test_a_folder_that_is_called_as_a_model_is_none(jobs, tmp_path, monkeypatch):
@@ -188,7 +205,7 @@ def test_interrupted(jobs, monkeypatch):
     outcome = run_jobs(jobs, Workers(), progress)
     assert outcome.interrupted and outcome.done == ["a", "b"]
     part = read_part("b", jobs[1].folder)
-    assert not part.summary["complete"] and 1 <= part.tally.frames < 6
+    assert not part.record.complete and 1 <= part.record.tally.frames < 6
     again = run_jobs(jobs, Workers())
     assert again.reused == ["a"] and sorted(again.done) == ["a", "b", "c"]
     assert figures(jobs)["frames"] == 16

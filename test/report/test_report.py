@@ -22,11 +22,10 @@ pytest.importorskip("torch")
 from scene_bags import IMAGES, LABELS
 
 from lrn_ros import Segmenter
-from lrn_ros.cli.common import plain
 from lrn_ros.data.bags.reader import BagReader
 from lrn_ros.model.labels import LabelSet
-from lrn_ros.replay.accuracy import replay
-from lrn_ros.replay.part import read_part
+from lrn_ros.replay.accuracy import read_part, replay
+from lrn_ros.replay.figures import Curve, Point
 from lrn_ros.replay.results import merge
 from lrn_ros.replay.scoring import TruthOptions
 from lrn_ros.report.charts import Line, heat_chart, joined, length_s, line_chart
@@ -56,6 +55,11 @@ addEventListener('load', async () => {
       .filter((part) => part.offsetHeight > 0).map((part) => part.dataset.class)]);
     for (const image of document.images) image.loading = 'eager';
   }
+  const dialog = document.getElementById('enlarged'), enlarged = [];
+  document.querySelector('[data-class]:not([hidden]) img').click();
+  enlarged.push(dialog.open && dialog.querySelector('img').src.startsWith('data:image/'));
+  dialog.click();
+  enlarged.push(dialog.open);
   const images = [...document.images], canvas = document.createElement('canvas');
   const context = canvas.getContext('2d');
   const ready = () => images.every((image) => image.complete && image.naturalWidth);
@@ -67,6 +71,7 @@ addEventListener('load', async () => {
   });
   parent.postMessage(JSON.stringify({
     inner: innerWidth, scroll: document.documentElement.scrollWidth, decoded, shown, visible,
+    enlarged,
     requests: performance.getEntriesByType('resource').map((e) => e.name)
       .filter((name) => !name.startsWith('data:')), violations,
     wide: [...document.querySelectorAll('main *')].filter((e) => !e.closest('.scroll, svg')
@@ -103,8 +108,7 @@ def report(segmenter, frames, write_bag, timed, tmp_path):
         out = tmp_path / f"out{len(parts)}"
         replay(segmenter, BagReader(bag), IMAGES, out, TruthOptions(), thorough=True)
         parts.append(read_part(name, out))
-    results = plain(merge(parts))
-    results["failed"] = [{"bag": "broken", "error": "/a/path/" + "x" * 200 + ": not a bag"}]
+    results = merge(parts, failed={"broken": "/a/path/" + "x" * 200 + ": not a bag"})
     path = tmp_path / "report.html"
     write_report(path, results, parts)
     return path
@@ -133,8 +137,10 @@ def test_in_a_browser(report):
         assert found["scroll"] <= width and found["wide"] == []
         assert found["requests"] == [] and found["violations"] == 0
         assert len(found["decoded"]) > 40 and min(found["decoded"]) == 160
+        assert found["enlarged"] == [True, False]
         (first, last) = found["shown"]
-        assert first[1] == "drive, frame 0" and last[1].endswith("frame 15")
+        assert first[1].startswith("drive, frame 0, 0.00 s into the topic, stamp 1700000000.0")
+        assert "frame 15, 1.50 s" in last[1]
         assert len(found["visible"]) == 11
         assert all(visible == [chosen] for chosen, visible in found["visible"])
 
@@ -152,30 +158,30 @@ def test_screenshots_are_not_empty(report, tmp_path):
         shutil.copytree(tmp_path, folder, dirs_exist_ok=True)
 
 
-def curve(*bags: list[dict]) -> list[dict]:
-    return [{"bag": str(i), "points": points} for i, points in enumerate(bags)]
+def curve(*bags: list[Point]) -> list[Curve]:
+    return [Curve(str(i), tuple(points)) for i, points in enumerate(bags)]
 
 
 def test_charts_share_one_time():
     """What is known of the first bag alone ends in the middle of the picture."""
     both = curve(
-        [{"time_s": t, "a": 1.0, "b": 1.0} for t in (1.0, 3.0)],
-        [{"time_s": t, "a": 1.0} for t in (1.0, 3.0)],
+        [Point(t, 1, miou=1.0, ece=1.0) for t in (1.0, 3.0)],
+        [Point(t, 1, miou=1.0) for t in (1.0, 3.0)],
     )
     assert length_s(both) == 8
     found = {}
-    for key in "ab":
+    for key in ("miou", "ece"):
         svg = line_chart([Line(key, "a", list(joined(both, key)))], length_s(both), key)
         found[key] = [float(x) for x in re.findall(r"([\d.]+),[\d.]+", svg)]
         assert re.findall(r">(\d+)</text>", svg)[-5:] == ["0", "2", "4", "6", "8"]
-    assert found["a"][:2] == found["b"] and len(found["a"]) == 4
-    at = np.array(found["a"]) - found["a"][0]
+    assert found["miou"][:2] == found["ece"] and len(found["miou"]) == 4
+    at = np.array(found["miou"]) - found["miou"][0]
     np.testing.assert_allclose(at / at[-1], [0, 2 / 6, 4 / 6, 1], atol=0.001)
 
 
 def test_the_heat_map_tells_zero_from_absent():
-    points = [{"time_s": 1.0, "iou": {"car": 0.0}}, {"time_s": 3.0, "iou": {"sky": 0.5}}]
-    svg = heat_chart(curve(points), ["car", "sky", "sign"], "iou")
+    points = [Point(1.0, 1, iou={"car": 0.0}), Point(3.0, 1, iou={"sky": 0.5})]
+    svg = heat_chart(curve(points), ["car", "sky", "sign"])
     assert re.findall(r'fill-opacity="([\d.]+)"', svg) == ["0.00", "0.50"]
     assert svg.count("<line") == 2 and "sign" not in svg
     assert re.findall(r">(\d+)</text>", svg) == ["0", "1", "2", "3", "4"]
@@ -184,8 +190,8 @@ def test_the_heat_map_tells_zero_from_absent():
 def test_short_bags_have_few_spans(report):
     """Sixteen frames a bag: two spans each, not one a frame."""
     part = read_part("drive", report.with_name("out0"))
-    points = merge([part])["curve"][0]["points"]
-    assert [point["frames"] for point in points] == [8, 8]
+    points = merge([part]).curve[0].points
+    assert [point.frames for point in points] == [8, 8]
 
 
 def test_the_class_that_fails_most_comes_first(report):
@@ -199,24 +205,27 @@ def test_the_class_that_fails_most_comes_first(report):
 def test_a_report_does_without_pictures_that_somebody_removed(report):
     """Some of the first bag's, all of the second's."""
     parts = [read_part(f"bag{i}", report.with_name(f"out{i}")) for i in range(2)]
-    results = plain(merge(parts))
+    results = merge(parts)
     pages = []
     for _ in range(2):
         write_report(report, results, parts)
         pages.append(report.read_text())
-        for picture in parts[0].files.pictures.glob("*.png"):
+        for picture in parts[0].files.pictures.glob("*_mask.png"):
             picture.unlink()
         shutil.rmtree(parts[1].files.pictures)
         parts[1].files.pictures.mkdir()
     assert "bag1, frame" in pages[0] and "bag1, frame" not in pages[1]
-    assert "bag0, frame" in pages[1] and 'base64,"' in pages[1] and 'base64,"' not in pages[0]
-    assert pages[0].split("<h2>Worst")[0] == pages[1].split("<h2>Worst")[0]
+    assert "bag0, frame" in pages[0] and "bag0, frame" not in pages[1]
+    assert pages[0].split("<h2>Worst")[0].strip() == pages[1].split("<h2>Bags")[0].strip()
 
 
 def test_needs_no_network(report):
     page = report.read_text()
-    links = re.findall(r"""(?:src|href)=["']([^"']*)""", page)
-    assert len(links) > 40 and all(link.startswith("data:image/") for link in links)
+    assert re.findall(r"""(?:src|href)=["']""", page) == []  # pictures are data for the script
+    pictures = json.loads(re.findall(r'id="pictures">(.*?)</script>', page, re.S)[0])
+    assert len(pictures) > 40
+    assert all(uri.startswith("data:image/") for uri in pictures.values())
+    assert set(re.findall(r'data-picture="([^"]+)"', unescape(page))) <= pictures.keys()
     assert "url(" not in page and "import" not in page
     assert "&lt;b&gt; &amp;" in page and "<b> &" not in page
     assert "failed: /a/path/" in page

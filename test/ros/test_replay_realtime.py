@@ -105,8 +105,12 @@ def test_as_recorded_with_fresh_stamps_after_the_accuracy_mode(random_model, slo
     assert frames["published"] == 15 == told(frames) and frames["unaccounted"] == 0
     assert 5 <= frames["answered"] <= 15 and frames["delivered"] <= frames["answered"]
     (bag,) = realtime["bags"]
-    assert (bag["name"], bag["topic"], bag["backend"]) == ("slow", IMAGES, "torch fp32")
-    assert bag["asked_fps"] == 10 and bag["fps"]["in"] == pytest.approx(10, rel=0.2)
+    assert (bag["played"]["name"], bag["played"]["topic"], bag["backend"]) == (
+        "slow",
+        IMAGES,
+        "torch fp32",
+    )
+    assert bag["played"]["asked_fps"] == 10 and bag["fps_in"] == pytest.approx(10, rel=0.2)
 
     sent = lines(out / "realtime" / "slow" / "sent.jsonl")
     assert [s["index"] for s in sent] == list(range(15))
@@ -146,12 +150,12 @@ def test_faster_than_the_node_in_loops_with_the_recorded_stamps(random_model, fa
     # As recorded, and in the second loop later by the length of the part: twenty frames.
     expected = [START_NS + (i + 5) * 20_000_000 for i in range(40)]
     assert [s["stamp_ns"] for s in sent] == expected
-    assert realtime["bags"][0]["asked_fps"] == 500
+    assert realtime["bags"][0]["played"]["asked_fps"] == 500
     # In simulated time, in which the images were recorded at their stamps.
     stages = realtime["latency_ms"]
     assert stages["end_to_end_ms"]["count"] == frames["answered"]
     assert 0 <= stages["transport_ms"]["p50"] < stages["end_to_end_ms"]["p50"]
-    assert "played in real time" in (out / "report.html").read_text()
+    assert "played into the node over DDS" in (out / "report.html").read_text()
 
 
 @pytest.fixture
@@ -241,7 +245,7 @@ def test_bags_that_were_played_are_kept(slow_bag, fast_bag, tmp_path, monkeypatc
     arguments = ["--mode", "realtime", "--output", str(out)]
     assert main(["replay", *map(str, bags), *arguments]) == 130
     results = json.loads((out / "results.json").read_text())
-    assert [b["name"] for b in results["realtime"]["bags"]] == ["1_fast"]
+    assert [b["played"]["name"] for b in results["realtime"]["bags"]] == ["1_fast"]
     assert [f["bag"] for f in results["failed"]] == ["0_slow"] and not results["complete"]
     assert "slow failed: [Errno 28] No space left" in capsys.readouterr().err
     assert (out / "report.html").is_file()

@@ -61,6 +61,7 @@ class BagFrame:
         recorded_ns: when it was recorded, nanoseconds.
         frame_id: its header's.
         index: of the message in its topic, from 0.
+        data: the message as it was recorded, serialized.
     """
 
     rgb: NDArray[np.uint8]
@@ -68,6 +69,7 @@ class BagFrame:
     recorded_ns: int
     frame_id: str
     index: int
+    data: bytes
 
 
 @dataclass(frozen=True)
@@ -320,7 +322,7 @@ class BagReader:
                 continue
             bad.others = True
             stamp, frame_id = stamp_ns(image.header.stamp), image.header.frame_id
-            yield BagFrame(rgb, stamp, message.recorded_ns, frame_id, index)
+            yield BagFrame(rgb, stamp, message.recorded_ns, frame_id, index, message.data)
         self._note_bad(bad)
 
     def _labels(self, topic: str, label_set: LabelSet) -> Iterator[BagLabel]:

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from part_records import frame_line
 
 from lrn_ros.metrics.calibration import grouped
-from lrn_ros.replay.frame_counts import figures, marginals, vector
-from lrn_ros.replay.tally import Tally
+from lrn_ros.replay.figures import FrameLine
+from lrn_ros.replay.tally import Tally, figures, marginals, vector
 
 
 def frame(seed: int) -> tuple[np.ndarray, ...]:
@@ -34,30 +35,33 @@ def test_sums_have_the_figures_of_the_tally() -> None:
             line |= {"before": marginals(steady.matrix)}
             line |= {"still": steady.still, "flickered": steady.flickered}
         previous = rgb, mask
-        lines.append(vector(line, 5))
+        lines.append(vector(FrameLine(**frame_line(seed, seed, **line)), 5))
     found = figures(np.sum(lines, axis=0), 5)
     accuracy, temporal = tally.accuracy(tuple("abcde")), tally.temporal()
     assert accuracy is not None and temporal is not None
     expected = {
-        "miou": accuracy["miou"],
-        "pixel_accuracy": accuracy["pixel_accuracy"],
-        "boundary_f": accuracy["boundary"]["f_score"],
-        "ece": accuracy["calibration"]["ece"],
-        "consistency": temporal["consistency"],
-        "flicker": temporal["flicker"],
+        "miou": accuracy.miou,
+        "pixel_accuracy": accuracy.pixel_accuracy,
+        "boundary_f": accuracy.boundary.f_score,
+        "ece": accuracy.calibration.ece,
+        "consistency": temporal.consistency,
+        "flicker": temporal.flicker,
     }
     assert {k: float(v) for k, v in found.items() if k != "iou"} == pytest.approx(
         expected, nan_ok=True
     )
-    iou = [c["iou"] for c in accuracy["classes"].values()]
+    iou = [c.iou for c in accuracy.classes.values()]
     np.testing.assert_allclose(found["iou"], iou)
-    assert np.isnan(iou[3]) and not np.isnan(accuracy["miou"])
+    assert np.isnan(iou[3]) and not np.isnan(accuracy.miou)
 
 
 def test_many_sums_at_once_and_none() -> None:
     truth, mask, _, _ = frame(0)
-    one = vector({"pixels": marginals(Tally.empty(5).compare(truth, mask))}, 5)
+    pixels = marginals(Tally.empty(5).compare(truth, mask))
+    one = vector(FrameLine(**frame_line(0, 0, pixels=pixels)), 5)
     several = figures(np.stack([[one, 2 * one], [3 * one, one]]), 5)
     assert several["miou"].shape == (2, 2) and several["iou"].shape == (2, 2, 5)
     np.testing.assert_allclose(several["miou"], several["miou"][0, 0])
-    assert all(np.isnan(v).all() for v in figures(vector({}, 5), 5).values())
+    assert all(
+        np.isnan(v).all() for v in figures(vector(FrameLine(**frame_line(0, 0)), 5), 5).values()
+    )
