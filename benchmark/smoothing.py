@@ -33,7 +33,8 @@ from lrn_ros.cli.common import (
     positive,
     print_json,
 )
-from lrn_ros.data.datasets import find_files, read_pair
+from lrn_ros.data.datasets import read_pair
+from lrn_ros.data.layouts import find_files
 from lrn_ros.errors import BackendError, RunError, UserError
 from lrn_ros.inference.smoothing import GAP_S, Smoother
 from lrn_ros.metrics.confusion import confusion_matrix, scores

@@ -125,7 +125,8 @@ class _Combination:
     def _images(
         self, data: str | None
     ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8] | None]]:
-        from lrn_ros.data.datasets import find_files, read_pair
+        from lrn_ros.data.datasets import read_pair
+        from lrn_ros.data.layouts import find_files
 
         if data is None:
             yield from ((rgb, None) for rgb in self._frames)

@@ -117,7 +117,8 @@ def _scene(args: argparse.Namespace) -> _Input:
 def _files(args: argparse.Namespace) -> _Input:
     """Images or a video, with labels where there are some."""
     from lrn_ros.data.bags import is_bag
-    from lrn_ros.data.datasets import find_files, image_files, read_pair
+    from lrn_ros.data.datasets import read_pair
+    from lrn_ros.data.layouts import find_files, image_files
     from lrn_ros.data.sources import open_source
     from lrn_ros.model.labels import LabelSet
 

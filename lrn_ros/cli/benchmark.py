@@ -102,7 +102,7 @@ def _plan(args: argparse.Namespace, folder: Path) -> Plan:
     from lrn_ros.benchmark.measure import Plan, combine
     from lrn_ros.benchmark.models import find_models
     from lrn_ros.benchmark.worker import BASELINE
-    from lrn_ros.data.datasets import find_files
+    from lrn_ros.data.layouts import find_files
 
     if args.data is not None:
         find_files(args.data, "val")

@@ -123,7 +123,7 @@ def load_segmenter(args: argparse.Namespace) -> Any:
     return segmenter
 
 
-def claim_output(folder: Path, command: str) -> None:
+def claim_output(folder: Path, command: str, option: str = "--output") -> None:
     """Make an output folder, or take over one that the same command made before.
 
     Raises:
@@ -131,13 +131,13 @@ def claim_output(folder: Path, command: str) -> None:
     """
     marker = folder / _MARKER
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"--output {folder}: is a file; name a folder")
+        raise UserError(f"{option} {folder}: is a file; name a folder")
     if folder.is_dir() and any(folder.iterdir()):
         owner = marker.read_text(encoding="utf-8").strip() if marker.is_file() else ""
         if owner != command:
             whose = f"written by lrn {owner}" if owner else "with files of others"
             raise UserError(
-                f"--output {folder}: a folder {whose}, nothing was overwritten;"
+                f"{option} {folder}: a folder {whose}, nothing was overwritten;"
                 " name a new or empty folder"
             )
     folder.mkdir(parents=True, exist_ok=True)

@@ -20,14 +20,17 @@ from lrn_ros.cli.common import (
     scale,
     write_json,
 )
-from lrn_ros.errors import needs
+from lrn_ros.errors import RunError, needs
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lrn_ros.data.datasets import Files, Pair
+    from lrn_ros.data.datasets import Pair
+    from lrn_ros.data.layouts import Files
     from lrn_ros.inference.segmenter import Segmenter
+    from lrn_ros.metrics.confusion import ObjectHits
+    from lrn_ros.model.labels import LabelSet
 
     Image = NDArray[np.uint8]
 
@@ -44,7 +47,7 @@ def add_parser(subparsers: Any) -> None:
         help="IoU, precision and recall per class, mIoU and pixel accuracy",
         description=__doc__,
         epilog="DATASET holds SPLIT/ and SPLITannot/ (CamVid), leftImg8bit/SPLIT/ and gtFine/SPLIT/"
-        " (Cityscapes), or images/SPLIT/ and labels/SPLIT/.",
+        " (Cityscapes), images/SPLIT/ and labels/SPLIT/, or another layout of docs/training.md.",
     )
     add = parser.add_argument
     add("model", metavar="MODEL", help="a name under weights/, or a path")
@@ -57,6 +60,13 @@ def add_parser(subparsers: Any) -> None:
     kinds = f"also on corrupted images, five strengths of each kind: {', '.join(_KINDS)} (all)"
     add("--corrupt", nargs="*", choices=_KINDS, metavar="KIND", help=kinds)
     add("--output", type=Path, metavar="DIR", help=f"folder for {_REPORT} and {_PICTURE}")
+    add(
+        "--predictions",
+        type=Path,
+        metavar="DIR",
+        help="folder for every mask as NAME.png with the data set's own label ids, the form that"
+        " Cityscapes' evaluation server takes",
+    )
     add_segmenter_options(parser)
     add("--json", action="store_true", help="print as JSON, with the matrix")
     parser.set_defaults(run=run)
@@ -67,8 +77,9 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
     from tqdm import tqdm
 
-    from lrn_ros.data.datasets import find_files, read_pair
-    from lrn_ros.metrics.confusion import confusion_matrix
+    from lrn_ros.data.datasets import read_instances, read_pair
+    from lrn_ros.data.layouts import find_files
+    from lrn_ros.metrics.confusion import ObjectHits, confusion_matrix
 
     if args.output is not None:
         _check_matplotlib()
@@ -80,13 +91,20 @@ def run(args: argparse.Namespace) -> int:
             (args.output / name).unlink(missing_ok=True)
     classes = len(segmenter.labels)
     matrices = {_sequence(f): np.zeros((classes, classes + 1), np.int64) for f in files}
-    corrupted = _Corrupted(args.corrupt, classes)
+    corrupted, objects = _Corrupted(args.corrupt, classes), ObjectHits(segmenter.labels)
+    if args.predictions is not None:
+        claim_output(args.predictions, "evaluate --predictions", "--predictions")
     for i, file in enumerate(tqdm(files, unit="image", disable=not sys.stderr.isatty())):
         pair = read_pair(file, segmenter.labels)
         mask = _mask(segmenter, pair.rgb, args)
         matrices[_sequence(file)] += confusion_matrix(pair.label, mask, classes)
         corrupted.add(i, pair, lambda rgb: _mask(segmenter, rgb, args))
-    report = _report(segmenter, args, files, matrices) | {"corruptions": corrupted.figures()}
+        if objects.complete:
+            objects.add(mask, read_instances(file, pair.label.shape))
+        if args.predictions is not None:
+            _write_prediction(args.predictions / f"{file.name}.png", mask, segmenter.labels)
+    report = _report(segmenter, args, files, matrices, objects)
+    report |= {"corruptions": corrupted.figures()}
     if args.output is not None:
         _write(args.output, report)
     if args.json:
@@ -95,6 +113,8 @@ def run(args: argparse.Namespace) -> int:
         _print(report)
         if args.output is not None:
             print(f"wrote {args.output}/: {_REPORT}, {_PICTURE}")
+        if args.predictions is not None:
+            print(f"wrote {args.predictions}/: {len(files)} predictions as label ids")
     return 0
 
 
@@ -140,7 +160,7 @@ def _check_matplotlib() -> None:
 
 def _sequence(file: Files) -> str:
     """Its sequence; nothing where the name does not tell one."""
-    from lrn_ros.data.datasets import sequence
+    from lrn_ros.data.layouts import sequence
 
     return sequence(file.name) if "_" in file.name else ""
 
@@ -162,16 +182,22 @@ def _report(
     args: argparse.Namespace,
     files: list[Files],
     matrices: Mapping[str, NDArray[np.int64]],
+    objects: ObjectHits,
 ) -> dict[str, Any]:
     from collections import Counter
 
     import numpy as np
 
-    from lrn_ros.metrics.confusion import scores
+    from lrn_ros.metrics.confusion import mean, scores
 
     images = Counter(_sequence(f) for f in files)
     matrix = np.sum(list(matrices.values()), axis=0)
     found = scores(matrix)
+    names = segmenter.labels.names
+    per_class = found.by_class(names)
+    iiou = objects.iou(matrix)
+    for name, value in zip(names, iiou):
+        per_class[name]["iiou"] = value
     return {
         "model": segmenter.info.name,
         "architecture": segmenter.info.architecture,
@@ -186,7 +212,9 @@ def _report(
         "flip": args.flip,
         "miou": found.miou,
         "pixel_accuracy": found.pixel_accuracy,
-        "classes": found.by_class(segmenter.labels.names),
+        "iiou": mean(iiou),
+        "classes": per_class,
+        **_categories(segmenter.labels, matrix, objects),
         "sequences": {
             name: {"images": images[name], "miou": scores(matrices[name]).miou}
             for name in sorted(matrices)
@@ -194,6 +222,35 @@ def _report(
         },
         "confusion": matrix.tolist(),
     }
+
+
+def _categories(labels: LabelSet, matrix: NDArray[np.int64], objects: ObjectHits) -> dict[str, Any]:
+    """The figures of the categories, as Cityscapes' benchmark has them; nothing without any."""
+    from lrn_ros.metrics.confusion import mean, merged, scores
+
+    if not labels.categories:
+        return {}
+    of_categories = merged(matrix, labels.category_ids)
+    found, iiou = scores(of_categories), objects.iou_of_categories(of_categories)
+    return {
+        "category_miou": found.miou,
+        "category_iiou": mean(iiou),
+        "categories": {
+            name: {"iou": iou, "iiou": instance}
+            for name, iou, instance in zip(labels.category_names, found.iou, iiou)
+        },
+    }
+
+
+def _write_prediction(path: Path, mask: NDArray[np.uint8], labels: LabelSet) -> None:
+    """Write a mask with the label set's own ids, which Cityscapes' evaluation server takes."""
+    import cv2
+    import numpy as np
+
+    table = np.full(256, min(labels.void, default=labels.ignore), np.uint8)
+    table[: len(labels)] = labels.ids or range(len(labels))
+    if not cv2.imwrite(str(path), table[mask]):
+        raise RunError(f"{path}: cannot be written")
 
 
 def _write(folder: Path, report: dict[str, Any]) -> None:
@@ -216,13 +273,24 @@ def _print(report: dict[str, Any]) -> None:
         + (f", scales {scales}" if report["scales"] != _PLAIN else "")
         + (", with mirror images" if report["flip"] else "")
     )
-    width = max(18, *(len(n) for n in (*report["classes"], *report["sequences"])))
-    columns = ("iou", "precision", "recall", "share")
-    heads = ("IoU", *columns[1:])
+    least = 21 if "categories" in report else 18
+    width = max(least, *(len(n) for n in (*report["classes"], *report["sequences"])))
+    columns = ["iou", "precision", "recall", "share"]
+    if math.isfinite(report["iiou"]):
+        columns.insert(1, "iiou")
+    heads = [{"iou": "IoU", "iiou": "iIoU"}.get(c, c) for c in columns]
     print(f"{'class, %':{width}}" + "".join(f" {head:>9}" for head in heads))
     for name, figures in report["classes"].items():
         print(f"{name:{width}}" + "".join(f" {_percent(figures[c]):>9}" for c in columns))
+    for name, figures in report.get("categories", {}).items():
+        label = f"category {name}"
+        print(f"{label:{width}} {_percent(figures['iou']):>9}", end="")
+        print(f" {_percent(figures['iiou']):>9}" if "iiou" in columns else "")
     print(f"{'mIoU':{width}} {_percent(report['miou']):>9} %")
+    for key in ("category_miou", "iiou", "category_iiou"):
+        if math.isfinite(report.get(key, math.nan)):
+            label = key.replace("_", " ").replace("iou", "IoU")
+            print(f"{label:{width}} {_percent(report[key]):>9} %")
     print(f"{'pixel accuracy':{width}} {_percent(report['pixel_accuracy']):>9} %")
     if report["corruptions"]:
         strengths = "".join(f" {s:>9}" for s in (1, 2, 3, 4, 5, "mean"))

@@ -5,37 +5,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lrn_ros.data.layouts import IDS, POSITIONS, Files, find_files
 from lrn_ros.errors import UserError
 from lrn_ros.images.compressed import read_image
-from lrn_ros.model.labels import LabelSet
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
-
-# Folders of images and of labels, above those of the splits.
-_CITYSCAPES = ("leftImg8bit", "gtFine")
-_FOLDER_PAIR = ("images", "labels")
-
-
-@dataclass(frozen=True)
-class Files:
-    """Where one image and its label are.
-
-    Attributes:
-        name: file stem of the image, without Cityscapes' `_leftImg8bit`.
-        image: image file.
-        label: label PNG.
-    """
-
-    name: str
-    image: Path
-    label: Path
+from lrn_ros.model.label_mapping import LabelMapping
+from lrn_ros.model.labels import UNLABELLED, LabelSet
 
 
 @dataclass(frozen=True)
@@ -53,64 +35,76 @@ class Pair:
     label: NDArray[np.uint8]
 
 
-def image_files(folder: Path) -> list[Path]:
-    """The images of a folder, sorted by name.
-
-    Raises:
-        UserError: no such folder, or no image in it.
-    """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder")
-    found = (p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-    files = sorted(p for p in found if not p.name.startswith("."))  # hidden ones are no images
-    if not files:
-        raise UserError(f"{folder}: no images ({', '.join(IMAGE_SUFFIXES)})")
-    return files
-
-
-def read_label(path: Path, label_set: LabelSet) -> NDArray[np.uint8]:
+def read_label(path: Path, label_set: LabelSet, coding: str = IDS) -> NDArray[np.uint8]:
     """Read a label PNG as (H, W) uint8 class ids, 255 unlabelled; see LabelSet.ids, ignore, void.
 
+    Args:
+        path: the file.
+        label_set: the classes to read it as.
+        coding: see lrn_ros.data.layouts.Files. Labels that are coded by the colours of another
+            label set need a mapping of that set to `label_set` under config/mappings.
+
     Raises:
-        UserError: unreadable, not 8 bit with one channel, or an id that the set does not have.
+        UserError: unreadable, not 8 bit, not of one channel (or three, where colours code it), or
+            an id or colour that is no class.
     """
     mask = _read(path, cv2.IMREAD_UNCHANGED)
+    if coding not in (IDS, POSITIONS):
+        return _from_colours(mask, str(path), coding, label_set)
     if mask.ndim != 2 or mask.dtype != np.uint8:
         raise UserError(f"{path}: a label is an 8-bit image with one channel")
+    if coding == POSITIONS:
+        label_set = replace(label_set, ids=(), void=(), ignore=UNLABELLED)
     return label_set.classes_of(np.asarray(mask, np.uint8), str(path))
 
 
-def find_files(root: Path, split: str) -> list[Files]:
-    """The images of a split with their labels, sorted by name.
+def read_instances(files: Files, shape: tuple[int, ...]) -> NDArray[np.int32] | None:
+    """Read Cityscapes' instance file of an image, (H, W); None where the data set has none.
 
-    Three layouts are known by their folders under `root`:
-
-    - SegNet's CamVid: SPLIT/NAME.png with SPLITannot/NAME.png.
-    - Cityscapes: leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png with
-      gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png.
-    - any pair of folders: images/SPLIT/NAME.* with labels/SPLIT/NAME.png.
+    Args:
+        files: where the image and its label are.
+        shape: (H, W) of the label.
 
     Raises:
-        UserError: a folder is missing, there is no such split, it has no image, or an image has no
-            label; the message names the file or the splits that exist.
+        UserError: the file is not an image with one channel, or of another size than the label.
     """
-    splits = _splits(root, split)
-    if split not in splits:
-        raise UserError(f"{root}: no split {split!r}; there are {', '.join(splits) or 'none'}")
-    images, labels = splits[split]
-    if not labels.is_dir():
-        raise UserError(f"{labels}: no such folder; it has the labels of {images}")
-    if images.parent == root / _CITYSCAPES[0]:
-        found = [_cityscapes_files(p, labels) for p in images.glob("*/*_leftImg8bit.png")]
-        if not found:
-            raise UserError(f"{images}: no images CITY/NAME_leftImg8bit.png")
-    else:
-        found = [Files(p.stem, p, labels / f"{p.stem}.png") for p in image_files(images)]
-    found.sort(key=lambda files: files.name)
-    for files in found:
-        if not files.label.is_file():
-            raise UserError(f"{files.image}: its label {files.label} is missing")
-    return found
+    stem = files.label.stem.removesuffix("_labelIds").removesuffix("_labelTrainIds")
+    path = files.label.with_name(f"{stem}_instanceIds.png")
+    if not path.is_file() or path == files.label:
+        return None
+    image = _read(path, cv2.IMREAD_UNCHANGED)
+    if image.shape != shape:
+        raise UserError(f"{path}: size {image.shape} but its label is {shape}")
+    return image.astype(np.int32)
+
+
+def _from_colours(
+    image: NDArray[np.uint8], where: str, name: str, target: LabelSet
+) -> NDArray[np.uint8]:
+    """Classes of `target` in an image of the colours of the label set `name`."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise UserError(f"{where}: a label of {name} is an 8-bit image of its colours")
+    codes, classes = _colour_table(name, target)
+    found = image.astype(np.int32) @ np.array([1, 1 << 8, 1 << 16], np.int32)  # OpenCV reads BGR
+    place = np.minimum(np.searchsorted(codes, found), len(codes) - 1)
+    unknown = codes[place] != found
+    if unknown.any():
+        blue, green, red = image[unknown][0]
+        raise UserError(f"{where}: the colour ({red}, {green}, {blue}) is no class of {name}")
+    return classes[place]
+
+
+@cache
+def _colour_table(name: str, target: LabelSet) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """Sorted colour codes of a label set with black, and the class of `target` for each."""
+    source = LabelSet.load(name)
+    own = tuple(range(len(source)))
+    same = source.names == target.names
+    classes = own if same else LabelMapping.load(f"{name}_to_{target.name}").classes
+    table = {r << 16 | g << 8 | b: c for (r, g, b), c in zip(source.colors, classes)}
+    table.setdefault(0, UNLABELLED)  # black is CamVid's colour of what has no label
+    codes = sorted(table)
+    return np.array(codes, np.int32), np.array([table[code] for code in codes], np.uint8)
 
 
 def read_pair(files: Files, label_set: LabelSet, size: tuple[int, int] | None = None) -> Pair:
@@ -125,7 +119,8 @@ def read_pair(files: Files, label_set: LabelSet, size: tuple[int, int] | None = 
     Raises:
         UserError: see read_image and read_label; also where the two differ in size.
     """
-    rgb, label = read_image(files.image), read_label(files.label, label_set)
+    rgb = read_image(files.image)
+    label = read_label(files.label, label_set, files.coding)
     if label.shape != rgb.shape[:2]:
         raise UserError(f"{files.label}: size {label.shape} but its image is {rgb.shape[:2]}")
     if size is not None:
@@ -150,44 +145,6 @@ def read_pairs(
     """
     for files in find_files(root, split):
         yield read_pair(files, label_set, size)
-
-
-def sequence(name: str) -> str:
-    """The recording a file belongs to: its name up to the first underscore.
-
-    CamVid's drives and Cityscapes' cities are named so.
-
-    >>> sequence("0016E5_07959"), sequence("aachen_000000_000019")
-    ('0016E5', 'aachen')
-    """
-    return name.partition("_")[0]
-
-
-def _splits(root: Path, wanted: str) -> dict[str, tuple[Path, Path]]:
-    """Folder of images and folder of labels of every split of the layout that `root` has."""
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder")
-    for images, labels in (_CITYSCAPES, _FOLDER_PAIR):
-        if (root / images).is_dir():
-            return {p.name: (p, root / labels / p.name) for p in _folders(root / images)}
-    folders = _folders(root)
-    if any(p.name.endswith("annot") for p in folders):
-        pairs = ((p, p.with_name(f"{p.name}annot")) for p in folders)
-        return {p.name: (p, annot) for p, annot in pairs if p.name == wanted or annot.is_dir()}
-    raise UserError(
-        f"{root}: not a data set; looked for {wanted}/ beside {wanted}annot/ (CamVid),"
-        f" leftImg8bit/{wanted}/ with gtFine/{wanted}/ (Cityscapes), and images/{wanted}/ with"
-        f" labels/{wanted}/"
-    )
-
-
-def _folders(root: Path) -> list[Path]:
-    return sorted(p for p in root.iterdir() if p.is_dir())
-
-
-def _cityscapes_files(image: Path, labels: Path) -> Files:
-    name = image.stem.removesuffix("_leftImg8bit")
-    return Files(name, image, labels / image.parent.name / f"{name}_gtFine_labelIds.png")
 
 
 def _read(path: Path, flags: int) -> NDArray[np.uint8]:

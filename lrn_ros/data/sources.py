@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lrn_ros.data.datasets import IMAGE_SUFFIXES, image_files, read_image, read_label
+from lrn_ros.data.datasets import read_image, read_label
+from lrn_ros.data.layouts import IMAGE_SUFFIXES, image_files
 from lrn_ros.errors import UserError, needs
 from lrn_ros.model.labels import LabelSet
 

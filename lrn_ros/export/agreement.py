@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrn_ros.data.datasets import find_files, read_image, read_pair
+from lrn_ros.data.datasets import read_image, read_pair
+from lrn_ros.data.layouts import find_files
 from lrn_ros.inference.postprocess import upsample_argmax
 from lrn_ros.inference.preprocess import resize
 from lrn_ros.inference.segmenter import Segmenter

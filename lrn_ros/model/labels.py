@@ -32,6 +32,9 @@ class LabelSet:
         void: further ids of unlabelled pixels in them.
         display: (r, g, b) per class, chosen to be told apart by people; empty: not chosen yet, see
             lrn_ros.inference.palette.
+        categories: the category of every class, such as "vehicle"; empty: there are none.
+        object_sizes: mean pixels of a single object of every class, for Cityscapes' iIoU; 0: the
+            set does not tell single objects of the class apart; empty: of no class.
     """
 
     name: str
@@ -41,6 +44,8 @@ class LabelSet:
     ids: tuple[int, ...] = ()
     void: tuple[int, ...] = ()
     display: tuple[tuple[int, int, int], ...] = field(default=(), compare=False)
+    categories: tuple[str, ...] = ()
+    object_sizes: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.names) <= UNLABELLED:
@@ -62,6 +67,10 @@ class LabelSet:
             )
         if len(set(self.void)) != len(self.void) or not all(0 <= v <= 255 for v in self.void):
             raise UserError(f"label set {self.name!r}: void is distinct ids from 0 to 255")
+        if any(len(per) not in (0, len(self)) for per in (self.categories, self.object_sizes)):
+            raise UserError(f"label set {self.name!r}: a category for every class or for none")
+        if any(not 0 <= size < float("inf") for size in self.object_sizes):
+            raise UserError(f"label set {self.name!r}: object_size is a number of pixels")
         if both := set(ids) & {self.ignore, *self.void}:
             name = self.names[ids.index(min(both))]
             raise UserError(
@@ -75,6 +84,16 @@ class LabelSet:
     def palette(self) -> NDArray[np.uint8]:
         """(K, 3) uint8 RGB colours."""
         return np.array(self.colors, np.uint8)
+
+    @property
+    def category_names(self) -> tuple[str, ...]:
+        """The categories in the order of their first classes."""
+        return tuple(dict.fromkeys(self.categories))
+
+    @property
+    def category_ids(self) -> tuple[int, ...]:
+        """Per class the position of its category in `category_names`."""
+        return tuple(self.category_names.index(c) for c in self.categories)
 
     def lookup(self) -> NDArray[np.uint8]:
         """(256, 3) uint8 colours for every possible mask value; black beyond the classes."""
@@ -126,6 +145,11 @@ class LabelSet:
         if self.display != self.shipped_display():
             for entry, color in zip(classes, self.display):
                 entry["display"] = list(color)
+        for entry, category in zip(classes, self.categories):
+            entry["category"] = category
+        for entry, size in zip(classes, self.object_sizes):
+            if size:
+                entry["object_size"] = size
         data = {"name": self.name, "ignore": self.ignore, "classes": classes}
         return data | {"void": list(self.void)} if self.void else data
 
@@ -146,6 +170,10 @@ class LabelSet:
                     for c in classes
                     if "display" in c
                 ),
+                categories=tuple(str(c["category"]) for c in classes if "category" in c),
+                object_sizes=tuple(float(c.get("object_size", 0)) for c in classes)
+                if any("object_size" in c for c in classes)
+                else (),
             )
         except UserError:
             raise

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrn_ros.data.bags.decode import label_of
-from lrn_ros.data.datasets import image_files, read_label
+from lrn_ros.data.datasets import read_label
+from lrn_ros.data.layouts import image_files
 from lrn_ros.errors import UserError
 from lrn_ros.model.label_mapping import LabelMapping
 from lrn_ros.model.labels import UNLABELLED, LabelSet

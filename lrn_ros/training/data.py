@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from lrn_ros.data.datasets import find_files, read_pair, sequence
+from lrn_ros.data.datasets import read_pair
+from lrn_ros.data.layouts import find_files, sequence
 from lrn_ros.errors import UserError
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.scene import StreetScene

@@ -12,7 +12,7 @@ from lightning.fabric import Fabric
 from lightning.fabric.loggers import CSVLogger
 from torch import nn
 
-from lrn_ros.data.datasets import sequence
+from lrn_ros.data.layouts import sequence
 from lrn_ros.errors import UserError
 from lrn_ros.model.artifact import read_info, read_weights, resolve_model
 from lrn_ros.model.labels import LabelSet

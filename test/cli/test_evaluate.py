@@ -209,3 +209,80 @@ def test_corrupted_images(random_model, dataset, capsys):
     assert len(line.split()) == 7
     assert main([*arguments, "--corrupt", "snow"]) == 2
     assert "fog" in capsys.readouterr().err
+
+
+@pytest.fixture
+def cityscapes(tmp_path):
+    """A model with random weights of Cityscapes' classes, and two images in its layout."""
+    from lrn_ros.model.artifact import ModelInfo, save_model
+    from lrn_ros.model.labels import LabelSet
+    from lrn_ros.networks import build
+
+    labels = LabelSet.load("cityscapes19")
+    torch.manual_seed(0)
+    network = build("lednet", num_classes=19)
+    info = ModelInfo("random", "lednet", labels, (0.5,) * 3, (0.2,) * 3, (64, 96), "none")
+    model = tmp_path / "random.safetensors"
+    save_model(model, info, {k: v.numpy() for k, v in network.state_dict().items()})
+    rng = np.random.default_rng(0)
+    for i in range(2):
+        ids = np.kron(rng.integers(0, 34, (8, 12)), np.ones((8, 8), int))
+        instances = np.where(np.isin(ids, labels.ids[11:]), 1000 * ids + 1, ids)
+        image = tmp_path / "data/leftImg8bit/val/ulm" / f"ulm_00000{i}_000019_leftImg8bit.png"
+        label = tmp_path / "data/gtFine/val/ulm" / f"ulm_00000{i}_000019_gtFine_labelIds.png"
+        for path in (image, label):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(image), rng.integers(0, 256, (64, 96, 3), np.uint8))
+        cv2.imwrite(str(label), ids.astype(np.uint8))
+        cv2.imwrite(str(label).replace("labelIds", "instanceIds"), instances.astype(np.uint16))
+    return model, tmp_path / "data", labels
+
+
+def test_the_measures_of_cityscapes(cityscapes, tmp_path, capsys):
+    model, data, labels = cityscapes
+    out = tmp_path / "predictions"
+    arguments = ["evaluate", str(model), str(data), "--backend", "torch"]
+    assert main([*arguments, "--predictions", str(out), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    matrix = np.array(report["confusion"])
+    assert list(report["categories"]) == [
+        *("flat", "construction", "object", "nature", "sky", "human", "vehicle"),
+    ]
+    flat = matrix[:2, :2].sum() / (matrix[:2].sum() + matrix[2:, :2].sum())
+    assert report["categories"]["flat"]["iou"] == pytest.approx(flat)
+    known = [c["iou"] for c in report["categories"].values() if c["iou"] is not None]
+    assert report["category_miou"] == pytest.approx(np.mean(known))
+    assert report["categories"]["flat"]["iiou"] is None
+    assert report["categories"]["vehicle"]["iiou"] is not None
+    with_objects = [c["iiou"] for c in report["classes"].values() if c["iiou"] is not None]
+    assert report["iiou"] == pytest.approx(np.mean(with_objects))
+    # The predictions are the label ids of what was counted.
+    files = sorted(out.glob("*.png"))
+    assert [f.name for f in files] == ["ulm_000000_000019.png", "ulm_000001_000019.png"]
+    again = np.zeros_like(matrix)
+    from lrn_ros.metrics.confusion import confusion_matrix
+
+    for file in files:
+        truth = data / f"gtFine/val/ulm/{file.stem}_gtFine_labelIds.png"
+        both = [labels.classes_of(cv2.imread(str(p), -1), str(p)) for p in (truth, file)]
+        again += confusion_matrix(*both, 19)
+    assert (again == matrix).all()
+    assert main(arguments) == 0
+    text = capsys.readouterr().out
+    for name, key in (("category mIoU", "category_miou"), ("iIoU", "iiou")):
+        assert f"{name} " in text and f"{100 * report[key]:.2f} %" in text
+    assert main(["evaluate", str(model), str(data), "--predictions", str(data)]) == 2
+    assert f"--predictions {data}: a folder with files of others" in capsys.readouterr().err
+
+
+def test_without_instances_there_is_no_iiou(cityscapes, capsys):
+    model, data, _ = cityscapes
+    arguments = ["evaluate", str(model), str(data), "--backend", "torch"]
+    last = sorted(data.rglob("*_instanceIds.png"))[1]
+    cv2.imwrite(str(last), np.zeros((2, 2), np.uint16))
+    assert main(arguments) == 2
+    assert "instanceIds.png: size (2, 2) but its label is (64, 96)" in capsys.readouterr().err
+    last.unlink()
+    assert main([*arguments, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["iiou"] is None and report["category_miou"] is not None

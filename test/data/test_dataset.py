@@ -1,9 +1,10 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The three layouts of data sets, ids of label files, sizes, and what is refused."""
+"""The layouts of data sets, ids of label files, sizes, and what is refused."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +14,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lrn_ros.data.datasets import Files, find_files, read_label, read_pair, read_pairs
+from lrn_ros.data.datasets import read_label, read_pair, read_pairs
+from lrn_ros.data.layouts import Files, find_files, segnet_split
 from lrn_ros.errors import UserError
+from lrn_ros.model.label_mapping import LabelMapping
 from lrn_ros.model.labels import LabelSet
 
+SEGNET = Path(os.environ.get("LRN_CAMVID", "data/camvid"))
 RNG = np.random.default_rng(0)
 CAMVID = LabelSet.load("camvid11")
 CITYSCAPES = LabelSet.load("cityscapes19")
@@ -29,7 +33,25 @@ LAYOUTS: dict[str, Callable[[str, str], tuple[str, str]]] = {
         f"gtFine/{split}/{name.partition('_')[0]}/{name}_gtFine_labelIds.png",
     ),
     "folder pair": lambda split, name: (f"images/{split}/{name}.jpg", f"labels/{split}/{name}.png"),
+    "cityscapes trainIds": lambda split, name: (
+        f"leftImg8bit/{split}/{name.partition('_')[0]}/{name}_leftImg8bit.png",
+        f"gtFine/{split}/{name.partition('_')[0]}/{name}_gtFine_labelTrainIds.png",
+    ),
+    "cityscapes coarse": lambda split, name: (
+        f"leftImg8bit/{split}/{name.partition('_')[0]}/{name}_leftImg8bit.png",
+        f"gtCoarse/{split}/{name.partition('_')[0]}/{name}_gtCoarse_labelIds.png",
+    ),
+    "bdd100k": lambda split, name: (
+        f"images/10k/{split}/{name}.jpg",
+        f"labels/sem_seg/masks/{split}/{name}.png",
+    ),
+    "bdd100k, older": lambda split, name: (
+        f"seg/images/{split}/{name}.jpg",
+        f"seg/labels/{split}/{name}_train_id.png",
+    ),
 }
+# The id of class 1 in the label images, where it is not 1.
+CLASS_1 = {"cityscapes": 8, "cityscapes coarse": 8}
 NAMES = ["bonn_000001_000019", "aachen_000002_000019", "aachen_000001_000019"]
 
 
@@ -40,7 +62,7 @@ def write(path: Path, image: NDArray[np.uint8]) -> None:
 
 def build(root: Path, layout: str) -> Path:
     """Three images of their own colour in train and one in val; all their pixels are class 1."""
-    class_id = 8 if layout == "cityscapes" else 1
+    class_id = CLASS_1.get(layout, 1)
     for split, names in (("train", NAMES), ("val", ["ulm_1"])):
         for i, name in enumerate(names):
             image, label = (root / p for p in LAYOUTS[layout](split, name))
@@ -59,7 +81,7 @@ def test_layouts(tmp_path: Path, layout: str) -> None:
         assert (files.image, files.label) == tuple(
             root / p for p in LAYOUTS[layout]("train", files.name)
         )
-    label_set = CITYSCAPES if layout == "cityscapes" else CAMVID
+    label_set = CITYSCAPES if layout.startswith(("cityscapes", "bdd100k")) else CAMVID
     pairs = list(read_pairs(root, "train", label_set))
     assert [p.name for p in pairs] == sorted(NAMES)
     for pair in pairs:
@@ -67,6 +89,97 @@ def test_layouts(tmp_path: Path, layout: str) -> None:
         np.testing.assert_allclose(pair.rgb.mean((0, 1)), [red, 100, 200], atol=2)  # JPEG
         assert pair.label.shape == (16, 24) and (pair.label == 1).all()
     assert [f.name for f in find_files(root, "val")] == ["ulm_1"]
+
+
+def test_coarse_labels_serve_the_splits_that_have_no_fine_ones(tmp_path: Path) -> None:
+    root = build(tmp_path, "cityscapes")
+    for split in ("train", "train_extra"):
+        image, label = (root / p for p in LAYOUTS["cityscapes coarse"](split, "jena_1"))
+        write(image, np.zeros((16, 24, 3), np.uint8))
+        write(label, np.full((16, 24), 8, np.uint8))
+    (extra,) = find_files(root, "train_extra")
+    assert extra.label.name == "jena_1_gtCoarse_labelIds.png"
+    assert (read_pair(extra, CITYSCAPES).label == 1).all()
+    with pytest.raises(UserError, match="jena_1_gtFine_labelIds.png is missing"):
+        find_files(root, "train")  # train has fine labels, and this image has none
+
+
+def test_label_ids_come_before_train_ids(tmp_path: Path) -> None:
+    root = build(tmp_path, "cityscapes")
+    for files in find_files(root, "train"):
+        train_ids = files.label.with_name(files.label.name.replace("labelIds", "labelTrainIds"))
+        write(train_ids, np.full((16, 24), 3, np.uint8))
+    assert {int(p.label.max()) for p in read_pairs(root, "train", CITYSCAPES)} == {1}
+    for files in find_files(root, "train"):
+        files.label.unlink()
+    assert {int(p.label.max()) for p in read_pairs(root, "train", CITYSCAPES)} == {3}
+    write(find_files(root, "train")[0].label, np.full((16, 24), 19, np.uint8))
+    with pytest.raises(UserError, match=r"labelTrainIds.png: id 19 is not in .*classes 0-18"):
+        list(read_pairs(root, "train", CITYSCAPES))
+
+
+class TestOriginalCamVid:
+    """Frames of 960x720 whose labels show the colours of 32 classes."""
+
+    # A part of label_colors.txt, and the class of SegNet's eleven that each is.
+    COLOURS = {
+        (128, 128, 128): "sky", (0, 128, 64): "building", (192, 0, 128): "building",
+        (64, 192, 0): "building", (192, 192, 128): "pole", (0, 0, 64): "pole",
+        (128, 64, 128): "road", (128, 0, 192): "road", (192, 0, 64): "road",
+        (0, 0, 192): "pavement", (128, 128, 192): "pavement", (192, 192, 0): "tree",
+        (0, 64, 64): "sign-symbol", (64, 64, 128): "fence", (64, 128, 192): "car",
+        (192, 128, 192): "car", (192, 128, 64): "pedestrian", (192, 0, 192): "bicyclist",
+    }  # fmt: skip
+    NAMES = {"0001TP_006690": "train", "0016E5_07959": "val", "Seq05VD_f00000": "test"}
+
+    def build(self, root: Path, colour: tuple[int, int, int] = (0, 0, 0)) -> Path:
+        label = np.array([[*self.COLOURS, colour]], np.uint8)
+        for name in self.NAMES:
+            write(root / "701_StillsRaw_full" / f"{name}.png", np.zeros((1, 19, 3), np.uint8))
+            write(root / "LabeledApproved_full" / f"{name}_L.png", label)
+        return root
+
+    def test_colours_become_the_classes_of_the_papers(self, tmp_path: Path) -> None:
+        root = self.build(tmp_path)
+        for name, split in self.NAMES.items():
+            (pair,) = read_pairs(root, split, CAMVID)
+            assert pair.name == name
+            expected = [CAMVID.names.index(n) for n in self.COLOURS.values()]
+            assert pair.label[0].tolist() == [*expected, 255]
+
+    def test_every_class_has_its_own_colour_and_a_class_of_the_eleven(self) -> None:
+        all_classes = LabelSet.load("camvid32")
+        assert len(set(all_classes.colors)) == 31  # and Void, which is black
+        classes = LabelMapping.load("camvid32_to_camvid11").classes
+        assert set(classes) == set(range(11))
+
+    def test_in_its_own_classes(self, tmp_path: Path) -> None:
+        (pair,) = read_pairs(self.build(tmp_path), "train", LabelSet.load("camvid32"))
+        names = [LabelSet.load("camvid32").names[i] for i in pair.label[0, :3]]
+        assert names == ["Sky", "Bridge", "Archway"] and pair.label[0, -1] == 255
+
+    def test_bad_files_are_named(self, tmp_path: Path) -> None:
+        root = self.build(tmp_path, (1, 2, 3))
+        with pytest.raises(UserError, match=r"_L.png: the colour \(1, 2, 3\) is no class of camv"):
+            list(read_pairs(root, "val", CAMVID))
+        with pytest.raises(UserError, match="unknown label mapping 'camvid32_to_cityscapes19'"):
+            list(read_pairs(root, "val", CITYSCAPES))
+        write(root / "LabeledApproved_full" / "0016E5_07959_L.png", np.zeros((1, 19), np.uint8))
+        with pytest.raises(UserError, match="image of its colours"):
+            list(read_pairs(root, "val", CAMVID))
+        (root / "LabeledApproved_full" / "0016E5_07959_L.png").unlink()
+        with pytest.raises(UserError, match="0016E5_07959_L.png is missing"):
+            find_files(root, "val")
+        write(root / "701_StillsRaw_full" / "holiday.png", np.zeros((1, 19, 3), np.uint8))
+        with pytest.raises(UserError, match="holiday: not the name of a frame of CamVid"):
+            find_files(root, "train")
+
+    @pytest.mark.skipif(not SEGNET.is_dir(), reason="needs CamVid")
+    @pytest.mark.parametrize("split", ["train", "val"])
+    def test_splits_are_those_of_segnet(self, split: str) -> None:
+        names = [f.name for f in find_files(SEGNET, split)]
+        assert len(names) == {"train": 367, "val": 101}[split]
+        assert {segnet_split(name) for name in names} == {split}
 
 
 def test_cityscapes_ids(tmp_path: Path) -> None:

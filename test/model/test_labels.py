@@ -102,5 +102,5 @@ def test_bad_files_are_refused(tmp_path: Path, text: str, says: str) -> None:
 
 
 def test_unknown_name_lists_the_known() -> None:
-    with pytest.raises(UserError, match="camvid11, cityscapes19"):
+    with pytest.raises(UserError, match="camvid11, camvid32, cityscapes19"):
         LabelSet.load("kitti")

@@ -164,6 +164,63 @@ class TestTraining:
         *("labels=camvid11", "size=[]", "stages=[{until: 1, crop: [96, 128], scale: [1, 1]}]"),
     )
 
+    def drawn(self, root: Path, layout: str) -> Path:
+        """Three images to train on and one to validate on, in one of the layouts of the papers."""
+        import cv2
+        import numpy as np
+
+        from lrn_ros.model.labels import LabelSet
+        from lrn_ros.scene import StreetScene
+
+        ids = np.array(LabelSet.load("cityscapes19").ids, np.uint8)
+        colours = LabelSet.load("camvid11").palette.copy()
+        colours[4] = (0, 0, 192)  # the pavement; the other colours are those of the 32 classes
+        names = ["0006R0_f00930", "0006R0_f00960", "0001TP_006690", "0016E5_07959"]
+        scene = StreetScene(seed=5, height=96, width=128)
+        for i, name in enumerate(names):
+            rgb, label = scene.frame(5 * i)
+            city, split = f"ulm_00000{i}_000019", "val" if i == 3 else "train"
+            if layout == "camvid":
+                label = colours[label][..., ::-1]
+                files = f"701_StillsRaw_full/{name}.png", f"LabeledApproved_full/{name}_L.png"
+            elif layout == "bdd100k":
+                files = f"images/10k/{split}/{i}.jpg", f"labels/sem_seg/masks/{split}/{i}.png"
+            else:
+                kind = "gtFine" if split == "val" or layout == "trainIds" else "gtCoarse"
+                split = "train_extra" if kind == "gtCoarse" else split
+                label = label if layout == "trainIds" else ids[label]
+                ending = "labelTrainIds" if layout == "trainIds" else "labelIds"
+                files = (
+                    f"leftImg8bit/{split}/ulm/{city}_leftImg8bit.png",
+                    f"{kind}/{split}/ulm/{city}_{kind}_{ending}.png",
+                )
+            for file, image in zip(files, (rgb[..., ::-1], label)):
+                (root / file).parent.mkdir(parents=True, exist_ok=True)
+                assert cv2.imwrite(str(root / file), image)
+        return root
+
+    @pytest.mark.parametrize(
+        ("layout", "name", "changes"),
+        [
+            ("camvid", "lrnnet_paper_camvid", []),
+            ("coarse", "lednet_paper_coarse_cityscapes", []),
+            ("trainIds", "ndnet45_paper_cityscapes", []),
+            ("bdd100k", "frm_paper_bdd100k", ["init=''"]),
+        ],
+    )
+    def test_ten_steps_on_every_data_set(
+        self, layout: str, name: str, changes: list[str], tmp_path: Path
+    ) -> None:
+        from lrn_ros.model.artifact import read_info
+
+        labels = "camvid11" if layout == "camvid" else "cityscapes19"
+        data = self.drawn(tmp_path / "data", layout)
+        model = self.trained(name, data, tmp_path / "run", f"labels={labels}", *changes)
+        info = read_info(model)
+        assert info.labels.name == labels and info.size == (96, 128)
+        assert info.provenance["images"] == 3 and info.metrics["val"]["images"] == 1
+        assert info.metrics["val"]["pixels"] > 0.9 * 96 * 128
+
     def trained(self, name: str, data: Path, output: Path, *changes: str) -> Path:
         from lrn_ros.training.recipe import parse_changes
         from lrn_ros.training.release import release

@@ -1,0 +1,226 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The layouts of data sets: which file holds an image, and which one holds its label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lrn_ros.errors import UserError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+
+# Codings of a label image; a third kind is the name of a label set whose colours the image shows.
+IDS = "ids"  # the ids of the label set
+POSITIONS = "positions"  # the position of the class in the label set, as Cityscapes' trainIds
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where one image and its label are.
+
+    Attributes:
+        name: file stem of the image, without Cityscapes' `_leftImg8bit`.
+        image: image file.
+        label: label PNG.
+        coding: what the pixels of the label say: IDS, POSITIONS, or the name of a label set whose
+            colours the label shows.
+    """
+
+    name: str
+    image: Path
+    label: Path
+    coding: str = IDS
+
+
+@dataclass(frozen=True)
+class Split:
+    """The images and labels of one split.
+
+    Attributes:
+        images: folder of the images.
+        labels: folder of the labels.
+        find: the files of the split, in any order.
+    """
+
+    images: Path
+    labels: Path
+    find: Callable[[], Iterable[Files]]
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The images of a folder, sorted by name.
+
+    Raises:
+        UserError: no such folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    found = (p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    files = sorted(p for p in found if not p.name.startswith("."))  # hidden ones are no images
+    if not files:
+        raise UserError(f"{folder}: no images ({', '.join(IMAGE_SUFFIXES)})")
+    return files
+
+
+def find_files(root: Path, split: str) -> list[Files]:
+    """The images of a split with their labels, sorted by name.
+
+    The layout is recognised by the folders under `root`:
+
+    - SegNet's CamVid: SPLIT/NAME.png with SPLITannot/NAME.png.
+    - CamVid as its authors give it: 701_StillsRaw_full/NAME.png with
+      LabeledApproved_full/NAME_L.png, whose colours are those of 32 classes. The splits train, val
+      and test are SegNet's.
+    - Cityscapes: leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png with
+      gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png, or ..._labelTrainIds.png where that file is
+      missing. A split that gtFine does not have, such as train_extra, is looked for in gtCoarse.
+    - BDD100K: images/10k/SPLIT/NAME.jpg with labels/sem_seg/masks/SPLIT/NAME.png, or, as in older
+      downloads, seg/images/SPLIT/NAME.jpg with seg/labels/SPLIT/NAME_train_id.png.
+    - any pair of folders: images/SPLIT/NAME.* with labels/SPLIT/NAME.png.
+
+    Raises:
+        UserError: a folder is missing, there is no such split, it has no image, or an image has no
+            label; the message names the file or the splits that exist.
+    """
+    splits = _splits(root, split)
+    if split not in splits:
+        raise UserError(f"{root}: no split {split!r}; there are {', '.join(splits) or 'none'}")
+    place = splits[split]
+    if not place.labels.is_dir():
+        raise UserError(f"{place.labels}: no such folder; it has the labels of {place.images}")
+    found = sorted(place.find(), key=lambda files: files.name)
+    for files in found:
+        if not files.label.is_file():
+            raise UserError(f"{files.image}: its label {files.label} is missing")
+    return found
+
+
+def sequence(name: str) -> str:
+    """The recording a file belongs to: its name up to the first underscore.
+
+    CamVid's drives and Cityscapes' cities are named so.
+
+    >>> sequence("0016E5_07959"), sequence("aachen_000000_000019")
+    ('0016E5', 'aachen')
+    """
+    return name.partition("_")[0]
+
+
+def _splits(root: Path, wanted: str) -> dict[str, Split]:
+    """The splits of the layout that `root` has."""
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder")
+    for layout in (_cityscapes, _bdd100k, _camvid_original, _folder_pair):
+        if splits := layout(root):
+            return splits
+    if splits := _camvid(root, wanted):
+        return splits
+    raise UserError(
+        f"{root}: not a data set; looked for {wanted}/ beside {wanted}annot/ (CamVid),"
+        f" leftImg8bit/{wanted}/ with gtFine/{wanted}/ (Cityscapes), images/{wanted}/ with"
+        f" labels/{wanted}/, images/10k/{wanted}/ with labels/sem_seg/masks/{wanted}/ (BDD100K),"
+        " and 701_StillsRaw_full/ with LabeledApproved_full/ (CamVid with 32 classes)"
+    )
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
+
+
+def _named(images: Path, labels: Path, ending: str = ".png", coding: str = IDS) -> Split:
+    """A split whose labels are called like its images, with another ending."""
+
+    def find() -> Iterable[Files]:
+        for p in image_files(images):
+            yield Files(p.stem, p, labels / f"{p.stem}{ending}", coding)
+
+    return Split(images, labels, find)
+
+
+def _camvid(root: Path, wanted: str) -> dict[str, Split]:
+    folders = _folders(root)
+    if not any(p.name.endswith("annot") for p in folders):
+        return {}
+    pairs = ((p, p.with_name(f"{p.name}annot")) for p in folders)
+    return {p.name: _named(p, annot) for p, annot in pairs if p.name == wanted or annot.is_dir()}
+
+
+def _folder_pair(root: Path) -> dict[str, Split]:
+    return {p.name: _named(p, root / "labels" / p.name) for p in _folders(root / "images")}
+
+
+def _bdd100k(root: Path) -> dict[str, Split]:
+    new = (root / "images" / "10k", root / "labels" / "sem_seg" / "masks", ".png")
+    old = (root / "seg" / "images", root / "seg" / "labels", "_train_id.png")
+    for images, labels, ending in (new, old):
+        if folders := _folders(images):
+            return {p.name: _named(p, labels / p.name, ending, POSITIONS) for p in folders}
+    return {}
+
+
+def _cityscapes(root: Path) -> dict[str, Split]:
+    return {p.name: _cityscapes_split(root, p) for p in _folders(root / "leftImg8bit")}
+
+
+def _cityscapes_split(root: Path, images: Path) -> Split:
+    fine, coarse = (root / folder / images.name for folder in ("gtFine", "gtCoarse"))
+    labels = coarse if coarse.is_dir() and not fine.is_dir() else fine
+
+    def find() -> Iterable[Files]:
+        found = list(images.glob("*/*_leftImg8bit.png"))
+        if not found:
+            raise UserError(f"{images}: no images CITY/NAME_leftImg8bit.png")
+        has_ids, has_train_ids = (
+            any(labels.glob(f"*/*_{kind}.png")) for kind in ("labelIds", "labelTrainIds")
+        )
+        for image in found:
+            name = image.stem.removesuffix("_leftImg8bit")
+            stem = labels / image.parent.name / f"{name}_{labels.parent.name}"
+            ids, train_ids = (Path(f"{stem}_{kind}.png") for kind in ("labelIds", "labelTrainIds"))
+            if not ids.is_file() and (train_ids.is_file() or (has_train_ids and not has_ids)):
+                yield Files(name, image, train_ids, POSITIONS)
+            else:
+                yield Files(name, image, ids)
+
+    return Split(images, labels, find)
+
+
+def _camvid_original(root: Path) -> dict[str, Split]:
+    images, labels = root / "701_StillsRaw_full", root / "LabeledApproved_full"
+    if not images.is_dir():
+        return {}
+
+    def find(split: str) -> Iterable[Files]:
+        for p in image_files(images):
+            if segnet_split(p.stem) == split:
+                yield Files(p.stem, p, labels / f"{p.stem}_L.png", "camvid32")
+
+    return {
+        name: Split(images, labels, lambda name=name: find(name))  # type: ignore[misc]
+        for name in ("train", "val", "test")
+    }
+
+
+def segnet_split(name: str) -> str:
+    """The split that SegNet put a frame of CamVid into: 367 train, 101 val and 233 test.
+
+    The validation split is a part of the drive 0016E5, the test split is the drive Seq05VD and the
+    second half of 0001TP.
+
+    >>> segnet_split("0016E5_07959"), segnet_split("0001TP_008550"), segnet_split("0006R0_f00930")
+    ('val', 'test', 'train')
+
+    Raises:
+        UserError: the name is not one of CamVid's.
+    """
+    drive, _, frame = name.partition("_")
+    digits = frame.lstrip("f")
+    if not digits.isdigit() or drive not in ("0001TP", "0006R0", "0016E5", "Seq05VD"):
+        raise UserError(f"{name}: not the name of a frame of CamVid, such as 0016E5_07959")
+    number = int(digits)
+    if drive == "Seq05VD" or (drive == "0001TP" and number >= 8550):
+        return "test"
+    return "val" if drive == "0016E5" and 7959 <= number <= 8159 else "train"
