@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What several networks share: units and encoder of LEDNet and LRNNet, weights, resizing."""
+"""Parts that several networks share: units, blocks and encoder of LEDNet and LRNNet, resizing."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-BN_EPS = 1e-3  # of ERFNet's and LEDNet's code
-DILATIONS = (1, 2, 5, 9, 2, 5, 9, 17)  # of the encoder's third stage
+BN_EPS = 1e-3  # the value in the code of ERFNet and LEDNet
+DILATIONS = (1, 2, 5, 9, 2, 5, 9, 17)  # the third stage of the encoder
 
 
 def batch_norm(channels: int) -> nn.BatchNorm2d:
@@ -23,8 +23,8 @@ def batch_norm(channels: int) -> nn.BatchNorm2d:
 def channel_shuffle(x: Tensor) -> Tensor:
     """Interleave the two halves of the channels: out[:, 2i+g] = x[:, g*C/2 + i].
 
-    Channels-last tensors stay so, which saves LRNNet-C a seventh of its time on a CPU. An exported
-    graph has no memory formats.
+    A channels-last tensor stays channels-last, which saves LRNNet-C a seventh of its time on a CPU.
+    In an exported graph this case does not occur, because such a graph has no memory formats.
     """
     b, c, h, w = x.shape
     last = x.is_contiguous(memory_format=torch.channels_last)
@@ -35,9 +35,15 @@ def channel_shuffle(x: Tensor) -> Tensor:
 
 
 class Down(nn.Module):
-    """ENet's initial block: strided 3x3 convolution beside a max-pool, concatenated, BN, ReLU.
+    """ENet's initial block: a strided 3x3 convolution beside a max-pool, then BN and ReLU.
 
-    Any input size: both branches give ceil(H/2) x ceil(W/2).
+    The outputs of the two branches are concatenated. Inputs of any size work, because both branches
+    give ceil(H/2) x ceil(W/2).
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output, of which the max-pool gives as many as go in.
+        bias: whether the convolution has a bias.
     """
 
     def __init__(self, in_channels: int, out_channels: int, bias: bool = False) -> None:
@@ -54,13 +60,13 @@ class Down(nn.Module):
 
 
 def _line_conv(channels: int, vertical: bool, dilation: int = 1, bias: bool = False) -> nn.Conv2d:
-    """One half of a factorised 3x3 convolution: 3x1 when vertical, else 1x3."""
+    """One half of a factorised 3x3 convolution: 3x1 if vertical, else 1x3."""
     kernel, pad = ((3, 1), (dilation, 0)) if vertical else ((1, 3), (0, dilation))
     return nn.Conv2d(channels, channels, kernel, padding=pad, dilation=dilation, bias=bias)
 
 
 def _line_pair(channels: int, vertical: bool, dilation: int = 1, bias: bool = False) -> list:
-    """Convolution, ReLU, the crossed convolution, BN; the first is vertical or horizontal."""
+    """A 1-D convolution, ReLU, the 1-D convolution across it, and BN."""
     return [
         _line_conv(channels, vertical, dilation, bias),
         nn.ReLU(),
@@ -70,10 +76,17 @@ def _line_pair(channels: int, vertical: bool, dilation: int = 1, bias: bool = Fa
 
 
 class FCB(nn.Module):
-    """Factorised convolution block (LRNNet section 3.1).
+    """Factorised convolution block (LRNNet, section 3.3), with 4C^2 + 15C parameters.
 
-    Two halves of the channels pass crossed 1-D convolutions, then a dilated depthwise and a
-    pointwise convolution mix them; residual, ReLU, channel shuffle. 4C^2 + 15C parameters.
+    Each half of the channels passes two crossed 1-D convolutions. A dilated depthwise and a
+    pointwise convolution then mix the halves. The sum with the input passes a ReLU and a channel
+    shuffle.
+
+    Args:
+        channels: channels of input and output, C.
+        dilation: dilation of the depthwise convolution.
+        dropout: Dropout2d rate before the sum.
+        dw_act: whether a ReLU follows the depthwise convolution.
     """
 
     def __init__(
@@ -102,9 +115,15 @@ class FCB(nn.Module):
 
 
 class SSnbt(nn.Module):
-    """LEDNet's split-shuffle non-bottleneck: two pairs of 1-D convolutions on each half.
+    """Split-shuffle non-bottleneck, the block of LEDNet: two pairs of 1-D convolutions per half.
 
-    The second pair is dilated. 6C^2 + 4C parameters, with biases 6C^2 + 8C.
+    The second pair is dilated. The block has 6C^2 + 4C parameters, and 6C^2 + 8C with biases.
+
+    Args:
+        channels: channels of input and output, C.
+        dilation: dilation of the second pair.
+        dropout: Dropout2d rate before the sum.
+        bias: whether the convolutions have biases.
     """
 
     def __init__(
@@ -130,18 +149,47 @@ class SSnbt(nn.Module):
         return channel_shuffle(F.relu(x + y))
 
 
+class NonBottleneck1D(nn.Module):
+    """Non-bottleneck-1D, the block of ERFNet (Romera et al., T-ITS 2018): no split, no shuffle.
+
+    Two pairs of 1-D convolutions over all channels, the second of them dilated. The block has
+    12C^2 + 4C parameters, and 12C^2 + 8C with biases. It is the fourth block in Figure 4 of LRNNet.
+
+    Args:
+        channels: channels of input and output, C.
+        dilation: dilation of the second pair.
+        dropout: Dropout2d rate before the sum.
+        bias: whether the convolutions have biases.
+    """
+
+    def __init__(
+        self, channels: int, dilation: int, dropout: float = 0.0, bias: bool = False
+    ) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            *_line_pair(channels, True, bias=bias),
+            nn.ReLU(),
+            *_line_pair(channels, True, dilation, bias),
+        )
+        self.dropout = nn.Dropout2d(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        return F.relu(x + self.dropout(self.body(x)))
+
+
 def encoder(
     block: Callable[[int, int, float], nn.Module], dropout: Sequence[float], bias: bool = False
 ) -> nn.Sequential:
-    """LEDNet's encoder (its Table 1), which LRNNet keeps: (B, 3, H, W) -> (B, 128, H/8, W/8).
+    """The encoder of LEDNet (Table 1 of its paper), which LRNNet keeps.
 
-    Three stages of 32, 64 and 128 channels, each a downsampling unit that rounds sizes up and 3,
-    2 or 8 blocks.
+    It maps (B, 3, H, W) to (B, 128, H/8, W/8), sizes rounded up. There are three stages of 32, 64
+    and 128 channels. Each stage is a downsampling unit followed by 3, 2 or 8 blocks.
 
     Args:
-        block: builds a block from channels, dilation and dropout rate.
-        dropout: rates of the three stages.
-        bias: of the downsampling units' convolutions.
+        block: builds a block from its channels, dilation and dropout rate.
+        dropout: dropout rates of the three stages.
+        bias: whether the convolutions of the downsampling units have biases.
     """
 
     def stage(channels: int, dilations: Sequence[int], rate: float) -> list[nn.Module]:
@@ -158,7 +206,7 @@ def encoder(
 
 
 def he_initialise(network: nn.Module) -> None:
-    """Draw every convolution's weights from N(0, 2 / fan-in) (He et al. 2015); biases are 0."""
+    """Draw the weights of convolutions from N(0, 2 / fan-in) (He et al. 2015); biases are 0."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -167,18 +215,18 @@ def he_initialise(network: nn.Module) -> None:
 
 
 def resize_to(x: Tensor, partner: Tensor) -> Tensor:
-    """(B, C, h, w) -> the partner's height and width: bilinear, corners on corners."""
+    """Resize (B, C, h, w) to the height and width of another map: bilinear, corners on corners."""
     return F.interpolate(x, partner.shape[2:], mode="bilinear", align_corners=True)
 
 
 def at_least_float(x: Tensor) -> Tensor:
-    """Half precision as float32, anything wider as it is."""
+    """Return half precision as float32, and anything wider unchanged."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def exactly(x: Tensor) -> AbstractContextManager[None]:
     """A context without automatic mixed precision on the device of `x`."""
-    if x.is_meta:  # shapes alone; there is no mixed precision to switch off
+    if x.is_meta:  # such a tensor has only a shape; there is no mixed precision to switch off
         return nullcontext()
     return torch.autocast(x.device.type, enabled=False)
 
@@ -186,8 +234,8 @@ def exactly(x: Tensor) -> AbstractContextManager[None]:
 def upsample(logits: Tensor, stride: int, image: Tensor) -> Tensor:
     """(B, K, h, w) logits at `stride` -> (B, K, H, W) of the image (B, 3, H, W).
 
-    Bilinear by exactly `stride` with half-pixel centres, then cropped: a pixel's place in the
-    coarse map does not depend on the image's size.
+    The logits are enlarged by exactly `stride`, bilinearly and with half-pixel centres, and then
+    cropped. So the place of a pixel in the coarse map does not depend on the size of the image.
     """
     full = F.interpolate(logits, scale_factor=stride, mode="bilinear")
     return full[:, :, : image.shape[2], : image.shape[3]]

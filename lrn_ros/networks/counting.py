@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters and multiply-adds of a network, under the conventions the papers use.
 
-`mac`: convolution multiply-adds. `ptflops`: those plus bias, 2 per batch-norm element, 1 per ReLU
-element and 1 per pooling input, as the counting tool of 2019 had it; matrix products are invisible
-to it, so the papers add the attention by hand (`core`). One multiply-add is one "FLOP".
+`conv` counts the multiply-adds of the convolutions. `ptflops` adds what the counting tool of that
+name counted in 2019: 1 for every bias, 2 for every element of a batch norm, 1 for every element of
+a ReLU and 1 for every input of a pooling layer. That tool did not see matrix products, so the
+papers add the attention by hand: `core`. One multiply-add is one "FLOP" in all of them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from lrn_ros.networks.registry import build
 
 _aten = torch.ops.aten
 _NORMS = {_aten.native_batch_norm, _aten._native_batch_norm_legit_no_training}
-_POOLS = {  # mean of a map: the global pool
+_POOLS = {  # the mean of a map is a global pool
     *(_aten.max_pool2d_with_indices, _aten.max_pool2d),
     *(_aten.avg_pool2d, _aten.mean),
 }
@@ -36,8 +37,8 @@ class Counts:
     Attributes:
         parameters: trainable parameters.
         mac: multiply-adds of the convolutions.
-        elementwise: what the ptflops convention adds to them.
-        core: multiply-adds of the non-local core, counted as in LRNNet section 4.3.
+        elementwise: operations that the ptflops convention adds to them.
+        core: multiply-adds of the non-local core, counted as in section 4.3 of LRNNet.
     """
 
     parameters: int
@@ -47,7 +48,7 @@ class Counts:
 
     @property
     def total(self) -> int:
-        """The papers' figure: ptflops convention plus the core."""
+        """The figure of the papers: the ptflops convention plus the core."""
         return self.mac + self.elementwise + self.core
 
     def under(self, convention: str) -> int:

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""LRNNet: a factorised encoder with stride 8, the SVN module, a two-layer classifier."""
+"""LRNNet: a factorised encoder with stride 8, the SVN module and a classifier of two layers."""
 
 from __future__ import annotations
 
@@ -10,23 +10,35 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lrn_ros.networks.blocks import FCB, SSnbt, batch_norm, encoder, he_initialise, upsample
+from lrn_ros.networks.blocks import (
+    FCB,
+    NonBottleneck1D,
+    SSnbt,
+    batch_norm,
+    encoder,
+    he_initialise,
+    upsample,
+)
 from lrn_ros.networks.registry import register
 from lrn_ros.networks.svn import SVN
 
-BLOCKS = {"fcb": FCB, "ssnbt": SSnbt}
+BLOCKS = {"fcb": FCB, "ssnbt": SSnbt, "nb1d": NonBottleneck1D}
 
 
 class LRNNet(nn.Module):
-    """LRNNet (section 3, Figure 1). 672,930 parameters with 19 classes, 681,122 with SVN.
+    """LRNNet (section 3, Figure 2). 672,930 parameters with 19 classes, 681,122 with the SVN.
 
     Args:
-        num_classes: K.
-        block: "fcb" (LRNNet) or "ssnbt" (LEDNet's block, the paper's comparison).
+        num_classes: number of classes, K.
+        block: "fcb", the block of LRNNet; "ssnbt", the block of LEDNet, with which the paper
+            compares it; or "nb1d", the block of ERFNet.
         svn: arguments of the SVN module, or None for model A.
         dropout: Dropout2d rates inside the blocks of the three stages.
         classifier_dropout: Dropout2d rate before the last convolution.
-        dw_act: a ReLU between depthwise and pointwise convolution of the FCB.
+        dw_act: whether a ReLU stands between depthwise and pointwise convolution of the FCB.
+
+    Raises:
+        ValueError: there is no such block.
     """
 
     stride = 8
@@ -42,6 +54,8 @@ class LRNNet(nn.Module):
         dw_act: bool = False,
     ) -> None:
         super().__init__()
+        if block not in BLOCKS:
+            raise ValueError(f"block {block!r} is not one of {', '.join(BLOCKS)}")
         options = {"dw_act": dw_act} if block == "fcb" else {}
         self.encoder = encoder(partial(BLOCKS[block], **options), dropout)
         self.svn = SVN(128, **svn) if svn is not None else None
@@ -73,7 +87,8 @@ def lrnnet(*, num_classes: int, **options: Any) -> LRNNet:
     return LRNNet(num_classes, **options)
 
 
-# The rows of the paper's Tables 1 to 4, and three more that separate its claims.
+# The rows of Tables 1 to 4 of the paper; three variants that separate its claims (avgnorm,
+# nonlocal_assoc and nonlocal_softmax); and the fourth block of its Figure 4 (nb1d).
 VARIANTS: dict[str, dict[str, Any]] = {
     "lrnnet_a": {},
     "lrnnet_b": {"svn": {"grids": (8,)}},
@@ -88,6 +103,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "lrnnet_nonlocal_assoc": {"svn": {"keys": "nonlocal_assoc"}},
     "lrnnet_nonlocal_softmax": {"svn": {"keys": "nonlocal_softmax"}},
     "lrnnet_ssnbt": {"block": "ssnbt"},
+    "lrnnet_nb1d": {"block": "nb1d"},
 }
 for _name, _options in VARIANTS.items():
     register(_name, **_options)(lrnnet)

@@ -17,7 +17,7 @@ STEM = 8  # channels in front of the first block
 
 
 def separable(in_channels: int, out_channels: int, stride: int = 1) -> list[nn.Module]:
-    """Depthwise 3x3, pointwise, BN: nothing between the convolutions, no biases."""
+    """A depthwise 3x3 and a pointwise convolution without biases, and BN; nothing between them."""
     return [
         nn.Conv2d(in_channels, in_channels, 3, stride, 1, groups=in_channels, bias=False),
         nn.Conv2d(in_channels, out_channels, 1, bias=False),
@@ -26,13 +26,14 @@ def separable(in_channels: int, out_channels: int, stride: int = 1) -> list[nn.M
 
 
 class Residual(nn.Module):
-    """NDNet's layer: two separable convolutions, the first narrow, the second `expansion` wider.
+    """A layer of NDNet: a narrow separable convolution, a second one that widens, and a shortcut.
 
     Args:
-        in_channels: C of the input; expansion * width where the stride is 1.
-        width: channels between the two.
-        expansion: channels of the output per channel between.
-        stride: with 2, as in the first layer of a block, the shortcut is a separable convolution.
+        in_channels: channels of the input; expansion * width if the stride is 1.
+        width: channels between the two convolutions.
+        expansion: channels of the output, divided by `width`.
+        stride: 1, or 2 as in the first layer of a block; the shortcut of such a layer is a
+            separable convolution, too.
     """
 
     def __init__(self, in_channels: int, width: int, expansion: int, stride: int) -> None:
@@ -51,17 +52,19 @@ class Residual(nn.Module):
 
 
 class NDNet(nn.Module):
-    """NDNet with the FCN-32s head (paper's Table II; backbone as in the official code).
+    """NDNet with the FCN-32s head (Table II of its paper; backbone as in the official code).
 
-    The auxiliary classifier of the training stands on the second block, `blocks.1`. Neither it
-    nor the official code's second decoder, which adds the first block's features, is part of it.
+    Two parts of the official code are not in this class. The auxiliary classifier, which exists in
+    training only, stands on the second block (`blocks.1`); a recipe adds it. The second decoder of
+    the code, which adds the features of the first block, is left out.
 
     Args:
-        num_classes: K.
-        widths: channels between the convolutions of a layer, in the three blocks.
-        depths: layers of the three blocks; 1 + 2 * sum(depths) is the number in the name.
-        expansion: channels of a block's output per channel between.
-        classifier_dropout: Dropout2d rate before the last convolution; the official code has no
+        num_classes: number of classes, K.
+        widths: channels between the convolutions of a layer, for the three blocks.
+        depths: numbers of layers of the three blocks. The number in the name of the network is
+            1 + 2 * sum(depths).
+        expansion: channels of the output of a block, divided by those between its convolutions.
+        classifier_dropout: Dropout2d rate before the last convolution. The official code has no
             dropout.
     """
 
@@ -107,7 +110,7 @@ class NDNet(nn.Module):
         return upsample(self.coarse(x), self.stride, x)
 
 
-# The rows of the paper's Table II; e2 are those with "(e=2)".
+# The rows of Table II of the paper; those that end with e2 are the rows with "(e=2)".
 VARIANTS: dict[str, dict[str, Any]] = {
     "ndnet29": {"widths": (24, 48, 96), "depths": (3, 8, 3)},
     "ndnet45": {"widths": (16, 32, 64), "depths": (4, 12, 6)},

@@ -13,7 +13,7 @@ _BUILDERS: dict[str, Callable[..., nn.Module]] = {}
 
 
 def register(name: str, **options: Any) -> Callable[..., Any]:
-    """Register a builder under `name`; `options` are passed on to it at every build."""
+    """Register a builder under `name`. Its `options` are passed to it at every build."""
 
     def decorate(builder: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
         if name in _BUILDERS:

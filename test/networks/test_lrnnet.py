@@ -6,18 +6,22 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from lrn_ros.networks import build
-from lrn_ros.networks.blocks import FCB, SSnbt, channel_shuffle
+from lrn_ros.networks.blocks import FCB, NonBottleneck1D, SSnbt, channel_shuffle
 from lrn_ros.networks.counting import count
 from lrn_ros.networks.lrnnet import VARIANTS
 
-WITH_SVN = [n for n in VARIANTS if n not in ("lrnnet_a", "lrnnet_ssnbt")]
+WITH_SVN = [n for n in VARIANTS if n not in ("lrnnet_a", "lrnnet_ssnbt", "lrnnet_nb1d")]
 
 
 @pytest.mark.parametrize(
     ("name", "parameters"),
-    [("lrnnet_a", 672_930), ("lrnnet_ssnbt", 943_874), *((n, 681_122) for n in WITH_SVN)],
+    [
+        *(("lrnnet_a", 672_930), ("lrnnet_ssnbt", 943_874), ("lrnnet_nb1d", 1_797_890)),
+        *((n, 681_122) for n in WITH_SVN),
+    ],
 )
 def test_parameters(name: str, parameters: int) -> None:
     assert count(name).parameters == parameters
@@ -68,6 +72,8 @@ def test_block_parameters(channels: int) -> None:
         return sum(p.numel() for p in block.parameters())
 
     assert parameters(FCB(channels, 2)) == 4 * channels**2 + 15 * channels
+    assert parameters(NonBottleneck1D(channels, 2)) == 12 * channels**2 + 4 * channels
+    assert parameters(NonBottleneck1D(channels, 2, bias=True)) == 12 * channels**2 + 8 * channels
     assert parameters(SSnbt(channels, 2)) == 6 * channels**2 + 4 * channels
     assert parameters(SSnbt(channels, 2, bias=True)) == 6 * channels**2 + 8 * channels
 
@@ -94,3 +100,28 @@ def test_model_c_starts_as_model_a() -> None:
     image = torch.randn(1, 3, 64, 96)
     with torch.no_grad():
         assert torch.equal(a(image), c(image))
+
+
+def test_non_bottleneck_1d_by_its_definition() -> None:
+    """ERFNet: 3x1, ReLU, 1x3, BN, ReLU, dilated 3x1, ReLU, dilated 1x3, BN, sum, ReLU."""
+    torch.manual_seed(0)
+    block = NonBottleneck1D(4, 3, bias=True).double().eval()
+    x = torch.randn(1, 4, 9, 11, dtype=torch.float64)
+    convs = [m for m in block.modules() if isinstance(m, torch.nn.Conv2d)]
+    norms = [m for m in block.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert [c.kernel_size for c in convs] == [(3, 1), (1, 3), (3, 1), (1, 3)]
+    y = x
+    for i, (conv, dilation) in enumerate(zip(convs, (1, 1, 3, 3))):
+        padding = ((conv.kernel_size[0] // 2) * dilation, (conv.kernel_size[1] // 2) * dilation)
+        y = F.conv2d(y, conv.weight, conv.bias, padding=padding, dilation=dilation)
+        if i % 2:
+            y = norms[i // 2](y)
+        if i < 3:
+            y = y.clamp(min=0)
+    torch.testing.assert_close(block(x), (x + y).clamp(min=0))
+
+
+@pytest.mark.parametrize("options", [{"block": "resnet"}])
+def test_bad_options_are_refused(options: dict) -> None:
+    with pytest.raises(ValueError, match="'resnet' is not one of fcb, ssnbt, nb1d"):
+        build("lrnnet_a", num_classes=3, **options)
