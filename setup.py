@@ -37,7 +37,11 @@ TEST = ["pytest>=7.4", "scipy>=1.9", "torchmetrics>=1.4"]
 MATPLOTLIB = "matplotlib>=3.5"
 LINUX_PC = "sys_platform == 'linux' and platform_machine == 'x86_64'"
 # TensorRT for RTX: 100 MB. Where `tensorrt`, several gigabytes, is installed, that is used.
-TENSORRT = ["cuda-bindings>=12.6", f"tensorrt-rtx-cu12>=1.4; {LINUX_PC}"]
+TENSORRT = [
+    "cuda-bindings>=12.6",
+    f"nvidia-cuda-nvrtc>=13; {LINUX_PC}",  # a Jetson's CUDA has it
+    f"tensorrt-rtx-cu12>=1.4; {LINUX_PC}",
+]
 
 
 def share(source, suffixes=None):
@@ -60,7 +64,9 @@ setup(
     maintainer="lrn_ros maintainers",
     maintainer_email="maintainers@users.noreply.github.com",
     packages=find_packages(include=[PACKAGE, PACKAGE + ".*"]),
-    package_data={PACKAGE: ["py.typed", "report/templates/*", "view/page.html"]},
+    package_data={
+        PACKAGE: ["py.typed", "inference/*.cu", "report/templates/*", "view/page.html"],
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/" + PACKAGE]),
         ("share/" + PACKAGE, ["package.xml", "LICENSE"]),

@@ -21,6 +21,7 @@ import torch
 
 from lrn_ros.export.onnx import ImageNetwork, trace
 from lrn_ros.export.quantise import quantise
+from lrn_ros.export.shuffles import replace_shuffles
 from lrn_ros.inference.backends.base import BackendError
 from lrn_ros.inference.engine_build import PRODUCT, build, parse, trt
 from lrn_ros.model.artifact import ModelInfo
@@ -88,7 +89,7 @@ def _trace(architecture: str, dtype: torch.dtype, size: tuple[int, int]) -> onnx
     labels, grey = LabelSet.load("camvid11"), (0.5, 0.5, 0.5)
     info = ModelInfo("random", architecture, labels, grey, grey, size, "none: random weights")
     network = build_network(architecture, num_classes=len(labels)).eval()
-    return trace(ImageNetwork(fold_normalisation(network), info, dtype), size)
+    return replace_shuffles(trace(ImageNetwork(fold_normalisation(network), info, dtype), size))
 
 
 def _build(path: Path, shape: tuple[int, int, int], capability: tuple[int, int]) -> int | str:

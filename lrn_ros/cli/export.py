@@ -18,6 +18,7 @@ from lrn_ros.cli.common import positive, print_json
 from lrn_ros.errors import RunError, UserError, needs
 
 _FORMATS = ("onnx", "tensorrt", "openvino")
+_PRECISIONS = ("fp32", "fp16", "int8")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -30,11 +31,16 @@ def add_parser(subparsers: Any) -> None:
         " logits, float32 class scores at the network's stride.",
     )
     add = parser.add_argument
-    files = "a name under weights/, or a path: a .safetensors file for onnx, else an .onnx file"
+    files = (
+        "a name under weights/, or a path: a .safetensors file for onnx, else an .onnx file;"
+        " for onnx also 'all': every model under weights/"
+    )
     add("model", metavar="MODEL", help=files)
     add("--format", choices=_FORMATS, required=True, help="onnx: write a file; else: compile")
-    kinds = "fp32, fp16 or int8; default: fp32 for onnx, else the backend's choice"
-    add("--precision", choices=("fp32", "fp16", "int8"), help=kinds)
+    kinds = (
+        "fp32, fp16 or int8; default: fp32 for onnx, else the backend's choice; for onnx also all"
+    )
+    add("--precision", choices=(*_PRECISIONS, "all"), help=kinds)
     add(
         "--size", type=positive, nargs=2, metavar=("H", "W"),
         help="onnx: take one image of this size at a time, default any; else: the network's size to"
@@ -55,9 +61,30 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write a file, or compile."""
+    """Write files, or compile."""
     size = tuple(args.size) if args.size else None
-    return _write(args, size) if args.format == "onnx" else _compile(args, size)
+    every = "all" in (args.model, args.precision)
+    if args.format != "onnx":
+        if every:
+            raise UserError(f"'all' is for --format onnx, not for {args.format}")
+        return _compile(args, size)
+    if args.output and every:
+        raise UserError(f"--output {args.output}: names one file, and 'all' writes several")
+    reports = []
+    for model in _models(args.model):
+        for precision in _PRECISIONS if args.precision == "all" else (args.precision or "fp32",):
+            reports.append(_write(args, model, precision, size))
+    if args.json:
+        print_json(reports if every else reports[0])
+    return 0
+
+
+def _models(name: str) -> list[Path]:
+    """The .safetensors file of a model, or those of all models under weights/."""
+    from lrn_ros.model.artifact import resolve_model, weights_folder
+
+    found = sorted(weights_folder().glob("*.safetensors")) if name == "all" else []
+    return found or [resolve_model(name)]
 
 
 def _compile(args: argparse.Namespace, size: tuple[int, int] | None) -> int:
@@ -88,12 +115,12 @@ def _compile(args: argparse.Namespace, size: tuple[int, int] | None) -> int:
     return 0
 
 
-def _write(args: argparse.Namespace, size: tuple[int, int] | None) -> int:
-    """Export, compare, write."""
-    from lrn_ros.model.artifact import read_info, resolve_model
+def _write(
+    args: argparse.Namespace, model: Path, precision: str, size: tuple[int, int] | None
+) -> dict[str, Any]:
+    """Export, compare, write; what was done."""
+    from lrn_ros.model.artifact import read_info
 
-    model = resolve_model(args.model)
-    precision = args.precision or "fp32"
     out = args.output or model.with_name(_name(model.stem, precision, size))
     if out.suffix != ".onnx":
         raise UserError(f"--output {out}: the name of an ONNX file ends in .onnx")
@@ -112,9 +139,9 @@ def _write(args: argparse.Namespace, size: tuple[int, int] | None) -> int:
         calibration = agreement.calibration_scenes(size or info.size)
     made = export_onnx(model, out, precision, size, images=images, calibration=calibration)
     figures = made.agreement
+    report = {"model": str(out), "bytes": out.stat().st_size, **vars(made)}
     if args.json:
-        print_json({"model": str(out), "bytes": out.stat().st_size, **vars(made)})
-        return 0
+        return report
     on = f"the val split of {args.data}" if args.data else "rendered street scenes"
     print(f"wrote {out}: {precision}, {out.stat().st_size / 1e6:.1f} MB")
     print(
@@ -123,7 +150,7 @@ def _write(args: argparse.Namespace, size: tuple[int, int] | None) -> int:
     )
     if "miou" in figures:
         print(f"mIoU {100 * figures['miou']:.2f} %, torch fp32 {100 * figures['torch_miou']:.2f} %")
-    return 0
+    return report
 
 
 def _name(stem: str, precision: str, size: tuple[int, int] | None) -> str:

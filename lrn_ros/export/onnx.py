@@ -23,6 +23,7 @@ from torch.export import Dim
 from lrn_ros.errors import RunError, UserError
 from lrn_ros.export.agreement import Image, Run, measure
 from lrn_ros.export.quantise import quantise
+from lrn_ros.export.shuffles import replace_shuffles
 from lrn_ros.inference.backends.torch_ops import load_network
 from lrn_ros.inference.geometry import MULTIPLE, check_network_size
 from lrn_ros.inference.preprocess import resize
@@ -98,10 +99,11 @@ def export_onnx(
         if not seen:
             raise UserError("precision 'int8' needs images to calibrate on")
     network = fold_normalisation(load_network(model, reference.info))
-    graph = trace(ImageNetwork(network, reference.info, PRECISIONS[precision].dtype), size)
+    traced = trace(ImageNetwork(network, reference.info, PRECISIONS[precision].dtype), size)
+    graph = replace_shuffles(traced)
     if seen:
         graph = quantise(graph, seen)
-        _forget_origin(graph)
+    _forget_origin(graph)
     figures = measure(reference, runner(graph), images)
     _check(figures, precision)
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
@@ -180,7 +182,6 @@ def trace(module: nn.Module, size: tuple[int, int] | None) -> onnx.ModelProto:
             verbose=False,
         )
     graph: onnx.ModelProto = program.model_proto  # type: ignore[union-attr]
-    _forget_origin(graph)
     return graph
 
 

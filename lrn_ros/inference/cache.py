@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lrn_ros.model.artifact import write_atomically
 
-_KEPT = 64  # entries; of more, those go that were not used for longest
+MAX_ENTRIES = 64  # entries; of more, those go that were not used for longest
 _LOG = logging.getLogger("lrn_ros")
 
 
@@ -69,7 +69,7 @@ class EngineCache:
         try:
             write_atomically(_entry(self.folder, key), _digest(data, key) + data)
             entries = sorted(self.folder.glob("*.engine"), key=lambda e: e.stat().st_mtime)
-            for old in entries[:-_KEPT]:
+            for old in entries[:-MAX_ENTRIES]:
                 old.unlink()
         except OSError as error:
             self._give_up(str(error))

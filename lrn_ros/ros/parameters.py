@@ -172,8 +172,8 @@ class Settings:
     precision: str = _parameter(
         "auto", _one_of(*PRECISIONS),
         f"arithmetic of the network: {', '.join(PRECISIONS)}",
-        details="`auto` is fp16 on a GPU, bf16 with openvino where the processor has it, and fp32"
-        " elsewhere.",
+        details="`auto` is fp16 on a GPU; with openvino it is bf16 where the processor has it, else"
+        " int8 where the processor has VNNI and the model has an int8 file; it is fp32 elsewhere.",
     )  # fmt: skip
     device: int = _parameter(0, _number(0, 255, whole=True), "index of the GPU")
     threads: int = _parameter(

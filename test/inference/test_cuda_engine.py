@@ -26,6 +26,7 @@ from torch.utils._pytree import tree_leaves  # noqa: E402
 from lrn_ros.inference.backends import cuda  # noqa: E402
 from lrn_ros.inference.backends.base import BackendError, BackendOptions  # noqa: E402
 from lrn_ros.inference.backends.torch_ops import Stages, load_network, torch_classify  # noqa: E402
+from lrn_ros.inference.engine_store import MAX_ENTRIES  # noqa: E402
 from lrn_ros.inference.geometry import Geometry, fit  # noqa: E402
 from lrn_ros.inference.postprocess import upsample_argmax  # noqa: E402
 from lrn_ros.inference.preprocess import resize  # noqa: E402
@@ -248,13 +249,13 @@ def test_without_the_kernel_it_says_so(
 
 
 def test_the_engines_used_last_are_kept(backend: cuda.CudaBackend) -> None:
-    sizes = [(64, 64 + 8 * n) for n in range(cuda._KEPT + 1)]
+    sizes = [(64, 64 + 8 * n) for n in range(MAX_ENTRIES + 1)]
     for size in sizes[:-1]:
         backend.prepare(geometry(size))
     backend.run(frames(1, sizes[0]), geometry(sizes[0]), False)
     backend.prepare(geometry(sizes[-1]))
     kept = [backend.prepared(geometry(size)) for size in sizes]
-    assert kept == [True, False, *[True] * (cuda._KEPT - 1)]
+    assert kept == [True, False, *[True] * (MAX_ENTRIES - 1)]
 
 
 def test_prepare_beside_running_frames(backend: cuda.CudaBackend, random_model: Path) -> None:

@@ -21,6 +21,7 @@ ov = pytest.importorskip("openvino")
 
 from lrn_ros import Segmenter  # noqa: E402
 from lrn_ros.errors import UserError  # noqa: E402
+from lrn_ros.inference import processor  # noqa: E402
 from lrn_ros.inference.backends import base  # noqa: E402
 from lrn_ros.inference.backends.openvino import _precision  # noqa: E402
 from lrn_ros.inference.postprocess import upsample  # noqa: E402
@@ -239,6 +240,46 @@ def test_precisions_that_cannot_be_had(
 ) -> None:
     with pytest.raises(base.BackendError, match=says):
         _precision(asked, quantised, has_bf16)
+
+
+@pytest.mark.parametrize(
+    ("limit", "has_int8_file", "precision", "reason"),
+    [
+        ("AVX512_CORE_BF16", True, "bf16", "this processor computes in bf16"),
+        ("AVX512_CORE_VNNI", True, "int8", "both_int8.onnx is int8"),
+        ("AVX512_CORE_VNNI", False, "fp32", "no int8 file beside both.onnx; lrn export"),
+        ("AVX512_CORE", True, "fp32", "this processor has neither bf16 nor VNNI"),
+    ],
+)
+def test_auto_takes_what_the_processor_computes_fastest(
+    limit: str, has_int8_file: bool, precision: str, reason: str, tmp_path: Path
+) -> None:
+    """In a process of its own, whose oneDNN does without newer instructions."""
+    if precision == "bf16" and not processor.has_bf16():
+        pytest.skip("this processor has no bf16")
+    if limit.endswith("VNNI") and not processor.has_vnni():
+        pytest.skip("this processor has no VNNI")
+    write_model(tmp_path / "both.onnx")
+    if has_int8_file:
+        write_model(tmp_path / "both_int8.onnx", quantised=True)
+    code = (
+        "import logging, pathlib, numpy as np; logging.basicConfig(level=logging.INFO)\n"
+        "import lrn_ros.model.artifact as artifact; from lrn_ros import Segmenter\n"
+        f"artifact.weights_folder = lambda: pathlib.Path({str(tmp_path)!r})\n"
+        f"s = Segmenter.load('both', 'openvino', cache_dir={str(tmp_path / 'cache')!r})\n"
+        "rgb = np.full((96, 128, 3), 200, np.uint8)\n"
+        "print(s.backend.precision, s.backend.logits(rgb, s.geometry(96, 128)).mean())"
+    )
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": limit}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found, mean = done.stdout.split()
+    assert found == precision
+    assert reason in done.stderr and f"precision auto is {precision}" in done.stderr
+    expected = closed_form(np.full((96, 128, 3), 200, np.uint8)).mean()
+    assert float(mean) == pytest.approx(expected, abs=0.05)
 
 
 def test_int8_models_are_recognised(load: Load, tmp_path: Path) -> None:

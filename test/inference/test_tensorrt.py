@@ -22,14 +22,16 @@ runtime = pytest.importorskip("cuda.bindings.runtime")
 pytest.importorskip("tensorrt_rtx")
 
 from gpu_stand_in import StandInGpu, StandInTensorRt, closed_form  # noqa: E402
+from kernel_shim import StandInDriver  # noqa: E402
 
 from lrn_ros import Segmenter  # noqa: E402
 from lrn_ros.cli import main  # noqa: E402
 from lrn_ros.errors import RunError, UserError  # noqa: E402
-from lrn_ros.inference import cuda_graph  # noqa: E402
+from lrn_ros.inference import cuda_graph, device_code  # noqa: E402
 from lrn_ros.inference.backends import base, tensorrt  # noqa: E402
 from lrn_ros.inference.backends.tensorrt import _precision  # noqa: E402
-from lrn_ros.inference.postprocess import upsample  # noqa: E402
+from lrn_ros.inference.postprocess import upsample, upsample_argmax  # noqa: E402
+from lrn_ros.inference.preprocess import resize  # noqa: E402
 
 MODEL = Path(__file__).parents[2] / "weights" / "lrnnet_c_camvid.onnx"
 
@@ -39,10 +41,12 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInGpu]:
     """Whatever a test allocates is free again behind it."""
     gpu = StandInGpu()
     monkeypatch.setattr(cuda_graph, "cudart", gpu)
+    gpu.kernels = StandInDriver(gpu.enqueue)
+    monkeypatch.setattr(device_code, "driver", gpu.kernels)
     monkeypatch.setattr(base, "_DRIVER", "libc.so.6")  # a library that is there
     yield gpu
     gc.collect()
-    assert not gpu.live
+    assert not gpu.live and not gpu.kernels.loaded
 
 
 @pytest.fixture(params=["tensorrt", "tensorrt_rtx"])
@@ -107,6 +111,45 @@ def test_logits_and_masks_equal_the_closed_form(load: Load) -> None:
             np.testing.assert_array_equal(result.mask, upsample(scores, geometry, 8).argmax(0))
 
 
+def test_frames_of_any_size_cross_once_and_masks_come_back(load: Load, gpu: StandInGpu) -> None:
+    """Scaled, with a border, upsampled, with confidences and without, beside the CPU's results."""
+    segmenter = load(network_size=(96, 160))
+    for size, output in (((211, 283), "input"), ((100, 300), "network"), ((45, 60), "input")):
+        rgb = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+        geometry = segmenter.geometry(*size, output)
+        scores = closed_form(resize(rgb, geometry)[None])[0].astype(np.float32)
+        mask, confidence = upsample_argmax(scores, geometry, 8, True)
+        gpu.calls.clear()
+        for asked in (True, False):
+            (result,) = segmenter.backend.run([rgb], geometry, asked)
+            np.testing.assert_array_equal(result.mask, mask)
+            assert (result.confidence is None) is not asked
+            assert (result.timings.fused, result.timings.batch) == (
+                ("preprocess", "postprocess"),
+                1,
+            )
+            if result.confidence is not None:
+                assert np.abs(result.confidence - confidence.astype(int)).max() <= 1  # type: ignore[union-attr]
+
+
+def test_smoothing_sees_the_scores_and_the_scaled_frame(load: Load) -> None:
+    segmenter = load(network_size=(96, 160))
+    rgb = frame(104, 144)
+    geometry, seen = segmenter.geometry(104, 144), []
+
+    def smooth(scores: np.ndarray, image: np.ndarray) -> np.ndarray:
+        seen.append((scores.copy(), image))
+        return scores[::-1].copy()
+
+    (result,) = segmenter.backend.run([rgb], geometry, True, [smooth])
+    ((scores, image),) = seen
+    np.testing.assert_array_equal(image, resize(rgb, geometry))
+    np.testing.assert_allclose(scores, closed_form(image[None])[0], atol=1e-6)
+    mask, _ = upsample_argmax(scores[::-1].copy(), geometry, 8, False)
+    np.testing.assert_array_equal(result.mask, mask)
+    assert result.timings.fused == ("preprocess",)
+
+
 def test_one_capture_and_one_set_of_buffers_for_many_frames(
     load: Load, gpu: StandInGpu, trt: StandInTensorRt
 ) -> None:
@@ -115,22 +158,26 @@ def test_one_capture_and_one_set_of_buffers_for_many_frames(
     assert not segmenter.backend.prepared(geometry)
     segmenter.backend.prepare(geometry)
     assert segmenter.backend.prepared(geometry)
-    way = ["cudaMemcpyAsync", "cudaMemcpyAsync"]
+    way = ["cudaMemcpyAsync", "cudaMemcpyAsync"]  # there and back, whichever way it is
     capture = ["cudaStreamBeginCapture", *way, "cudaStreamEndCapture", "cudaGraphInstantiate"]
     assert gpu.calls[gpu.calls.index("cudaStreamCreateWithFlags") :] == [
         "cudaStreamCreateWithFlags",
-        *("cudaMallocHost", "cudaMalloc", "cudaMallocHost", "cudaMalloc"),
-        *(*way, "cudaStreamSynchronize"),
-        *capture,
+        *("cudaMallocHost", "cudaMalloc"),  # frames
+        "cudaMalloc",  # the network's input
+        *("cudaMallocHost", "cudaMalloc"),  # scores
+        *("cudaMallocHost", "cudaMalloc"),  # masks and confidences
+        *(15 * ["cudaMalloc", "cudaMemcpy"]),  # tables of the kernels
+        *(3 * [*way, "cudaStreamSynchronize"]),
+        *(3 * capture),
     ]
-    assert gpu.modes == [runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal]
+    assert gpu.modes == 3 * [runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal]
     gpu.calls.clear()
     for seed in range(5):
         rgb = frame(96, 128, seed)
         logits = segmenter.backend.logits(rgb, geometry)
         np.testing.assert_allclose(logits, closed_form(rgb[None])[0], atol=1e-6)
     assert gpu.calls == 5 * ["cudaSetDevice", "cudaGraphLaunch", "cudaStreamSynchronize"]
-    assert [context.runs for context in trt.contexts] == [2]  # before the capture, and in it
+    assert [context.runs for context in trt.contexts] == [6]  # before the captures, and in them
 
 
 def test_without_a_graph_it_runs_and_says_so_once(
@@ -144,7 +191,7 @@ def test_without_a_graph_it_runs_and_says_so_once(
         logits = segmenter.backend.logits(rgb, geometry)
         np.testing.assert_allclose(logits, closed_form(rgb[None])[0], atol=1e-6)
     assert caplog.text.count("no CUDA graph, slower without: CUDA: ") == 1
-    assert [context.runs for context in trt.contexts] == [2 + 3]
+    assert [context.runs for context in trt.contexts] == [3 + 1 + 3]
     assert "cudaGraphLaunch" not in gpu.calls
 
 
@@ -152,14 +199,14 @@ def test_engines_that_are_not_kept_in_memory_are_freed(load: Load, gpu: StandInG
     segmenter = load()
     for width in range(64, 64 + 8 * 20, 8):
         segmenter.backend.prepare(replace(segmenter.geometry(64, 64), network=(64, width)))
-    kinds = {"stream": 16, "memory": 32, "pinned": 32, "graph": 16, "executable": 16}
+    kinds = {"stream": 16, "memory": 16 * 19, "pinned": 48, "graph": 48, "executable": 48}
     assert Counter(gpu.live.values()) == kinds
     del segmenter
     gc.collect()
     assert not gpu.live
 
 
-@pytest.mark.parametrize("allocations", [0, 1])
+@pytest.mark.parametrize("allocations", [0, 1, 3, 18])
 def test_out_of_memory(load: Load, gpu: StandInGpu, allocations: int) -> None:
     segmenter = load(network_size=(96, 128))
     gpu.memory = allocations
@@ -170,7 +217,7 @@ def test_out_of_memory(load: Load, gpu: StandInGpu, allocations: int) -> None:
         segmenter.backend.prepare(geometry)
     gc.collect()
     assert not gpu.live and not segmenter.backend.prepared(geometry)
-    gpu.memory = 2
+    gpu.memory = 19
     segmenter.backend.prepare(geometry)
 
 
@@ -189,6 +236,19 @@ def test_why_an_engine_does_not_run_is_said(load: Load, trt: StandInTensorRt) ->
     says = r"at \[1, 96, 128\] on .*: the engine could not be started: Error Code 1: Cask"
     with pytest.raises(base.BackendError, match=says):
         segmenter.backend.prepare(replace(segmenter.geometry(96, 128), network=(96, 128)))
+
+
+def test_a_kernel_that_is_not_launched(load: Load, gpu: StandInGpu) -> None:
+    segmenter = load(network_size=(96, 128))
+    gpu.kernels.can_launch = False
+    with pytest.raises(base.BackendError, match="the frames could not be scaled"):
+        segmenter.backend.prepare(segmenter.geometry(96, 128))
+
+
+def test_a_driver_too_old_for_nvrtc(load: Load, gpu: StandInGpu) -> None:
+    gpu.kernels.takes = lambda code: False
+    with pytest.raises(base.BackendError, match="the driver cannot load what NVRTC"):
+        load()
 
 
 def test_what_an_engine_was_started_with_lives_as_long(load: Load, trt: StandInTensorRt) -> None:
@@ -252,7 +312,8 @@ def test_second_time_comes_from_the_cache(
     np.testing.assert_array_equal(load(network_size=(96, 128))(rgb).mask, expected)
     assert builds == [(1, 96, 128)] and entries(tmp_path / "cache") == before
     rtx = tensorrt.RTX
-    assert trt.kernels == ([None, b"kernels"] if rtx else []) and len(before) == (2 if rtx else 1)
+    assert trt.kernels == ([None, b"kernels"] if rtx else [])
+    assert len(before) == (3 if rtx else 2)  # the engine, its kernels, the kernels around it
 
 
 @pytest.mark.parametrize("attribute", ["name", "driver"])

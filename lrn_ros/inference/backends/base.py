@@ -184,7 +184,7 @@ def _open(backend: str, model: str | Path, precision: str) -> tuple[Path, ModelI
     An export that is older than the weights beside it is not taken, see check_origin.
     """
     _, suffix, _, prefers, _ = MODULES[backend]
-    wanted = prefers if precision == "auto" else precision
+    wanted = prefers() if precision == "auto" else precision
     variants = dict.fromkeys((wanted, "") if suffix == ".onnx" else ("",))
     given, stale = Path(model).expanduser(), None
     for variant in variants:

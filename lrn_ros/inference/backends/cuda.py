@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from lrn_ros.inference.backends.base import LESS_MEMORY, BackendError, BackendOptions
+from lrn_ros.inference.backends.device import DeviceBackend, Frames, Key
 from lrn_ros.inference.backends.torch_ops import (
     Classify,
     DeviceAxis,
@@ -25,17 +24,13 @@ from lrn_ros.inference.backends.torch_ops import (
     torch_classify,
 )
 from lrn_ros.inference.geometry import Geometry
-from lrn_ros.inference.postprocess import merge_table, upsample_argmax
-from lrn_ros.inference.preprocess import resize
-from lrn_ros.inference.result import Result, Timings
-from lrn_ros.inference.smoothing import Smooth
+from lrn_ros.inference.postprocess import merge_table
 from lrn_ros.model.artifact import ModelInfo
 from lrn_ros.networks.deploy import fold_normalisation
 
 NAME = "cuda"
 _LOG = logging.getLogger("lrn_ros")
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-_KEPT = 16  # engines in memory: two sizes, each for 1, 2, 4 ... 64 frames
 _WARM_UP = 3  # runs before a capture, in which libraries choose kernels and take workspaces
 
 
@@ -111,7 +106,7 @@ class Engine:
         self._graphs = graphs
 
 
-class CudaBackend:
+class CudaBackend(DeviceBackend[Engine]):
     """See Backend. Precision "auto" is fp16; the SVN keys stay in fp32 inside the network.
 
     Convolutions in fp32 use TF32 where torch.backends.cudnn.allow_tf32 is on, torch's default.
@@ -121,11 +116,11 @@ class CudaBackend:
     """
 
     name = NAME
-    batches = True
 
     def __init__(
         self, path: Path, info: ModelInfo, options: BackendOptions, device: torch.device
     ) -> None:
+        super().__init__(options.merged, info.temperature)
         self.precision = "fp16" if options.precision == "auto" else options.precision
         if self.precision not in _DTYPES:
             raise BackendError(f"backend cuda has no {self.precision}; fp32, fp16 and bf16 work")
@@ -134,47 +129,26 @@ class CudaBackend:
         self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._info = info
         self.stride = int(network.stride)  # type: ignore[arg-type]
-        self._merged = options.merged
         self._classify = _choose_classify(device, len(info.labels), options.merged)
         torch.cuda.synchronize(device)  # the streams below do not wait for the one used so far
         self._stream, self._side = torch.cuda.Stream(device), torch.cuda.Stream(device)
-        self._engines: OrderedDict[tuple[Geometry, int], Engine] = OrderedDict()  # by last use
-        self._lock = threading.Lock()  # for the engines and what runs on the first stream
-        self._compiling = threading.Lock()  # for what runs on the second
+        self._lock = threading.Lock()  # for what runs on the first stream
 
-    def prepared(self, geometry: Geometry, batch: int = 1) -> bool:
-        """See Backend.prepared."""
-        return (geometry, batch) in self._engines
-
-    def prepare(self, geometry: Geometry, batch: int = 1) -> None:
-        """See Backend.prepare."""
-        self._engine(geometry, batch)
-
-    def _engine(self, geometry: Geometry, batch: int) -> Engine:
-        key = geometry, batch
-        with self._lock:
-            if key in self._engines:
-                self._engines.move_to_end(key)
-                return self._engines[key]
-        with self._compiling:
-            if key in self._engines:  # made meanwhile
-                return self._engines[key]
-            try:
-                engine = self._compile(geometry, batch)
-            except torch.OutOfMemoryError as error:
-                what = f"too little memory for {batch} frames of {geometry}"
-                raise BackendError(f"{self.device_name} has {what}; {LESS_MEMORY}") from error
-            except RuntimeError as error:  # of a GPU that this torch has no kernels for, say
-                what = f"cannot run {batch} frames of {geometry}"
-                raise BackendError(f"{self.device_name} {what}: {_line(error)}") from error
-            with self._lock:
-                if len(self._engines) >= _KEPT:
-                    self._engines.popitem(last=False)
-                self._engines[key] = engine
-        return engine
+    def _compile(self, key: Key) -> Engine:
+        """See DeviceBackend._compile."""
+        geometry, batch = key
+        try:
+            return self._start(geometry, batch)
+        except torch.OutOfMemoryError as error:
+            what = f"too little memory for {batch} frames of {geometry}"
+            raise BackendError(f"{self.device_name} has {what}; {LESS_MEMORY}") from error
+        except RuntimeError as error:  # of a GPU that this torch has no kernels for, say
+            what = f"cannot run {batch} frames of {geometry}"
+            raise BackendError(f"{self.device_name} {what}: {_line(error)}") from error
 
     @torch.inference_mode()
-    def _compile(self, geometry: Geometry, batch: int) -> Engine:
+    def _start(self, geometry: Geometry, batch: int) -> Engine:
+        """Make an engine, let it run and capture its graphs."""
         with torch.cuda.stream(self._side):
             engine = Engine(Stages(self._network, self._info, geometry, self._classify), batch)
             for _ in range(_WARM_UP):
@@ -189,66 +163,22 @@ class CudaBackend:
         return engine
 
     @torch.inference_mode()
-    def run(
-        self,
-        frames: Sequence[NDArray[np.uint8]],
-        geometry: Geometry,
-        confidence: bool,
-        smooth: Sequence[Smooth] = (),
-    ) -> list[Result]:
-        """See Backend.run; all stages are fused, without smoothing."""
-        engine = self._engine(geometry, len(frames))
-        if smooth:
-            return self._run_smooth(engine, frames, geometry, confidence, smooth)
+    def _masks(self, engine: Engine, frames: Frames, confidence: bool) -> NDArray[np.uint8]:
+        """See DeviceBackend._masks."""
         with self._lock, torch.cuda.stream(self._stream):
-            start = time.perf_counter()
             for place, rgb in zip(engine.frames, frames):
                 np.copyto(place, rgb)
             engine.launch(confidence)
             self._stream.synchronize()
-            planes = engine.planes[: 1 + confidence].copy()
-            elapsed = (time.perf_counter() - start) * 1e3
-        timings = Timings(0, elapsed, 0, ("preprocess", "postprocess"), len(frames))
-        return [
-            Result(planes[0, n], planes[1, n] if confidence else None, timings)
-            for n in range(len(frames))
-        ]
+            return engine.planes[: 1 + confidence].copy()
 
-    def _run_smooth(
-        self,
-        engine: Engine,
-        frames: Sequence[NDArray[np.uint8]],
-        geometry: Geometry,
-        confidence: bool,
-        smooth: Sequence[Smooth],
-    ) -> list[Result]:
-        """`run`, with what follows the network on the CPU."""
-        start = time.perf_counter()
+    @torch.inference_mode()
+    def _scores(self, engine: Engine, frames: Frames) -> NDArray[np.float32]:
+        """See DeviceBackend._scores."""
         with self._lock, torch.cuda.stream(self._stream):
             for place, rgb in zip(engine.frames, frames):
                 np.copyto(place, rgb)
-            coarse = engine.coarse()
-        inferred = time.perf_counter()
-        masks = [
-            upsample_argmax(
-                *(f(x, resize(rgb, geometry)), geometry, self.stride, confidence),
-                *(self._merged, self._info.temperature),
-            )
-            for f, x, rgb in zip(smooth, coarse, frames)
-        ]
-        done = time.perf_counter()
-        timings = Timings(
-            0, (inferred - start) * 1e3, (done - inferred) * 1e3, ("preprocess",), len(frames)
-        )
-        return [Result(mask, probability, timings) for mask, probability in masks]
-
-    @torch.inference_mode()
-    def logits(self, rgb: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.float32]:
-        """See Backend.logits."""
-        engine = self._engine(geometry, 1)
-        with self._lock, torch.cuda.stream(self._stream):
-            np.copyto(engine.frames[0], rgb)
-            return engine.coarse()[0]
+            return engine.coarse()
 
 
 def _line(error: RuntimeError) -> str:

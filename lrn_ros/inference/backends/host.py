@@ -1,30 +1,26 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What backends share whose pre- and postprocessing run on the CPU, wherever the network runs."""
+"""What backends share that do everything on the CPU."""
 
 from __future__ import annotations
 
-import threading
 import time
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrn_ros.errors import UserError
+from lrn_ros.inference.engine_store import Engine, EngineStore
 from lrn_ros.inference.geometry import Geometry
 from lrn_ros.inference.postprocess import upsample_argmax
 from lrn_ros.inference.preprocess import resize
 from lrn_ros.inference.result import Result, Timings
 from lrn_ros.inference.smoothing import Smooth
 
-_KEPT = 16  # engines in memory: two sizes, each for 1, 2, 4 ... 64 frames
-
-Engine = TypeVar("Engine")
 Shape = tuple[int, int, int]  # frames, height and width of the network's input
 
 
@@ -45,8 +41,7 @@ class HostBackend(ABC, Generic[Engine]):
 
     def __init__(self, merged: tuple[int, ...] = (), temperature: float = 1.0) -> None:
         self._merged, self._temperature = merged, temperature
-        self._engines: OrderedDict[Shape, Engine] = OrderedDict()  # by last use
-        self._lock, self._compiling = threading.Lock(), threading.Lock()
+        self._engines: EngineStore[Shape, Engine] = EngineStore()
 
     @abstractmethod
     def _compile(self, shape: Shape) -> Engine:
@@ -65,22 +60,7 @@ class HostBackend(ABC, Generic[Engine]):
 
     def prepare(self, geometry: Geometry, batch: int = 1) -> None:
         """See Backend.prepare."""
-        self._engine((batch, *geometry.network))
-
-    def _engine(self, shape: Shape) -> Engine:
-        with self._lock:
-            if shape in self._engines:
-                self._engines.move_to_end(shape)
-                return self._engines[shape]
-        with self._compiling:
-            if shape in self._engines:  # another thread has made it meanwhile
-                return self._engines[shape]
-            engine = self._compile(shape)
-            with self._lock:
-                if len(self._engines) >= _KEPT:
-                    self._engines.popitem(last=False)
-                self._engines[shape] = engine
-        return engine
+        self._engines.get((batch, *geometry.network), self._compile)
 
     def run(
         self,
@@ -90,7 +70,7 @@ class HostBackend(ABC, Generic[Engine]):
         smooth: Sequence[Smooth] = (),
     ) -> list[Result]:
         """See Backend.run; smoothing counts as postprocessing."""
-        engine = self._engine((len(frames), *geometry.network))
+        engine = self._engines.get((len(frames), *geometry.network), self._compile)
         start = time.perf_counter()
         images = _stack([resize(rgb, geometry) for rgb in frames])
         prepared = time.perf_counter()
@@ -114,7 +94,7 @@ class HostBackend(ABC, Generic[Engine]):
 
     def logits(self, rgb: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.float32]:
         """See Backend.logits."""
-        engine = self._engine((1, *geometry.network))
+        engine = self._engines.get((1, *geometry.network), self._compile)
         return self._infer(engine, _stack([resize(rgb, geometry)]))[0].copy()
 
 

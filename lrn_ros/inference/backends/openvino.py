@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import platform
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,11 @@ from numpy.typing import NDArray
 from lrn_ros.inference.backends.base import BackendError, BackendOptions
 from lrn_ros.inference.backends.host import HostBackend, Shape, check_fixed_shape
 from lrn_ros.inference.cache import EngineCache
+from lrn_ros.inference.processor import has_bf16, has_vnni, instruction_limit
 from lrn_ros.model.artifact import ModelInfo
 
 NAME = "openvino"
+_LOG = logging.getLogger("lrn_ros")
 _HINTS = {"fp32": "f32", "bf16": "bf16"}  # OpenVINO's names
 
 
@@ -28,7 +32,9 @@ def create(path: Path, info: ModelInfo, options: BackendOptions) -> OpenVinoBack
 class OpenVinoBackend(HostBackend[ov.InferRequest]):
     """See Backend.
 
-    Precision "auto" is that of an int8 model, else bf16 where the processor has it, else fp32.
+    Precision "auto" is bf16 where the processor has it, else int8 where the processor has VNNI and
+    the model has an int8 file, else fp32; the log says which and why. A path to an int8 file is
+    int8 everywhere.
     An input shape is compiled when first seen, or read from the cache.
     """
 
@@ -40,9 +46,10 @@ class OpenVinoBackend(HostBackend[ov.InferRequest]):
             raise BackendError(f"{path} is not an exported model; lrn export makes one")
         self._path, self._cache, self._core = path, EngineCache(options.cache_dir), ov.Core()
         self._fixed, self.stride = info.export.size, info.export.stride
-        able = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        is_int8 = info.export.precision == "int8"
-        self.precision, hint = _precision(options.precision, is_int8, "BF16" in able)
+        is_int8, has_bf16 = info.export.precision == "int8", _computes_bf16(self._core)
+        self.precision, hint = _precision(options.precision, is_int8, has_bf16)
+        if options.precision == "auto":
+            _LOG.info("precision auto is %s: %s", self.precision, _reason(path, is_int8, has_bf16))
         try:
             self._model = self._core.read_model(path)
         except RuntimeError as error:
@@ -53,7 +60,14 @@ class OpenVinoBackend(HostBackend[ov.InferRequest]):
         cpu = self._core.get_property("CPU", "FULL_DEVICE_NAME").strip()
         self.device_name = f"{cpu}, {options.threads} threads" if options.threads else cpu
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        self._key = (NAME, ov.__version__, cpu, str(sorted(self._config.items())), digest)
+        self._key = (
+            NAME,
+            ov.__version__,
+            cpu,
+            instruction_limit(),
+            str(sorted(self._config.items())),
+            digest,
+        )
 
     def _compile(self, shape: Shape) -> ov.InferRequest:
         """See HostBackend._compile; from the cache if it is there."""
@@ -80,6 +94,27 @@ class OpenVinoBackend(HostBackend[ov.InferRequest]):
             0
         ]
         return logits
+
+
+def _computes_bf16(core: ov.Core) -> bool:
+    """Whether bfloat16 is computed by instructions of the processor that oneDNN may use."""
+    if platform.machine() in ("x86_64", "AMD64"):
+        return has_bf16()
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _reason(path: Path, is_int8: bool, has_bf16: bool) -> str:
+    """Why precision "auto" is what it is."""
+    if is_int8:
+        return f"{path.name} is int8"
+    if has_bf16:
+        return "this processor computes in bf16"
+    if has_vnni():
+        return (
+            f"this processor has VNNI and no bf16, and there is no int8 file beside {path.name};"
+            " lrn export MODEL --format onnx --precision int8 makes one, which is faster"
+        )
+    return "this processor has neither bf16 nor VNNI"
 
 
 def _precision(asked: str, is_int8: bool, has_bf16: bool) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrn_ros.inference.backends.base import BackendError, BackendOptions
-from lrn_ros.inference.backends.host import HostBackend, Shape, check_fixed_shape
+from lrn_ros.inference.backends.device import DeviceBackend, Frames, Key
+from lrn_ros.inference.backends.host import Shape, check_fixed_shape
 from lrn_ros.inference.cache import EngineCache
 from lrn_ros.inference.cuda_graph import CudaError, Pipeline, call, find_gpu
+from lrn_ros.inference.device_code import Kernels, Stages
 from lrn_ros.inference.engine_build import LOGGER, PRODUCT, RECIPE, RTX, build, check_gpu, trt
+from lrn_ros.inference.geometry import Geometry
 from lrn_ros.model.artifact import ModelInfo
 
 NAME = "tensorrt"
@@ -28,15 +32,24 @@ def create(path: Path, info: ModelInfo, options: BackendOptions) -> TensorRtBack
     return TensorRtBackend(path, info, options)
 
 
-class TensorRtBackend(HostBackend[Pipeline]):
+class _Steps:
+    """See Steps of lrn_ros.inference.cuda_graph: the kernels around an engine."""
+
+    def __init__(self, stages: Stages, infer: Callable[[int], bool]) -> None:
+        self.make_images, self.make_masks = stages.make_images, stages.make_masks
+        self.infer = infer
+
+
+class TensorRtBackend(DeviceBackend[Pipeline]):
     """See Backend. The precision is that of the model's file.
+
+    A frame goes to the GPU, its mask comes back, and nothing in between visits the host.
 
     Convolutions in fp32 use TF32, which TensorRT allows unless told otherwise.
     An input shape is compiled when first seen, or read from the cache.
     """
 
     name = NAME
-    batches = True
 
     def __init__(self, path: Path, info: ModelInfo, options: BackendOptions) -> None:
         super().__init__(options.merged, info.temperature)
@@ -48,19 +61,22 @@ class TensorRtBackend(HostBackend[Pipeline]):
         self.precision = _precision(options.precision, info.export.precision, path)
         self._fixed, self.stride = info.export.size, info.export.stride
         self._path, self._cache = path, EngineCache(options.cache_dir)
+        self._kernels = Kernels(gpu.capability, gpu.driver, self._cache)
         self._runtime = trt.Runtime(LOGGER)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         hardware = gpu.name, str(gpu.capability), gpu.driver
         self._key = (NAME, PRODUCT, str(RECIPE), *hardware, self.precision, digest)
 
-    def _compile(self, shape: Shape) -> Pipeline:
-        """See HostBackend._compile; from the cache if it is there."""
+    def _compile(self, key: Key) -> Pipeline:
+        """See DeviceBackend._compile; the engine comes from the cache if it is there."""
+        geometry, batch = key
+        shape = (batch, *geometry.network)
         check_fixed_shape(self._path, self._fixed, shape)
-        key = (*self._key, "x".join(map(str, shape)))
+        kept_as = (*self._key, "x".join(map(str, shape)))
         LOGGER.take_error()  # of something else
         try:
             call("cudaSetDevice", self._gpu.index)
-            return self._start(self._load(shape, key), key)
+            return self._start(self._load(shape, kept_as), geometry, kept_as)
         except CudaError as error:
             raise BackendError(
                 f"{self._path} does not run at {list(shape)} on {self.device_name}: {error}"
@@ -81,8 +97,8 @@ class TensorRtBackend(HostBackend[Pipeline]):
         self._cache.save(built, *key)
         return engine
 
-    def _start(self, engine: Any, key: tuple[str, ...]) -> Pipeline:
-        """Give the engine its buffers and run it once.
+    def _start(self, engine: Any, geometry: Geometry, key: tuple[str, ...]) -> Pipeline:
+        """Give the engine its buffers and the kernels around it, and run it once.
 
         TensorRT for RTX compiles the engine's kernels now: they are kept beside the engine.
         """
@@ -98,24 +114,34 @@ class TensorRtBackend(HostBackend[Pipeline]):
             context = engine.create_execution_context()
         if context is None:
             raise CudaError(LOGGER.take_error())
-        pipeline = Pipeline(
-            tuple(engine.get_tensor_shape("image")), tuple(engine.get_tensor_shape("logits"))
-        )
+        images = tuple(engine.get_tensor_shape("image"))
+        batch, classes, rows, columns = engine.get_tensor_shape("logits")
+        scores = (batch, classes, rows, columns)
+        pipeline = Pipeline((batch, *geometry.frame, 3), images, scores, geometry.output)
+        stages = Stages(
+            self._kernels, geometry, scores, self.stride, pipeline.upload,
+            merged=self._merged, temperature=self._temperature,
+        )  # fmt: skip
         context.set_tensor_address("image", pipeline.device_images)
         context.set_tensor_address("logits", pipeline.device_scores)
         pipeline.keeps = config, kernels
         try:
-            pipeline.start(context.execute_async_v3)
+            pipeline.start(_Steps(stages, context.execute_async_v3))
         except CudaError as error:
             raise CudaError(f"{error}: {LOGGER.take_error()}") from error
         if kernels is not None and fresh:
             self._cache.save(bytes(kernels.serialize()), *key, "kernels")
         return pipeline
 
-    def _infer(self, engine: Pipeline, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """See HostBackend._infer."""
+    def _masks(self, engine: Pipeline, frames: Frames, confidence: bool) -> NDArray[np.uint8]:
+        """See DeviceBackend._masks."""
         call("cudaSetDevice", self._gpu.index)
-        return engine.run(images)
+        return engine.masks(frames, confidence)
+
+    def _scores(self, engine: Pipeline, frames: Frames) -> NDArray[np.float32]:
+        """See DeviceBackend._scores."""
+        call("cudaSetDevice", self._gpu.index)
+        return engine.scores(frames)
 
 
 def _precision(asked: str, has: str, path: Path) -> str:
