@@ -102,5 +102,7 @@ def _own(context: LaunchContext) -> set[str]:
 def _warn_of_others(context: LaunchContext, names: Sequence[str]) -> None:
     for other in sorted(_own(context) - {*names, *_OF_LAUNCH}):
         close = difflib.get_close_matches(other, names, 1)
-        hint = f"; is {close[0]} meant?" if close else ""
-        _LOG.warning(f"argument {other} is unknown and has no effect{hint} --show-args lists all")
+        hint = f"is {close[0]} meant? " if close else ""
+        _LOG.warning(
+            f"argument {other} is unknown and has no effect; {hint}--show-args lists the arguments"
+        )
