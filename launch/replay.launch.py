@@ -11,9 +11,12 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_prefix
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
+from launch.actions import ExecuteProcess
 from launch.events import Shutdown
 from launch.events.process import ProcessExited
+
+from lrn_ros.ros.launch_arguments import Argument
+from lrn_ros.ros.launch_scope import with_arguments
 
 PACKAGE = "lrn_ros"
 FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -54,23 +57,13 @@ SWITCHES = (
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments, then run `lrn replay` with those that were given."""
     switches = [(name, "false", meaning) for name, meaning in SWITCHES]
-    return LaunchDescription(
-        [
-            *(
-                DeclareLaunchArgument(name, default_value=default, description=description)
-                for name, default, description in (*ARGUMENTS, *switches)
-            ),
-            OpaqueFunction(function=_replay),
-        ]
-    )
+    arguments = [Argument(*a) for a in (*ARGUMENTS, *switches)]
+    return LaunchDescription(with_arguments(arguments, _replay, refuse_others=True))
 
 
-def _replay(context: LaunchContext) -> list[ExecuteProcess]:
-    argument = {k: v.strip() for k, v in context.launch_configurations.items()}
-    known = [name for name, *_ in (*ARGUMENTS, *SWITCHES)]
-    given = {text.partition(":=")[0] for text in context.argv if ":=" in text}  # of ros2 launch
-    if "bag" in given and (unknown := sorted(given - set(known))):  # else another file's arguments
-        raise RuntimeError(f"unknown argument {unknown[0]}:=; there are {', '.join(known)}")
+def _replay(context: LaunchContext, given: dict[str, str]) -> list[ExecuteProcess]:
+    defaults = {name: default for name, default, _ in ARGUMENTS} | {n: "false" for n, _ in SWITCHES}
+    argument = defaults | given
     command = [str(Path(get_package_prefix(PACKAGE)) / "lib" / PACKAGE / "lrn"), "replay"]
     command += [str(Path(bag).expanduser()) for bag in _bags(argument["bag"])]
     for name, _, _ in ARGUMENTS[1:]:

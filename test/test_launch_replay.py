@@ -28,12 +28,14 @@ import sys
 from launch import LaunchDescription, LaunchService
 from launch.actions import IncludeLaunchDescription
 from launch.launch_description_sources import AnyLaunchDescriptionSource
+from launch_ros.actions import SetParameter, SetRemap
 
 file, *arguments = sys.argv[1:]
 service = LaunchService(argv=arguments, noninteractive=True)  # as ros2 launch does
 source = AnyLaunchDescriptionSource(file)
 include = IncludeLaunchDescription(source, launch_arguments=[a.split(":=", 1) for a in arguments])
-service.include_launch_description(LaunchDescription([include]))
+around = [SetParameter("use_sim_time", True), SetRemap("/tf", "tf")]  # lists in the context
+service.include_launch_description(LaunchDescription([*around, include]))
 sys.exit(service.run())
 """
 

@@ -24,13 +24,14 @@ class Argument:
 
     Attributes:
         name: of the argument.
-        default: its text; empty: the parameter file decides, or nothing is set.
+        default: its text; empty: the parameter file decides, or nothing is set; None: the argument
+            must be given.
         meaning: one line for users.
         choices: the only values that are allowed; empty: any.
     """
 
     name: str
-    default: str
+    default: str | None
     meaning: str
     choices: tuple[str, ...] = ()
 

@@ -40,6 +40,7 @@ class _Left(str):
 def with_arguments(
     arguments: Sequence[Argument],
     function: Callable[[LaunchContext, dict[str, str]], Iterable[object]],
+    refuse_others: bool = False,
 ) -> list[object]:
     """Entities that declare arguments and then run a function with those that were given.
 
@@ -47,6 +48,7 @@ def with_arguments(
         arguments: of the launch file.
         function: gets the context and the arguments with a value, by their names, and returns
             entities. Defaults are among the context's launch configurations only.
+        refuse_others: an argument of another name ends the launch; else it is named in a warning.
     """
     given: dict[str, str] = {}
     names = [a.name for a in arguments]
@@ -54,7 +56,7 @@ def with_arguments(
     def enter(context: LaunchContext) -> None:
         given.clear()
         given.update(_given(context, names))
-        _warn_of_others(context, names)
+        _name_others(context, names, refuse_others)
 
     def leave(context: LaunchContext) -> None:
         configurations = context.launch_configurations
@@ -99,10 +101,12 @@ def _own(context: LaunchContext) -> set[str]:
     return set()
 
 
-def _warn_of_others(context: LaunchContext, names: Sequence[str]) -> None:
+def _name_others(context: LaunchContext, names: Sequence[str], refuse: bool) -> None:
     for other in sorted(_own(context) - {*names, *_OF_LAUNCH}):
         close = difflib.get_close_matches(other, names, 1)
         hint = f"is {close[0]} meant? " if close else ""
+        if refuse:
+            raise RuntimeError(f"unknown argument {other}:=; there are {', '.join(names)}")
         _LOG.warning(
             f"argument {other} is unknown and has no effect; {hint}--show-args lists the arguments"
         )
