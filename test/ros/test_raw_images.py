@@ -111,7 +111,8 @@ def test_flipped_bits_give_rclpys_fields_or_a_stricter_refusal():
         kind = (Image, CompressedImage)[i % 2]
         message = random_message(rng, kind)
         data = bytearray(serialize_message(message))
-        allowed = sorted(set(range(2, len(data))) - lengths(message, kind))
+        # Kilted's rclpy reads from byte 3 how many bytes at the end are padding.
+        allowed = sorted({2, *range(4, len(data))} - lengths(message, kind))
         for _ in range(rng.randint(1, 3)):
             data[rng.choice(allowed)] ^= 1 << rng.randrange(8)
         theirs, ours = by_rclpy(bytes(data), kind), by_us(bytes(data), kind)
