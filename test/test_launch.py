@@ -86,7 +86,7 @@ def launch(tmp_path):
             env=variables | (env or {}),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
         )
         said = done.stdout + done.stderr
         found = [json.loads(p.read_text()) for p in tmp_path.glob("report.*")]
@@ -255,6 +255,14 @@ def test_the_distribution_decides_the_variables(launch, distribution, names):
 )
 def test_a_bad_value_is_named_with_what_is_allowed(launch, argument, said):
     assert said in launch(argument, fails=True)
+
+
+def test_a_node_that_has_ended_is_started_again_where_that_is_wanted(launch):
+    for arguments, starts in (("", 1), ("'respawn:=true'", 2)):
+        # The stand-in ends at once, the next one starts after two seconds.
+        ended = "TimerAction(period=10.0, actions=[Shutdown()])"
+        said = launch(composition=f"[include({arguments}), {ended}]", output=True)
+        assert (said.count("process started with pid") >= 2) == (starts == 2), said
 
 
 def test_one_topic_for_several_cameras_is_refused(launch):

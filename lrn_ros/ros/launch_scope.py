@@ -77,12 +77,9 @@ def with_arguments(
 def _given(context: LaunchContext, names: Iterable[str]) -> dict[str, str]:
     """The arguments that this include, the command line or a file above this one has given."""
     own, configurations = _own(context), context.launch_configurations
-    found = {n: configurations[n] for n in names if n in configurations}
-    return {
-        name: value.strip()
-        for name, value in found.items()
-        if (name in own or not isinstance(value, _Left)) and value.strip()
-    }
+    found = {n: str(configurations[n]).strip() for n in names if n in configurations}
+    left = {n for n in found if isinstance(configurations[n], _Left)} - own
+    return {name: value for name, value in found.items() if value and name not in left}
 
 
 def _own(context: LaunchContext) -> set[str]:
