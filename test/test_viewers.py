@@ -67,8 +67,9 @@ def test_every_panel_has_one_place_and_a_title(layout) -> None:
     for name, panel in config["configById"].items():
         kind = name.partition("!")[0]
         assert kind in ("Image", "Plot", "DiagnosticSummary", "DiagnosticStatusPanel")
-        # The viewers read this key; "title" is ignored.
-        assert panel.get("foxglovePanelTitle") or kind == "DiagnosticStatusPanel"
+        # Foxglove reads the first key, Lichtblick the second; "title" is ignored.
+        titles = {panel.get("foxglovePanelTitle"), panel.get("lichtblickPanelTitle")}
+        assert len(titles) == 1 and (all(titles) or kind == "DiagnosticStatusPanel")
 
 
 def test_pictures_are_of_topics_that_exist(layout, topics) -> None:

@@ -23,7 +23,7 @@ from lrn_ros.model.labels import LabelSet
 from lrn_ros.view.feed import Feed, View
 
 _STORE = get_typestore(Stores.ROS2_JAZZY)
-_STATUS = "segmentation: camera"
+_STATUS, _PART = "segmentation: camera", "/segmentation camera"
 _IMAGE, _ARRAY = "sensor_msgs/msg/CompressedImage", "diagnostic_msgs/msg/DiagnosticArray"
 _TOPICS = {
     "/camera/image_raw": _IMAGE,
@@ -168,4 +168,4 @@ def _messages(
 def _status(message: str, values: dict[str, str]) -> Any:
     types = _STORE.types
     pairs = [types["diagnostic_msgs/msg/KeyValue"](k, v) for k, v in values.items()]
-    return types["diagnostic_msgs/msg/DiagnosticStatus"](0, _STATUS, message, "", pairs)
+    return types["diagnostic_msgs/msg/DiagnosticStatus"](0, _STATUS, message, _PART, pairs)
