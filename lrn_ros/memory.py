@@ -22,6 +22,24 @@ def resident_mb(pid: int | str = "self") -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def available_memory() -> float:
+    """Bytes that a process may still take: of the machine and of its control group; else inf."""
+    free = math.inf
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = next(1024.0 * int(n.split()[1]) for n in lines if n.startswith("MemAvailable"))
+        group = Path("/sys/fs/cgroup")
+        limit = (group / "memory.max").read_text(encoding="ascii").strip()
+        if limit != "max":
+            used = int((group / "memory.current").read_text(encoding="ascii"))
+            stat = (group / "memory.stat").read_text(encoding="ascii").splitlines()
+            cached = next(int(n.split()[1]) for n in stat if n.startswith("file "))
+            free = min(free, int(limit) - used + cached)  # what is cached of files is given back
+    except (OSError, ValueError, StopIteration):
+        pass  # another kernel, or no control groups
+    return free
+
+
 def keep_freed_memory() -> None:
     """Let the C library keep an image's memory for the next one.
 

@@ -23,6 +23,7 @@ SUBCOMMANDS = (
     "evaluate",
     "export",
     "benchmark",
+    "data",
     "bag",
     "replay",
     "compare",

@@ -168,9 +168,9 @@ def _report(
 
 
 def _sheet(options: DemoOptions, recording: Recording, source: Source, info: ModelInfo) -> None:
+    from lrn_ros.data.contact_sheet import contact_sheet
     from lrn_ros.images.compressed import write_png
     from lrn_ros.inference.palette import shown
-    from lrn_ros.replay.contact_sheet import contact_sheet
     from lrn_ros.replay.recording import sample_rows
 
     rows = sample_rows(recording, source, options.output / "overlay.mp4")

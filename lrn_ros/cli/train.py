@@ -11,10 +11,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lrn_ros.cli.common import duration, positive, print_json
 from lrn_ros.errors import UserError, needs
+
+if TYPE_CHECKING:
+    from lrn_ros.data.check import Report
+    from lrn_ros.training.trainer import Trainer
 
 
 def add_parser(subparsers: Any) -> None:
@@ -23,7 +27,14 @@ def add_parser(subparsers: Any) -> None:
         "train", help="train a recipe, or go on with a stopped run", description=__doc__
     )
     add = parser.add_argument
-    add("config", metavar="CONFIG", help="recipe: a name under config/train/, or a YAML file")
+    recipe = "recipe: a name under config/train/, or a YAML file"
+    add("config", metavar="CONFIG", nargs="?", help=recipe)
+    new = "write a recipe for the data set of --data to NAME.yaml, and end"
+    add("--new", metavar="NAME", help=new)
+    sets = (
+        "with --new: the label set; default: the data set's labels.yaml, else one made of its ids"
+    )
+    add("--labels", metavar="SET", help=sets)
     where = "data set folder (default: $LRN_DATA/NAME or data/NAME, NAME the recipe's dataset)"
     add("--data", type=Path, metavar="DIR", help=where)
     add("--output", type=Path, metavar="DIR", help="run folder; default: runs/NAME")
@@ -36,13 +47,37 @@ def add_parser(subparsers: Any) -> None:
     add("--num-nodes", type=positive, default=1, help="(%(default)s)")
     add("--log", choices=("csv", "tensorboard"), default="csv", help="(%(default)s)")
     add("--restart", action="store_true", help="begin anew, discard the run's checkpoint")
-    add("--quiet", action="store_true", help="no progress bar")
+    add("--anyway", action="store_true", help="train although the check of the data refuses it")
+    add("--quiet", action="store_true", help="say the start and the end alone")
     add("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train to the end of the schedule."""
+    """Train to the end of the schedule, or write a recipe."""
+    if bool(args.new) == bool(args.config):
+        raise UserError("name a recipe to train, or --new NAME to write one")
+    if args.new:
+        return _write_recipe(args)
+    if args.labels:
+        raise UserError("--labels: only with --new; a recipe takes --set labels=SET")
+    return _train(args)
+
+
+def _write_recipe(args: argparse.Namespace) -> int:
+    """Look through the data and write a recipe that fits them."""
+    from lrn_ros.training.template import write_recipe
+
+    if args.data is None:
+        raise UserError("--new: name the data set with --data DIR")
+    made = write_recipe(args.new, args.data, args.labels, args.max_time)
+    for line in made.remarks:
+        print(f"note: {line}")
+    print(f"wrote {', '.join(map(str, made.files))}; next: lrn train {made.files[0]}")
+    return 0
+
+
+def _train(args: argparse.Namespace) -> int:
     from lrn_ros.training.recipe import load_recipe, parse_changes
 
     changes = parse_changes(args.changes)
@@ -53,7 +88,6 @@ def run(args: argparse.Namespace) -> int:
     recipe = load_recipe(args.config, changes)
     data = find_data(args.data, recipe.dataset)
     with needs("train", "training"):
-        from lrn_ros.training.release import release
         from lrn_ros.training.trainer import Trainer
     trainer = Trainer(
         recipe,
@@ -66,11 +100,14 @@ def run(args: argparse.Namespace) -> int:
     )
     say = sys.stderr if args.json else sys.stdout
     first = trainer.fabric.is_global_zero
+    if first:
+        _heed(trainer.report, args.anyway)
     if args.restart and first:
         trainer.checkpoint.unlink(missing_ok=True)
     trainer.fabric.barrier()
-    if trainer.resume() and first:
-        print(f"resumed at step {trainer.state.step} of {recipe.steps}", file=say)
+    resumed = trainer.resume()
+    if first:
+        print(_start_line(trainer, resumed), file=say)
     with _interrupt_after_step() as stopped:
         try:
             trainer.fit(stop=lambda: bool(stopped))
@@ -82,13 +119,52 @@ def run(args: argparse.Namespace) -> int:
                     file=sys.stderr,
                 )
             raise
+    _finish(trainer, args.json)
+    return 0
+
+
+def _heed(report: Report, anyway: bool) -> None:
+    """Say what the check of the data found.
+
+    Raises:
+        UserError: something that is refused, unless `anyway`.
+    """
+    if report.refused and not anyway:
+        raise UserError(
+            f"the data set is refused: {'; '.join(report.refused)} (lrn data check shows more;"
+            " --anyway trains all the same)"
+        )
+    for finding in report.findings:
+        print(f"data: {finding.text}", file=sys.stderr)
+
+
+def _start_line(trainer: Trainer, resumed: bool) -> str:
+    recipe, state = trainer.recipe, trainer.state
+    if resumed:
+        return f"resumed at step {state.step} of {recipe.steps}"
+    budget = f" or {recipe.max_minutes:g} minutes" if recipe.max_minutes else ""
+    height, width = trainer.size
+    return (
+        f"training {recipe.name}, {recipe.architecture}: {len(trainer.train)} images of"
+        f" {height}x{width}, {len(trainer.val)} to validate on, {len(trainer.labels)} classes,"
+        f" {recipe.steps} steps of {recipe.batch}{budget}; Ctrl-C stops, the same command goes on"
+    )
+
+
+def _finish(trainer: Trainer, json: bool) -> None:
+    """Release the model and say how good it is."""
+    from lrn_ros.training.progress import class_line
+    from lrn_ros.training.release import release
+
     made = release(trainer)
-    if first:
-        if trainer.clock.shares:
-            print(trainer.clock, file=say)
-        print(f"val mIoU {100 * made.scores.miou:.2f} %", file=say)
-        print(f"wrote {made.model}, {made.curve.name} and {made.card.name}", file=say)
-    if first and args.json:
+    if not trainer.fabric.is_global_zero:
+        return
+    say = sys.stderr if json else sys.stdout
+    if trainer.clock.shares:
+        print(trainer.clock, file=say)
+    print(class_line(made.scores, trainer.labels), file=say)
+    print(f"wrote {made.model}, {made.curve.name} and {made.card.name}", file=say)
+    if json:
         print_json(
             {
                 "model": str(made.model),
@@ -104,7 +180,6 @@ def run(args: argparse.Namespace) -> int:
                 },
             }
         )
-    return 0
 
 
 def find_data(given: Path | None, name: str) -> Path:
@@ -114,7 +189,8 @@ def find_data(given: Path | None, name: str) -> Path:
         UserError: it is not there; the message says where to put it.
     """
     root = os.environ.get("LRN_DATA")
-    folder = given or (Path(root) if root else Path("data")) / name
+    named = Path(name) if "/" in name else (Path(root) if root else Path("data")) / name
+    folder = given or named
     if not folder.is_dir():
         raise UserError(
             f"data set {folder}: no such folder; put the data there, or name another folder with"

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -12,12 +13,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from lrn_ros.data.layouts import IDS, POSITIONS, Files, find_files
 from lrn_ros.errors import UserError
-from lrn_ros.images.compressed import read_image
+from lrn_ros.images.compressed import is_complete, read_image
 from lrn_ros.model.label_mapping import LabelMapping
 from lrn_ros.model.labels import UNLABELLED, LabelSet
+
+LABELS_FILE = "labels.yaml"  # a data set may bring its label set along
+_SAME_SHAPE = 1.02  # shapes that differ by less are stretched: sizes are multiples of 8
 
 
 @dataclass(frozen=True)
@@ -45,17 +50,49 @@ def read_label(path: Path, label_set: LabelSet, coding: str = IDS) -> NDArray[np
             label set need a mapping of that set to `label_set` under config/mappings.
 
     Raises:
-        UserError: unreadable, not 8 bit, not of one channel (or three, where colours code it), or
-            an id or colour that is no class.
+        UserError: unreadable, not of one channel (or three, where colours code it), or an id or
+            colour that is no class.
     """
-    mask = _read(path, cv2.IMREAD_UNCHANGED)
     if coding not in (IDS, POSITIONS):
-        return _from_colours(mask, str(path), coding, label_set)
-    if mask.ndim != 2 or mask.dtype != np.uint8:
-        raise UserError(f"{path}: a label is an 8-bit image with one channel")
+        return _from_colours(_read(path, cv2.IMREAD_UNCHANGED), str(path), coding, label_set)
     if coding == POSITIONS:
         label_set = replace(label_set, ids=(), void=(), ignore=UNLABELLED)
-    return label_set.classes_of(np.asarray(mask, np.uint8), str(path))
+    return label_set.classes_of(read_ids(path), str(path))
+
+
+def read_ids(path: Path) -> NDArray[np.uint8]:
+    """Read the numbers of a label image as they are stored, (H, W) uint8.
+
+    These are the palette's indices of a PNG with a palette, 0 and 1 of a 1-bit image, and the grey
+    values else, 2, 4 and 16 bits included.
+
+    Raises:
+        UserError: the file cannot be read, has more than one channel, or a number above 255.
+    """
+    try:
+        data = path.read_bytes()
+        with Image.open(io.BytesIO(data)) as image:
+            values = np.asarray(image)
+            # Pillow spreads the grey values of a PNG with 2 or 4 bits over 0-255.
+            few_bits = image.format == "PNG" and image.mode == "L"
+            scale = {2: 85, 4: 17}.get(data[24], 1) if few_bits else 1
+        if not is_complete(data):
+            raise OSError("cut short, its end is missing")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: cannot be read as an image: {reason}") from error
+    if values.ndim != 2:
+        raise UserError(
+            f"{path}: a label is an image with one channel, of ids or with a palette; lrn data"
+            " convert makes ids of colours"
+        )
+    if (
+        values.dtype.kind == "f"
+        or int(values.max(initial=0)) > 255
+        or int(values.min(initial=0)) < 0
+    ):
+        raise UserError(f"{path}: a label's ids are whole numbers from 0 to 255")
+    return values.astype(np.uint8) // scale
 
 
 def read_instances(files: Files, shape: tuple[int, ...]) -> NDArray[np.int32] | None:
@@ -113,8 +150,9 @@ def read_pair(files: Files, label_set: LabelSet, size: tuple[int, int] | None = 
     Args:
         files: where they are.
         label_set: its ids are what the label may hold.
-        size: (height, width) to resize to: the image by area where it shrinks, else linearly, the
-            label to the nearest pixel; None: as they are.
+        size: (height, width) to fit into: the image by area where it shrinks, else linearly, the
+            label to the nearest pixel. An image whose shape differs by more than 2 % keeps it, and
+            is black and unlabelled to its right or below it. None: as they are.
 
     Raises:
         UserError: see read_image and read_label; also where the two differ in size.
@@ -123,16 +161,29 @@ def read_pair(files: Files, label_set: LabelSet, size: tuple[int, int] | None = 
     label = read_label(files.label, label_set, files.coding)
     if label.shape != rgb.shape[:2]:
         raise UserError(f"{files.label}: size {label.shape} but its image is {rgb.shape[:2]}")
-    if size is not None:
-        height, width = size
-        shrinks = height <= label.shape[0] and width <= label.shape[1]
-        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        rgb = np.asarray(cv2.resize(rgb, (width, height), interpolation=method), np.uint8)
-        # INTER_NEAREST takes a pixel's corner, not its centre: labels would move against images.
-        label = np.asarray(
-            cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8
-        )
+    if size is not None and size != label.shape:
+        rgb, label = _fit(rgb, label, size)
     return Pair(files.name, rgb, label)
+
+
+def _fit(
+    rgb: NDArray[np.uint8], label: NDArray[np.uint8], size: tuple[int, int]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Image and label at a size; see read_pair."""
+    scales = size[0] / label.shape[0], size[1] / label.shape[1]
+    scale, (height, width) = min(scales), size
+    if max(scales) > _SAME_SHAPE * scale:
+        height, width = (max(1, round(scale * n)) for n in label.shape)
+    method = cv2.INTER_AREA if scale <= 1 else cv2.INTER_LINEAR
+    small = cv2.resize(rgb, (width, height), interpolation=method)
+    # INTER_NEAREST takes a pixel's corner, not its centre: labels would move against images.
+    ids = cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    if (height, width) == size:
+        return np.asarray(small, np.uint8), np.asarray(ids, np.uint8)
+    image = np.zeros((*size, 3), np.uint8)
+    mask = np.full(size, UNLABELLED, np.uint8)
+    image[:height, :width], mask[:height, :width] = small, ids
+    return image, mask
 
 
 def read_pairs(

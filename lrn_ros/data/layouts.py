@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lrn_ros.errors import UserError
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 # Codings of a label image; a third kind is the name of a label set whose colours the image shows.
 IDS = "ids"  # the ids of the label set
@@ -96,6 +96,15 @@ def find_files(root: Path, split: str) -> list[Files]:
         if not files.label.is_file():
             raise UserError(f"{files.image}: its label {files.label} is missing")
     return found
+
+
+def split_names(root: Path) -> list[str]:
+    """The splits of a data set, in alphabetical order.
+
+    Raises:
+        UserError: no such folder, or none of the layouts of find_files.
+    """
+    return sorted(_splits(root, "train"))
 
 
 def sequence(name: str) -> str:

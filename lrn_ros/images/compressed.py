@@ -70,6 +70,14 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         raise UserError(f"{path}: cannot be read as an image: {error}") from error
 
 
+def is_complete(data: bytes) -> bool:
+    """Whether a PNG or JPEG has its end; a PNG without one may lack rows that readers make up."""
+    try:
+        return data[:2] not in _MEASURE or _MEASURE[data[:2]](data)[2]
+    except ImageError:
+        return False
+
+
 def _decode(flat: NDArray[np.uint8], what: str) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB of a picture that OpenCV decodes."""
     try:

@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lrn_ros.data.contact_sheet import Row
 from lrn_ros.data.datasets import read_label
 from lrn_ros.data.sources import Source
 from lrn_ros.metrics.confusion import Scores, confusion_matrix, scores
 from lrn_ros.metrics.latency import Accounting, AnsweredFrame, SentFrame, overhead
 from lrn_ros.model.labels import LabelSet
-from lrn_ros.replay.contact_sheet import Row
 from lrn_ros.replay.records import read_lines
 
 

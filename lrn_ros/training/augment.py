@@ -33,16 +33,14 @@ class Augmenter:
     def __call__(
         self, pairs: Pairs, index: Tensor, stage: Stage, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Augment the pairs of a (B,) CPU index; pairs' device holds the result.
+        """Augment the pairs of a (B,) CPU index; the device of their batches holds the result.
 
         Returns:
             images (B, 3, h, w) float32 in 0-1 and labels (B, h/loss_stride, w/loss_stride) int64.
         """
-        crop, device = stage.crop, pairs.images.device
-        theta = self._transforms(pairs, index, stage, generator).to(device)
-        index = index.to(device)
-        labels = pairs.labels[index]
-        source = pairs.images[index].float().div_(255)
+        crop, (source, labels) = stage.crop, pairs.batch(index)
+        theta = self._transforms(pairs, index, stage, generator).to(source.device)
+        source = source.float().div_(255)
         if self.recipe.style:
             source = self._restyle(source, [pairs.sequences[i] for i in index.tolist()], generator)
         images = _warp(source, theta, crop, "bilinear")

@@ -1,25 +1,30 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Data sets of image and label pairs, held whole in memory as uint8 tensors."""
+"""Data sets of image and label pairs as uint8 tensors: whole in memory, or decoded on disk."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from lrn_ros.data.check import PairFacts, pair_facts
 from lrn_ros.data.datasets import read_pair
-from lrn_ros.data.layouts import find_files, sequence
+from lrn_ros.data.layouts import Files, sequence
 from lrn_ros.errors import UserError
+from lrn_ros.memory import available_memory
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.scene import StreetScene
+from lrn_ros.training import decoded
 
 
 @dataclass(frozen=True)
@@ -30,24 +35,40 @@ class Pairs:
         images: (N, 3, H, W) uint8 RGB.
         labels: (N, H, W) uint8 class ids, 255 unlabelled.
         names: names of the files, see lrn_ros.data.datasets.Files.
+        facts: of every pair, where it was read from a data set.
+        device: where batches are made; None: where the images are.
+        streamed: whether the images are on disk, mapped into memory.
     """
 
     images: Tensor
     labels: Tensor
     names: tuple[str, ...]
+    facts: tuple[PairFacts, ...] = ()
+    device: torch.device | None = None
+    streamed: bool = False
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def to(self, device: torch.device | str) -> Pairs:
-        """The same pairs with their tensors on `device`."""
-        return Pairs(self.images.to(device), self.labels.to(device), self.names)
+    def to(self, device: torch.device) -> Pairs:
+        """The same pairs for batches on `device`, which then holds them unless they are on disk.
 
-    def part(self, sequences: set[str], inside: bool) -> Pairs:
-        """The pairs of these sequences, or, if not `inside`, all the others."""
-        chosen = [i for i, name in enumerate(self.names) if (sequence(name) in sequences) == inside]
-        names = tuple(self.names[i] for i in chosen)
-        return Pairs(self.images[chosen], self.labels[chosen], names)
+        Raises:
+            UserError: the device has not enough memory.
+        """
+        if self.streamed:
+            return replace(self, device=device)
+        if device.type == "cuda":
+            _check_room(
+                self.images.nbytes + self.labels.nbytes, torch.cuda.mem_get_info(device)[0], "GPU"
+            )
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+
+    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (B, 3, H, W) and labels (B, H, W) of a (B,) CPU index, on the device."""
+        there = index.to(self.images.device)
+        device = self.device or self.images.device
+        return self.images[there].to(device), self.labels[there].to(device)
 
     @cached_property
     def places(self) -> Tensor:
@@ -55,7 +76,8 @@ class Pairs:
 
         Where a class is can be looked up here without waiting for the device. Made at first use.
         """
-        return self.labels[:, ::2, ::2].cpu().contiguous()
+        every_second = self.labels[:, ::2, ::2]
+        return every_second if self.streamed else every_second.cpu().contiguous()
 
     @cached_property
     def sequences(self) -> list[str]:
@@ -81,9 +103,11 @@ class Pairs:
 
     def class_shares(self, classes: int) -> Tensor:
         """(K,) share of every class among the labelled pixels."""
-        counts = torch.zeros(256, dtype=torch.int64, device=self.labels.device)
-        for label in self.labels:
-            counts += torch.bincount(label.flatten(), minlength=256)
+        if self.facts:
+            counts = torch.from_numpy(np.sum([f.counts for f in self.facts], axis=0))
+        else:
+            per_image = [torch.bincount(label.flatten(), minlength=256) for label in self.labels]
+            counts = torch.stack(per_image).sum(0)
         labelled = counts[:classes].double().cpu()
         return labelled / labelled.sum().clamp(min=1)
 
@@ -125,31 +149,61 @@ def epoch_index(count: int, batch: int, step: int, seed: int, rank: int, world: 
 
 
 def load_split(
-    root: Path,
-    split: str,
+    files: Sequence[Files],
     label_set: LabelSet,
     size: tuple[int, int] | None = None,
     progress: bool = False,
+    cache: Path | None = None,
 ) -> Pairs:
-    """Read one split of a data set into memory, once: N * H * W * 4 bytes.
+    """Read the pairs of one split once: N * H * W * 4 bytes of memory, or of disk.
 
     Args:
-        root: folder of the data set.
-        split: e.g. "train".
+        files: what find_files gave, at least one.
         label_set: classes of the labels.
         size: (height, width) to resize to; None: as they are, all of one size.
         progress: show a progress bar.
+        cache: folder for the decoded images, which are then mapped into memory; what it already
+            holds of these very files is used. None: they are held in memory.
 
     Raises:
-        UserError: see lrn_ros.data.datasets.find_files and read_pair; also where images differ in
-            size.
+        UserError: see lrn_ros.data.datasets.read_pair; also where images differ in size, or where
+            memory or disk are too small.
     """
-    files = find_files(root, split)
     shape = size or read_pair(files[0], label_set).label.shape
-    images = np.empty((len(files), 3, *shape), np.uint8)
-    labels = np.empty((len(files), *shape), np.uint8)
+    need = len(files) * 4 * shape[0] * shape[1]
+    names = tuple(f.name for f in files)
+    if cache is None:
+        _check_room(need, available_memory(), "memory")
+        images = np.empty((len(files), 3, *shape), np.uint8)
+        labels = np.empty((len(files), *shape), np.uint8)
+        facts = _fill(images, labels, files, label_set, size, progress)
+        return Pairs(torch.from_numpy(images), torch.from_numpy(labels), names, facts)
+    key = decoded.key_of(files, label_set, shape)
+    kept = decoded.load(cache, key)
+    if kept is None:
+        with decoded.make(cache, key, len(files), shape) as (images, labels):
+            facts = _fill(images, labels, files, label_set, size, progress)
+            decoded.save_facts(cache, facts, shape)
+        kept = decoded.load(cache, key)
+    if kept is None:
+        raise UserError(f"{cache}: the decoded images cannot be read back; is the disk full?")
+    images, labels, facts = kept
+    arrays = torch.from_numpy(images), torch.from_numpy(labels)
+    return Pairs(*arrays, names, facts, streamed=True)
 
-    def read(i: int) -> None:
+
+def _fill(
+    images: NDArray[np.uint8],
+    labels: NDArray[np.uint8],
+    files: Sequence[Files],
+    label_set: LabelSet,
+    size: tuple[int, int] | None,
+    progress: bool,
+) -> tuple[PairFacts, ...]:
+    """Read all pairs into the arrays; their facts."""
+    shape = labels.shape[1:]
+
+    def read(i: int) -> PairFacts:
         pair = read_pair(files[i], label_set, size)
         if pair.label.shape != shape:
             raise UserError(
@@ -157,13 +211,21 @@ def load_split(
                 f" training takes images of one size, e.g. `size: {list(shape)}` in the recipe"
             )
         images[i], labels[i] = pair.rgb.transpose(2, 0, 1), pair.label
+        return pair_facts(pair)
 
     with ThreadPoolExecutor() as pool:
         done = pool.map(read, range(len(files)))
-        for _ in tqdm(done, split, len(files), unit="image", disable=not progress):
-            pass
-    names = tuple(f.name for f in files)
-    return Pairs(torch.from_numpy(images), torch.from_numpy(labels), names)
+        split = files[0].image.parent.name
+        return tuple(tqdm(done, split, len(files), unit="image", disable=not progress))
+
+
+def _check_room(need: int, free: float, what: str) -> None:
+    """Refuse what would take nearly all that is free."""
+    if need > 0.9 * free:
+        raise UserError(
+            f"the images take {need / 1e9:.1f} GB of {what}, {free / 1e9:.1f} GB are free; `data:"
+            " stream` in the recipe keeps them on disk, `size: [height, width]` makes them smaller"
+        )
 
 
 def render_scenes(count: int, size: tuple[int, int], seed: int) -> Pairs:

@@ -27,6 +27,7 @@ _TAKEN = re.compile(r".*(\.safetensors|\.onnx|_fp16|_fp32|_int8|_bf16|_\d+x\d+)"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+_PATH_SUFFIXES = (".yaml", ".yml", ".safetensors", ".onnx", ".pth", ".pt", ".tar")
 _WHOLE = {"until": 1.0, "crop": [256, 352], "scale": [0.5, 2.0]}
 
 
@@ -45,9 +46,13 @@ class Recipe:
             .pth, .pt or .tar file. See lrn_ros.training.pretrained.
         pretrained_lr: the rate of the tensors that `init` gave, as a share of the others' rate.
         labels: label set, by name or YAML file.
-        dataset: name of the data set's folder where `--data` is not given.
+        dataset: the data set where `--data` is not given: a folder's name below $LRN_DATA or data/,
+            or its path, with a slash in it.
         size: [height, width] that images are resized to when read, a multiple of 8 each; empty:
-            their own size, which must be the same for all.
+            their own size, which must be the same for all. See lrn_ros.data.datasets.read_pair for
+            images of another shape.
+        data: "memory": the decoded images are held in memory; "stream": on disk, in the run's
+            folder, for sets that are larger than the memory.
         train_split: name of the split that is trained on.
         holdout: sequences of the training split that are kept out of it and replace the validation
             split: an estimate for an unseen drive; empty: none.
@@ -115,6 +120,9 @@ class Recipe:
             pays on a GPU after a minute.
         seed: of everything.
         eval_every: steps between evaluations on the validation set.
+        patience: the run ends after so many evaluations without a better mIoU; 0: never.
+        keep_best: release the weights of the evaluation with the best mIoU, not those of the end;
+            the figure then flatters, as it was chosen by.
     """
 
     name: str
@@ -128,6 +136,7 @@ class Recipe:
     pretrained_lr: float = 1.0
     dataset: str = "camvid"
     size: list[int] = field(default_factory=list)
+    data: str = "memory"
     train_split: str = "train"
     holdout: list[str] = field(default_factory=list)
     max_minutes: float = 0.0
@@ -175,6 +184,8 @@ class Recipe:
     compile: bool = False
     seed: int = 1
     eval_every: int = 500
+    patience: int = 0
+    keep_best: bool = False
 
     def __post_init__(self) -> None:
         problem = self._take_types()
@@ -285,7 +296,7 @@ def _typed(value: Any, kind: str) -> Any:
     if kind == "str" and isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)  # a drive that is called 0016, a name that is a year
     outer, _, inner = kind.rstrip("]").partition("[")
-    types: dict[str, type] = {"str": str, "bool": bool, "list": list, "dict": dict}
+    types: dict[str, Any] = {"str": str, "bool": bool, "list": list, "dict": dict}
     if not isinstance(value, types[outer]):
         raise TypeError(value)
     if outer == "list" and isinstance(value, list) and inner in _KINDS:
@@ -328,6 +339,7 @@ _ONE_OF = {
     "class_weights": ("none", "log", "median"),
     "precision": ("32-true", "bf16-mixed", "16-mixed"),
     "loss_stride": (1, 2, 4, 8),
+    "data": ("memory", "stream"),
 }
 _POSITIVE = ("steps", "batch", "eval_every", "lr_every")
 _SHARES = (
@@ -336,7 +348,7 @@ _SHARES = (
 )
 _NOT_NEGATIVE = (
     *("lr", "weight_decay", "warmup", "clip", "colour", "temperature", "shift", "rotate", "aspect"),
-    *("weight_power", "max_minutes", "seed"),
+    *("weight_power", "max_minutes", "seed", "patience"),
 )
 _MAPPINGS = {
     "ohem": {"threshold", "keep"},
@@ -371,8 +383,9 @@ def _stage_problem(stage: Any) -> str:
 def load_recipe(name_or_path: str | Path, changes: dict[str, Any] | None = None) -> Recipe:
     """Read a recipe by name (config/train/NAME.yaml) or from a YAML file.
 
-    The key `base` names another recipe whose keys hold where this one is silent, except those of
-    OWN_KEYS. A changed label set leaves a licence behind that is not changed with it.
+    Paths in it are relative to its folder, or else to the working directory. The key `base` names
+    another recipe whose keys hold where this one is silent, except those of OWN_KEYS. A changed
+    label set leaves a licence behind that is not changed with it.
 
     Args:
         name_or_path: the recipe.
@@ -404,11 +417,21 @@ def _read(name_or_path: str | Path, below: tuple[Path, ...]) -> tuple[dict[str, 
         raise UserError(f"{path}: a recipe is a mapping of keys to values")
     if path in below:
         raise UserError(f"{path}: the recipe is its own base")
-    base = data.pop("base", None)
+    base = _beside(path, data.pop("base", None))
+    for key in ("labels", "init", "dataset"):
+        if key in data:
+            data[key] = _beside(path, data[key])
     if base is None:
         return data, path
     found, _ = _read(str(base), (*below, path))
     return {k: v for k, v in found.items() if k not in OWN_KEYS} | data, path
+
+
+def _beside(recipe: Path, value: Any) -> Any:
+    """A path in a recipe, which is relative to the recipe's folder; what is none, as it is."""
+    is_path = isinstance(value, str) and ("/" in value or Path(value).suffix in _PATH_SUFFIXES)
+    there = recipe.parent / Path(value).expanduser() if is_path else None
+    return str(there) if there is not None and there.exists() else value
 
 
 def parse_changes(texts: list[str]) -> dict[str, Any]:

@@ -25,7 +25,16 @@ from lrn_ros.metrics.calibration import (
 )
 from lrn_ros.metrics.confusion import Scores
 from lrn_ros.metrics.machine import describe
-from lrn_ros.model.artifact import ModelInfo, not_finite, save_model, write_atomically
+from lrn_ros.model.artifact import (
+    ModelInfo,
+    not_finite,
+    read_info,
+    resolve_model,
+    save_model,
+    write_atomically,
+)
+from lrn_ros.training.pretrained import IMAGENET, SUFFIXES
+from lrn_ros.training.recipe import Recipe
 from lrn_ros.training.trainer import Trainer
 
 _SAMPLING = 4  # every so many rows and columns of the validation images set the temperature
@@ -47,6 +56,8 @@ def release(trainer: Trainer) -> Release:
 
     Every process of the run calls it; the first one writes.
     """
+    if trainer.recipe.keep_best and trainer.best:
+        trainer.average.load_state_dict(trainer.best)
     weights = {k: v.cpu().numpy() for k, v in trainer.average.state_dict().items()}
     if bad := not_finite(weights):
         raise RunError(f"nothing is released: {bad[0]} holds NaN or infinity; a lower lr helps")
@@ -74,6 +85,7 @@ def release(trainer: Trainer) -> Release:
         temperature=calibration.temperature,
         provenance={
             "recipe": asdict(recipe),
+            "init_license": start_license(recipe),
             "images": len(trainer.train),
             "steps": trainer.state.step,
             "skipped_steps": trainer.state.skipped,
@@ -151,6 +163,13 @@ def _share(value: float) -> str:
     return f"{100 * value:.1f}" if value == value else "none"
 
 
+def start_license(recipe: Recipe) -> str:
+    """The licence of the model that the recipe starts from; empty where it starts from none."""
+    if not recipe.init or recipe.init == IMAGENET or recipe.init.endswith(SUFFIXES):
+        return ""
+    return read_info(resolve_model(recipe.init)).license
+
+
 def read_log(folder: Path) -> list[dict[str, float]]:
     """Rows of a run's CSV logs by step; where a resumed run repeated steps, the later rows hold."""
     rows: dict[int, dict[str, float]] = {}
@@ -199,6 +218,13 @@ def card(info: ModelInfo, parameters: int, curve: str) -> str:
     budget = f" --set max_minutes={recipe['max_minutes']:g}" if recipe["max_minutes"] else ""
     failures = f"- Weak in validation: {', '.join(weak)}." if weak else "- No class below 30 % IoU."
     fitted = "the recipe gives" if recipe["temperature"] else "was fitted on them"
+    start_terms = made.get("init_license", "")
+    inherited = f"; the weights it started from: {start_terms}" if start_terms else ""
+    chosen = "the averaged weights at\nthe end of the run, no step picked by its figure."
+    if recipe.get("keep_best"):
+        chosen = (
+            "the averaged weights of\nthe best evaluation: a figure that was chosen by flatters."
+        )
     held_out = ", ".join(recipe["holdout"])
     validation = f"Sequences {held_out}, held out of training" if held_out else "Validation split"
     return f"""\
@@ -213,14 +239,13 @@ def card(info: ModelInfo, parameters: int, curve: str) -> str:
 | schedule | {made["steps"]:,} steps of {images} images, {minutes:.0f} minutes |
 | seed | {recipe["seed"]} |
 | machine | {made["device"]}, torch {made["torch"]}, lrn_ros {made["lrn_ros"]} |
-| licence | {info.license} |
+| licence | {info.license}{inherited} |
 
 ![training loss and validation mIoU]({curve})
 
 ## Figures
 
-{validation}, {val["images"]} images, float32, one confusion matrix; the averaged weights at
-the end of the run, no step picked by its figure.
+{validation}, {val["images"]} images, float32, one confusion matrix; {chosen}
 
 | class | IoU % | precision % | recall % |
 |---|---|---|---|

@@ -12,13 +12,12 @@ from lightning.fabric import Fabric
 from lightning.fabric.loggers import CSVLogger
 from torch import nn
 
-from lrn_ros.data.layouts import sequence
+from lrn_ros.data.layouts import Files, find_files, sequence
 from lrn_ros.errors import UserError
 from lrn_ros.model.artifact import read_info, read_weights, resolve_model
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.model.paths import share_folder
 from lrn_ros.networks import build
-from lrn_ros.training.data import Pairs
 from lrn_ros.training.heads import TrainingNetwork
 from lrn_ros.training.pretrained import IMAGENET, SUFFIXES, imagenet_file, load_encoder
 from lrn_ros.training.recipe import Recipe
@@ -55,19 +54,23 @@ def make_fabric(
     )
 
 
-def hold_out(pairs: Pairs, sequences: list[str]) -> tuple[Pairs, Pairs]:
-    """Divide pairs into those of the given sequences and all others.
+def find_split_files(root: Path, recipe: Recipe) -> tuple[list[Files], list[Files]]:
+    """The files to train on, and those to validate on: the split "val", or the held-out sequences.
 
     Raises:
-        UserError: a sequence is not among them, or none is left.
+        UserError: see lrn_ros.data.datasets.find_files; or a held-out sequence is not among the
+            files, or none would be left.
     """
-    known = {sequence(name) for name in pairs.names}
-    wanted = {str(s) for s in sequences}
+    train = find_files(root, recipe.train_split)
+    if not recipe.holdout:
+        return train, find_files(root, "val")
+    known, wanted = {sequence(f.name) for f in train}, set(recipe.holdout)
     if not wanted < known:
         raise UserError(
             f"holdout {sorted(wanted)}: some, not all, of the sequences {', '.join(sorted(known))}"
         )
-    return pairs.part(wanted, inside=True), pairs.part(wanted, inside=False)
+    held = [f for f in train if sequence(f.name) in wanted]
+    return [f for f in train if sequence(f.name) not in wanted], held
 
 
 def make_network(recipe: Recipe, labels: LabelSet) -> tuple[nn.Module, set[str]]:
@@ -87,7 +90,7 @@ def make_network(recipe: Recipe, labels: LabelSet) -> tuple[nn.Module, set[str]]
     elif recipe.init.endswith(SUFFIXES):
         loaded = load_encoder(network, Path(recipe.init).expanduser())
     elif recipe.init:
-        loaded = _load_model(network, recipe)
+        loaded = _load_model(network, recipe, labels)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = recipe.bn_momentum
@@ -115,8 +118,11 @@ def check_layout(network: nn.Module, recipe: Recipe, device: torch.device) -> No
             )
 
 
-def _load_model(network: nn.Module, recipe: Recipe) -> set[str]:
-    """Start from a model file: all of its weights that the network has in the same shape."""
+def _load_model(network: nn.Module, recipe: Recipe, labels: LabelSet) -> set[str]:
+    """Start from a model file: all of its weights that the network has in the same shape.
+
+    Where the classes differ, the layer that tells them apart starts anew.
+    """
     try:
         path = resolve_model(recipe.init, (".safetensors",))
     except UserError as error:
@@ -134,6 +140,11 @@ def _load_model(network: nn.Module, recipe: Recipe) -> set[str]:
         for name, array in weights.items()
         if name in own and own[name].shape == array.shape
     }
+    if info.labels.names != labels.names:
+        head = [n for n in sorted(fitting) if n.startswith("classifier.")]
+        by_class = [n for n in head if len(fitting[n]) == len(labels)]
+        for name in by_class[-2:]:  # weights and biases of the last layer
+            del fitting[name]
     left = sorted(name for name in set(own) - set(fitting) if own[name].ndim)
     if any(not name.startswith(("svn.", "classifier.", "decoder.")) for name in left):
         raise UserError(

@@ -24,19 +24,30 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from lrn_ros.data.check import digest_of, judge
+from lrn_ros.data.layouts import Files
 from lrn_ros.errors import RunError, UserError
+from lrn_ros.images.compressed import encode_jpeg
 from lrn_ros.metrics.confusion import Scores, confusion_matrix, scores
+from lrn_ros.model.artifact import write_atomically
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.training.augment import Augmenter
 from lrn_ros.training.clock import StepClock
 from lrn_ros.training.data import Pairs, epoch_index, generator_for, load_split, render_scenes
 from lrn_ros.training.heads import Outputs, TrainingNetwork, freeze_batch_norm
 from lrn_ros.training.losses import class_weights, cross_entropy, pixel_contrast
+from lrn_ros.training.progress import (
+    Image,
+    class_line,
+    pictured,
+    time_left,
+    validation_sheet,
+)
 from lrn_ros.training.recipe import Recipe, Stage
 from lrn_ros.training.schedule import learning_rate
 from lrn_ros.training.start import (
     check_layout,
-    hold_out,
+    find_split_files,
     make_fabric,
     make_network,
     make_optimizer,
@@ -44,7 +55,8 @@ from lrn_ros.training.start import (
 from lrn_ros.training.teacher import Teacher
 
 # What may differ between a run's checkpoint and its recipe: how long it goes on.
-_LENGTH = ("steps", "max_minutes", "eval_every")
+_LENGTH = ("steps", "max_minutes", "eval_every", "patience", "keep_best")
+PICTURE = "val.jpg"  # validation images with truth and prediction, in the run's folder
 _SAVE_EVERY = 120.0  # seconds
 _LOG_EVERY = 20  # steps
 _MAX_SKIPPED = 5  # steps in a row without a finite gradient norm
@@ -60,12 +72,18 @@ class State:
         elapsed: seconds of training.
         skipped: steps whose gradient norm was not finite; they changed nothing.
         skipped_in_a_row: the last of them without a good step since.
+        best: the best mIoU of the evaluations, below 0 before the first one.
+        best_step: the step it was reached at.
+        without_better: evaluations since then.
     """
 
     step: int = 0
     elapsed: float = 0.0
     skipped: int = 0
     skipped_in_a_row: int = 0
+    best: float = -1.0
+    best_step: int = 0
+    without_better: int = 0
 
 
 class Trainer:
@@ -95,7 +113,7 @@ class Trainer:
         progress: bool = True,
         tensorboard: bool = False,
     ) -> None:
-        self.recipe, self.output = recipe, output
+        self.recipe, self.output, self.tensorboard = recipe, output, tensorboard
         self.labels = LabelSet.load(recipe.labels)
         if recipe.scene_share and self.labels.name != "camvid11":
             raise UserError("scene_share: rendered scenes carry camvid11 labels only")
@@ -107,12 +125,10 @@ class Trainer:
         device = self.fabric.device
         check_layout(network, recipe, device)
         size = (recipe.size[0], recipe.size[1]) if recipe.size else None
-        train = load_split(data, recipe.train_split, self.labels, size, self.progress_bar)
-        if recipe.holdout:
-            val, train = hold_out(train, recipe.holdout)
-        else:
-            val = load_split(data, "val", self.labels, size, self.progress_bar)
-        self.train, self.val = train.to(device), val.to(device)
+        train_files, val_files = find_split_files(data, recipe)
+        self.train = self._load("train", train_files, size)
+        self.val = self._load("val", val_files, size)
+        self.report = judge(self.labels, {"train": self.train.facts, "val": self.val.facts})
         self.size = (self.train.images.shape[2], self.train.images.shape[3])
         self.scenes: Pairs | None = None
         if recipe.scene_share:
@@ -135,6 +151,30 @@ class Trainer:
         self.std = torch.tensor(recipe.std, device=device)[:, None, None]
         self.clock = StepClock(device)
         self.state = State()
+        self.best: dict[str, Tensor] = {}  # the weights of state.best, where the recipe wants them
+
+    def _load(self, split: str, files: list[Files], size: tuple[int, int] | None) -> Pairs:
+        """The pairs of one split, for batches on the device."""
+        cache = self.output / "decoded" / split if self.recipe.data == "stream" else None
+        with self.fabric.rank_zero_first():
+            pairs = load_split(files, self.labels, size, self.progress_bar, cache)
+        return pairs.to(self.fabric.device)
+
+    def _data_marks(self) -> dict[str, dict[str, Any]]:
+        """What the checkpoint remembers of the data, to refuse others."""
+        splits = {"training": self.train, "validation": self.val}
+        marks = {
+            name: {
+                "number of images": len(pairs),
+                "size of the images": list(pairs.labels.shape[1:]),
+                "names of the files": list(pairs.names),
+                "contents of the files": digest_of(pairs.facts),
+            }
+            for name, pairs in splits.items()
+        }
+        own = self.labels
+        meaning = {"classes": list(own.names), "ids": list(own.ids), "void": list(own.void)}
+        return {"label set": meaning | {"ignore": own.ignore}, **marks}
 
     @property
     def checkpoint(self) -> Path:
@@ -161,17 +201,22 @@ class Trainer:
                 f"{self.checkpoint}: not a checkpoint of lrn train; {advice}"
             ) from error
         now = asdict(replace(before, **{k: getattr(self.recipe, k) for k in _LENGTH}))
-        differing = [k for k, v in asdict(self.recipe).items() if now[k] != v]
+        # Where label set and data lie may change; what is in them is compared below.
+        anywhere = ("labels", "dataset", "data")
+        differing = [k for k, v in asdict(self.recipe).items() if now[k] != v and k not in anywhere]
         if differing:
             key = differing[0]
             raise UserError(
                 f"{self.checkpoint}: made by another recipe ({key} was {now[key]!r}); {advice}"
             )
+        if change := _change(saved.get("data", {}), self._data_marks()):
+            raise UserError(f"{self.checkpoint}: made with other data: {change}; {advice}")
         self.raw.network.load_state_dict(saved["network"])
         self.raw.heads.load_state_dict(saved.get("heads", {}))
         self.average.load_state_dict(saved["average"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.fabric.strategy.precision.load_state_dict(saved.get("precision", {}))
+        self.best = saved.get("best", {})
         self.state = State(**saved["state"])
         return True
 
@@ -189,9 +234,11 @@ class Trainer:
         temporary = self.checkpoint.with_suffix(".tmp")
         state = {
             "recipe": asdict(self.recipe),
+            "data": self._data_marks(),
             "network": self.raw.network.state_dict(),
             "heads": self.raw.heads.state_dict(),
             "average": self.average.state_dict(),
+            "best": self.best,
             "optimizer": self.optimizer.state_dict(),
             "precision": self.fabric.strategy.precision.state_dict(),
             "state": asdict(self.state),
@@ -201,7 +248,9 @@ class Trainer:
             temporary.replace(self.checkpoint)
 
     def progress(self) -> float:
-        """How much of the schedule is done, 0-1: by steps or by the time budget."""
+        """How much of the schedule is done, 0-1: by steps, the time budget or lost patience."""
+        if 0 < self.recipe.patience <= self.state.without_better:
+            return 1.0
         done = self.state.step / self.recipe.steps
         budget = 60 * self.recipe.max_minutes
         return max(done, self.state.elapsed / budget) if budget else done
@@ -232,14 +281,53 @@ class Trainer:
                 if state.step % _LOG_EVERY == 0:
                     self._log(float(loss), rate, bar)
                 if state.step % recipe.eval_every == 0:
-                    result = self.evaluate()
-                    self.fabric.log_dict({"val_miou": result.miou}, step=state.step)
-                    if self.progress_bar:
-                        tqdm.write(f"step {state.step}: val mIoU {100 * result.miou:.2f} %")
+                    self._validate()
                 if self._agree(time.monotonic() - last_save > _SAVE_EVERY):
                     self.save()
                     last_save = time.monotonic()
+        if recipe.keep_best and state.step % recipe.eval_every:
+            self._validate()
         self.save()
+
+    def _validate(self) -> None:
+        """Evaluate, log and show the figures and a picture, and remember the best weights."""
+        state, result = self.state, self.evaluate()
+        if result.miou > state.best:
+            state.best, state.best_step, state.without_better = result.miou, state.step, 0
+            if self.recipe.keep_best:
+                self.best = {k: v.clone() for k, v in self.average.state_dict().items()}
+        else:
+            state.without_better += 1
+        by_class = zip(self.labels.names, result.iou)
+        row = {f"val_iou/{name}": iou for name, iou in by_class if math.isfinite(iou)}
+        self.fabric.log_dict({"val_miou": result.miou, **row}, step=state.step)
+        if not self.fabric.is_global_zero:
+            return
+        line = class_line(result, self.labels)
+        if self.progress_bar:
+            left = time_left(self.progress(), state.elapsed)
+            tqdm.write(f"step {state.step} of {self.recipe.steps}, {left}: {line}")
+        sheet = validation_sheet(f"step {state.step}: {line}", self._examples(), self.labels)
+        write_atomically(self.output / PICTURE, encode_jpeg(sheet))
+        if self.tensorboard:
+            board: Any = self.fabric.logger
+            board.experiment.add_image("validation", sheet, state.step, dataformats="HWC")
+
+    @torch.no_grad()
+    def _examples(self) -> list[tuple[str, Image, Image, Image]]:
+        """Some validation images with truth and prediction; see validation_sheet."""
+        found = []
+        for i in pictured(len(self.val)):
+            images, labels = self.val.batch(torch.tensor([i]))
+            guess = self._predict(images)
+            rgb = images[0].permute(1, 2, 0).cpu().numpy()
+            found.append((self.val.names[i], rgb, labels[0].cpu().numpy(), guess))
+        return found
+
+    def _predict(self, images: Tensor) -> Image:
+        """(1, 3, H, W) uint8 -> (H, W) uint8 class ids of the averaged weights."""
+        x = (images.float().div(255) - self.mean) / self.std
+        return np.asarray(self.average(x).argmax(1)[0].to(torch.uint8).cpu().numpy())
 
     def _log(self, loss: float, rate: float, bar: tqdm) -> None:
         row = {"loss": loss, "lr": rate, "elapsed_s": self.state.elapsed}
@@ -420,10 +508,11 @@ class Trainer:
         Yields:
             (K, N) scores and (N,) class ids.
         """
-        for image, label in zip(self.val.images, self.val.labels):
-            x = (image.float().div(255)[None] - self.mean) / self.std
+        for i in range(len(self.val)):
+            images, labels = self.val.batch(torch.tensor([i]))
+            x = (images.float().div(255) - self.mean) / self.std
             scores = self.average(x)[0, :, ::step, ::step].flatten(1)
-            yield scores.cpu().numpy(), label[::step, ::step].flatten().cpu().numpy()
+            yield scores.cpu().numpy(), labels[0, ::step, ::step].flatten().cpu().numpy()
 
     @torch.no_grad()
     def evaluate(self, full_precision: bool = False) -> Scores:
@@ -440,12 +529,23 @@ class Trainer:
         autocast = nullcontext() if full_precision else self.fabric.autocast()
         with autocast:
             for i in range(self.fabric.global_rank, len(self.val), self.fabric.world_size):
-                x = (self.val.images[i].float().div(255)[None] - self.mean) / self.std
-                prediction = self.average(x).argmax(1)[0].to(torch.uint8)
-                truth = self.val.labels[i].cpu().numpy()
-                matrix += confusion_matrix(truth, prediction.cpu().numpy(), classes)
+                images, labels = self.val.batch(torch.tensor([i]))
+                truth = labels[0].cpu().numpy()
+                matrix += confusion_matrix(truth, self._predict(images), classes)
         if self.fabric.world_size > 1:
             total = torch.from_numpy(matrix).to(self.fabric.device)
             summed: Any = self.fabric.all_reduce(total, reduce_op="sum")
             matrix = summed.cpu().numpy()
         return scores(matrix)
+
+
+def _change(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """What differs between two sets of marks of the data, in words; empty: nothing."""
+    for part in before:
+        for what, old in before[part].items():
+            new = now[part].get(what)
+            if new != old:
+                long = len(str(old)) + len(str(new)) > 60
+                detail = " differ" if long else f": {old} before, {new} now"
+                return f"{what} of the {part}{detail}"
+    return ""

@@ -183,7 +183,8 @@ def test_corrupted_images(random_model, dataset, capsys):
     """Two kinds; the figures of the images as they are do not change."""
     from lrn_ros.cli.evaluate import _KINDS
     from lrn_ros.data.corruptions import CORRUPTIONS, corrupt
-    from lrn_ros.data.datasets import find_files, read_pair
+    from lrn_ros.data.datasets import read_pair
+    from lrn_ros.data.layouts import find_files
     from lrn_ros.metrics.confusion import confusion_matrix, scores
 
     assert tuple(CORRUPTIONS) == _KINDS

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from lrn_ros.data.datasets import read_label, read_pair, read_pairs
 from lrn_ros.data.layouts import Files, find_files, segnet_split
@@ -212,6 +215,66 @@ def test_other_ids_are_refused(tmp_path: Path, label_set: LabelSet, bad: int, sa
         read_label(tmp_path / "a.png", label_set)
 
 
+class TestKindsOfLabelFiles:
+    """A label's numbers as they are stored, whatever the kind of file."""
+
+    IDS = RNG.integers(0, 4, (8, 12), np.uint8)
+
+    @pytest.mark.parametrize("bits", [2, 4, 8])
+    def test_palette(self, tmp_path: Path, bits: int) -> None:
+        image = Image.fromarray(self.IDS, "P")
+        image.putpalette(bytes(range(100, 112)))
+        image.save(tmp_path / "a.png", bits=bits)
+        np.testing.assert_array_equal(read_label(tmp_path / "a.png", CAMVID), self.IDS)
+
+    def test_one_bit(self, tmp_path: Path) -> None:
+        Image.fromarray(self.IDS > 1).save(tmp_path / "a.png")
+        np.testing.assert_array_equal(read_label(tmp_path / "a.png", CAMVID), self.IDS > 1)
+
+    @pytest.mark.parametrize("bits", [2, 4])
+    def test_grey_of_few_bits(self, tmp_path: Path, bits: int) -> None:
+        """Written by hand: readers spread such values over 0-255."""
+        packed = np.packbits(
+            np.unpackbits(self.IDS[..., None], axis=2)[..., 8 - bits :].reshape(8, -1), axis=1
+        )
+
+        def chunk(kind: bytes, data: bytes) -> bytes:
+            crc = zlib.crc32(kind + data)
+            return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
+
+        rows = b"".join(b"\0" + row.tobytes() for row in packed)
+        header = struct.pack(">IIBBBBB", 12, 8, bits, 0, 0, 0, 0)
+        png = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+        (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + png)
+        np.testing.assert_array_equal(read_label(tmp_path / "a.png", CAMVID), self.IDS)
+
+    def test_sixteen_bits(self, tmp_path: Path) -> None:
+        cv2.imwrite(str(tmp_path / "a.png"), self.IDS.astype(np.uint16))
+        np.testing.assert_array_equal(read_label(tmp_path / "a.png", CAMVID), self.IDS)
+        cv2.imwrite(str(tmp_path / "a.png"), self.IDS.astype(np.uint16) * 1000)
+        with pytest.raises(UserError, match="a.png: a label's ids are whole numbers from 0 to 255"):
+            read_label(tmp_path / "a.png", CAMVID)
+
+    @pytest.mark.parametrize("keep", [0, 20, 60, -20])
+    def test_cut_short(self, tmp_path: Path, keep: int) -> None:
+        noise = RNG.integers(0, 4, (64, 64), np.uint8)
+        data = cv2.imencode(".png", noise)[1].tobytes()
+        (tmp_path / "a.png").write_bytes(data[:keep])
+        with pytest.raises(UserError, match="a.png: cannot be read"):
+            read_label(tmp_path / "a.png", CAMVID)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".tiff", ".webp", ".bmp"])
+def test_kinds_of_images(tmp_path: Path, suffix: str) -> None:
+    root = build(tmp_path, "folder pair")
+    for image in (root / "images" / "train").iterdir():
+        Image.open(image).save(image.with_suffix(suffix))
+        if suffix != ".jpg":
+            image.unlink()
+    pairs = list(read_pairs(root, "train", CAMVID))
+    assert [p.name for p in pairs] == sorted(NAMES)
+
+
 class TestSize:
     def pair(self, folder: Path, rgb: NDArray[np.uint8], label: NDArray[np.uint8]) -> Files:
         write(folder / "image.png", rgb)
@@ -235,6 +298,19 @@ class TestSize:
         ramp = np.clip(((np.arange(16) + 0.5) / 2 - 0.5) * 20, 0, 140)
         np.testing.assert_allclose(large.rgb, np.broadcast_to(ramp[:, None], (8, 16, 3)), atol=0.51)
         np.testing.assert_array_equal(large.label, label.repeat(2, 0).repeat(2, 1))
+
+    def test_another_shape_keeps_its_own(self, tmp_path: Path) -> None:
+        """Fitted in at the top left; the rest is black and unlabelled."""
+        rgb = np.full((20, 40, 3), 200, np.uint8)
+        files = self.pair(tmp_path, rgb, np.full((20, 40), 3, np.uint8))
+        pair = read_pair(files, CAMVID, (16, 16))
+        assert pair.rgb.shape == (16, 16, 3) and (pair.rgb[:8] == 200).all()
+        assert not pair.rgb[8:].any()
+        assert (pair.label[:8] == 3).all() and (pair.label[8:] == 255).all()
+        wide = read_pair(files, CAMVID, (10, 40))
+        assert (wide.label[:, :20] == 3).all() and (wide.label[:, 20:] == 255).all()
+        nearly = read_pair(files, CAMVID, (496, 1000))  # 0.8 % off: filled
+        assert (nearly.label == 3).all()
 
     def test_of_a_split(self, tmp_path: Path) -> None:
         pairs = list(read_pairs(build(tmp_path, "camvid"), "train", CAMVID, (8, 10)))

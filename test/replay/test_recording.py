@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
+from lrn_ros.data.contact_sheet import Row, contact_sheet
 from lrn_ros.metrics.latency import by_stage, percentiles, rate
 from lrn_ros.model.labels import LabelSet
-from lrn_ros.replay.contact_sheet import Row, contact_sheet
 from lrn_ros.replay.recording import read_recording, score
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -18,6 +19,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
 from lrn_ros.errors import RunError, UserError  # noqa: E402
+from lrn_ros.metrics.confusion import Scores  # noqa: E402
 from lrn_ros.model.artifact import read_info, read_weights  # noqa: E402
 from lrn_ros.model.labels import LabelSet  # noqa: E402
 from lrn_ros.training.clock import PHASES  # noqa: E402
@@ -30,7 +32,8 @@ WHOLE = [{"until": 1.0, "crop": [96, 128], "scale": [1.0, 1.0]}]
 
 
 def trainer(recipe: Recipe, data: Path, output: Path, **options: object) -> Trainer:
-    return Trainer(recipe, data, output, progress=False, **options)  # type: ignore[arg-type]
+    options = {"progress": False} | options
+    return Trainer(recipe, data, output, **options)  # type: ignore[arg-type]
 
 
 def weights(run: Trainer) -> dict[str, np.ndarray]:
@@ -93,6 +96,120 @@ def test_another_recipe_does_not_resume(recipe: Recipe, data: Path, tmp_path: Pa
     other = trainer(replace(recipe, lr=1e-4), data, tmp_path)
     with pytest.raises(UserError, match=r"another recipe \(lr was 0.003\)"):
         other.resume()
+
+
+class TestResumingWithOtherData:
+    """The same output folder after something about the data has changed."""
+
+    @pytest.fixture
+    def copy(self, recipe: Recipe, data: Path, tmp_path: Path) -> Path:
+        shutil.copytree(data, tmp_path / "data")
+        trainer(recipe, data, tmp_path / "run").save()
+        return tmp_path / "data"
+
+    def says(self, recipe: Recipe, data: Path, tmp_path: Path) -> str:
+        with pytest.raises(UserError, match="made with other data") as refused:
+            trainer(recipe, data, tmp_path / "run").resume()
+        return str(refused.value)
+
+    def test_elsewhere_is_the_same(self, recipe: Recipe, copy: Path, tmp_path: Path) -> None:
+        assert trainer(recipe, copy, tmp_path / "run").resume()
+
+    def test_an_image_less(self, recipe: Recipe, copy: Path, tmp_path: Path) -> None:
+        (copy / "train" / "two_3.png").unlink()
+        text = self.says(recipe, copy, tmp_path)
+        assert "number of images of the training: 4 before, 3 now" in text and "--restart" in text
+
+    def test_another_image(self, recipe: Recipe, copy: Path, tmp_path: Path) -> None:
+        shutil.copy(copy / "train" / "one_1.png", copy / "train" / "one_0.png")
+        assert "contents of the files of the training" in self.says(recipe, copy, tmp_path)
+
+    def test_another_label_of_val(self, recipe: Recipe, copy: Path, tmp_path: Path) -> None:
+        shutil.copy(copy / "valannot" / "one_1.png", copy / "valannot" / "one_0.png")
+        assert "contents of the files of the validation" in self.says(recipe, copy, tmp_path)
+
+    def test_another_name(self, recipe: Recipe, copy: Path, tmp_path: Path) -> None:
+        for folder in ("train", "trainannot"):
+            (copy / folder / "two_3.png").rename(copy / folder / "two_4.png")
+        assert "names of the files of the training" in self.says(recipe, copy, tmp_path)
+
+    @pytest.mark.parametrize("change", ["swap", "more"])
+    def test_classes(self, recipe: Recipe, copy: Path, tmp_path: Path, change: str) -> None:
+        labels = LabelSet.load("camvid11").to_dict()
+        classes = labels["classes"]
+        if change == "swap":
+            classes[0]["name"], classes[1]["name"] = classes[1]["name"], classes[0]["name"]
+        else:
+            classes.append({"name": "cow", "rgb": [1, 2, 3]})
+            labels["ignore"] = 255
+        path = tmp_path / "camvid11.yaml"
+        path.write_text(yaml.safe_dump(labels | {"void": [12]}))
+        other = replace(recipe, labels=str(path))
+        assert "classes of the label set" in self.says(other, copy, tmp_path)
+
+
+def test_from_disk_is_as_from_memory(recipe: Recipe, data: Path, tmp_path: Path) -> None:
+    memory, disk = (
+        trainer(replace(recipe, data=kind, style=0.5), data, tmp_path / kind)
+        for kind in ("memory", "stream")
+    )
+    for run in (memory, disk):
+        run.fit()
+    assert_equal(weights(memory), weights(disk))
+
+
+class TestWhatIsShown:
+    def test_the_best_weights(
+        self, recipe: Recipe, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Figures that rise and fall: the best is kept over a stop, released, and said."""
+        recipe = replace(recipe, steps=10, eval_every=2, keep_best=True)
+        figures = iter([0.1, 0.5, 0.4, 0.3, 0.2])
+        at_best = {}
+
+        def evaluate(self: Trainer, full_precision: bool = False) -> Scores:
+            if full_precision:
+                return real(self, True)
+            found = replace(real(self), miou=next(figures))
+            if found.miou == 0.5:
+                at_best.update({k: v.copy() for k, v in weights(self).items()})
+            return found
+
+        real = Trainer.evaluate
+        monkeypatch.setattr(Trainer, "evaluate", evaluate)
+        stopped_at(trainer(recipe, data, tmp_path), 7)
+        run = trainer(recipe, data, tmp_path)
+        run.resume()
+        run.fit()
+        assert (run.state.best, run.state.best_step) == (0.5, 4)
+        made = release(run)
+        assert_equal(read_weights(made.model), at_best)
+        assert "best evaluation" in made.card.read_text()
+
+    def test_lost_patience_ends_the_run(
+        self, recipe: Recipe, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = Trainer.evaluate
+        monkeypatch.setattr(Trainer, "evaluate", lambda self: replace(real(self), miou=0.3))
+        run = trainer(replace(recipe, steps=20, eval_every=2, patience=3), data, tmp_path)
+        run.fit()
+        assert run.state.step == 8 and run.progress() == 1
+
+    def test_figures_by_class_and_a_picture(
+        self, recipe: Recipe, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        import cv2
+
+        run = trainer(recipe, data, tmp_path, progress=True)
+        run.fit()
+        said = capsys.readouterr()
+        assert "step 3 of 6, " in said.out and "min left: val mIoU" in said.out
+        assert all(name in said.out for name in run.labels.names)
+        rows = [r for r in read_log(tmp_path / "log") if "val_miou" in r]
+        figures = run.evaluate().iou[run.labels.names.index("road")]
+        assert rows[-1]["val_iou/road"] == pytest.approx(figures, abs=1e-3)
+        # Three validation images in three columns of 480 pixels.
+        assert cv2.imread(str(tmp_path / "val.jpg")).shape == (3 * (360 + 6) + 28 * 3, 1464, 3)
 
 
 def test_a_damaged_checkpoint_is_named(recipe: Recipe, data: Path, tmp_path: Path) -> None:

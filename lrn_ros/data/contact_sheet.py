@@ -30,14 +30,25 @@ class Row:
     mask: NDArray[np.uint8]
 
 
-def contact_sheet(title: str, rows: Sequence[Row], labels: LabelSet) -> NDArray[np.uint8]:
+def contact_sheet(
+    title: str,
+    rows: Sequence[Row],
+    labels: LabelSet,
+    headings: Sequence[str] = ("camera", "overlay", "mask in class colours"),
+) -> NDArray[np.uint8]:
     """Draw the sheet.
 
+    Args:
+        title: above all.
+        rows: one a frame.
+        labels: names and colours of the classes.
+        headings: of the three columns.
+
     Returns:
-        (H, W, 3) uint8 RGB: the title, a line of column names, the rows, the legend.
+        (H, W, 3) uint8 RGB: the title, the headings, the rows, the legend.
     """
     width = 3 * _CELL + 4 * _GAP
-    parts = [_text_line(title, width, 0.6), _headings(width)]
+    parts = [_text_line(title, width, 0.6), _headings(headings, width)]
     parts += [_row(row, labels, width) for row in rows]
     parts.append(_legend(labels, width))
     return np.concatenate(parts)
@@ -58,9 +69,9 @@ def _text_line(text: str, width: int, scale: float) -> NDArray[np.uint8]:
     return line
 
 
-def _headings(width: int) -> NDArray[np.uint8]:
+def _headings(names: Sequence[str], width: int) -> NDArray[np.uint8]:
     line = _paper(_LINE, width)
-    for column, name in enumerate(("camera", "overlay", "mask in class colours")):
+    for column, name in enumerate(names):
         _write(line, name, (_GAP + column * (_CELL + _GAP) + 2, 20), 0.5)
     return line
 

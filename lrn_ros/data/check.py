@@ -1,0 +1,294 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is wrong with a data set: facts of every image with its label, and what they say."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import combinations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lrn_ros.data.datasets import Pair, read_pair
+from lrn_ros.data.layouts import Files
+from lrn_ros.errors import UserError
+from lrn_ros.model.labels import UNLABELLED, LabelSet
+
+_THUMB = 24  # pixels a side of the small image that near duplicates are found by
+_NEAR_GREY, _NEAR_SHARE = 4.0, 0.15  # most difference: grey levels, and of the image's own spread
+_MANY_NEAR = 0.25  # share of a validation split
+_MUCH_VOID, _MOSTLY_VOID = 0.5, 0.98  # share of a split's pixels
+_SOME_VOID = 0.01
+_MANY_FLAT = 0.5  # share of a split's images
+
+
+@dataclass(frozen=True)
+class PairFacts:
+    """What is remembered of one image and its label.
+
+    Attributes:
+        name: see lrn_ros.data.datasets.Files.
+        size: (height, width) in pixels.
+        counts: (256,) int64, pixels of every class; of unlabelled ones at 255.
+        image: digest of the image's pixels.
+        label: digest of the label's pixels.
+        thumb: (24, 24, 3) uint8, the image made small.
+    """
+
+    name: str
+    size: tuple[int, int]
+    counts: NDArray[np.int64]
+    image: str
+    label: str
+    thumb: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something suspicious; `refused` where nobody wants to train on it unawares."""
+
+    refused: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    """One class in one split: its name, pixels, share of the labelled pixels, images with it."""
+
+    name: str
+    pixels: int
+    share: float
+    images: int
+
+
+@dataclass(frozen=True)
+class SplitFigures:
+    """One split.
+
+    Attributes:
+        name: of the split.
+        images: how many.
+        sizes: (height, width, images), the most frequent first.
+        void: share of unlabelled pixels, 0-1.
+        one_class: images whose labelled pixels are all of one class, or that have none.
+        classes: in the order of the label set.
+    """
+
+    name: str
+    images: int
+    sizes: tuple[tuple[int, int, int], ...]
+    void: float
+    one_class: int
+    classes: tuple[ClassFigures, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check found.
+
+    Attributes:
+        splits: those that were looked at.
+        findings: the refused ones first.
+        unreadable: one line for every file that cannot be read, or whose label does not fit.
+    """
+
+    splits: tuple[SplitFigures, ...]
+    findings: tuple[Finding, ...]
+    unreadable: tuple[str, ...] = ()
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """Texts of the findings that a training refuses."""
+        return tuple(f.text for f in self.findings if f.refused)
+
+
+def pair_facts(pair: Pair) -> PairFacts:
+    """The facts of one pair; a millisecond or ten."""
+    counts = np.bincount(pair.label.ravel(), minlength=256).astype(np.int64)
+    thumb = cv2.resize(pair.rgb, (_THUMB, _THUMB), interpolation=cv2.INTER_AREA)
+    return PairFacts(
+        pair.name,
+        (pair.label.shape[0], pair.label.shape[1]),
+        counts,
+        _digest(pair.rgb),
+        _digest(pair.label),
+        np.asarray(thumb, np.uint8),
+    )
+
+
+def read_facts(
+    files: Sequence[Files], label_set: LabelSet
+) -> Iterator[tuple[Files, PairFacts | str]]:
+    """The facts of every pair in order, or in one line why it cannot be read."""
+
+    def read(one: Files) -> PairFacts | str:
+        try:
+            return pair_facts(read_pair(one, label_set))
+        except UserError as error:
+            return str(error)
+
+    with ThreadPoolExecutor() as pool:
+        yield from zip(files, pool.map(read, files))
+
+
+def judge(label_set: LabelSet, splits: Mapping[str, Sequence[PairFacts]]) -> Report:
+    """What the facts of the splits say; "train" and "val" are also compared with each other."""
+    figures = tuple(_figures(name, facts, label_set) for name, facts in splits.items() if facts)
+    findings: list[Finding] = []
+    by_name = {f.name: f for f in figures}
+    for split in figures:
+        findings += _of_split(split, label_set)
+    if "train" in by_name and "val" in by_name:
+        findings += _of_classes(by_name["train"], by_name["val"])
+    for a, b in combinations(by_name, 2):
+        findings += _duplicates(a, splits[a], b, splits[b])
+    return Report(figures, tuple(sorted(findings, key=lambda f: not f.refused)))
+
+
+def digest_of(facts: Sequence[PairFacts]) -> str:
+    """One digest of the names, images and labels of a split."""
+    lines = "\n".join(f"{f.name} {f.image} {f.label}" for f in facts)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _digest(array: NDArray[np.uint8]) -> str:
+    return hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=16).hexdigest()
+
+
+def _figures(name: str, facts: Sequence[PairFacts], label_set: LabelSet) -> SplitFigures:
+    counts = np.stack([f.counts for f in facts])
+    classes, total = counts[:, : len(label_set)], counts.sum()
+    labelled = max(1, int(classes.sum()))
+    sizes = Counter(f.size for f in facts).most_common()
+    return SplitFigures(
+        name,
+        len(facts),
+        tuple((height, width, n) for (height, width), n in sizes),
+        float(counts[:, UNLABELLED].sum() / max(1, total)),
+        int(((classes > 0).sum(1) <= 1).sum()),
+        tuple(
+            ClassFigures(
+                class_name, int(column.sum()), column.sum() / labelled, int((column > 0).sum())
+            )
+            for class_name, column in zip(label_set.names, classes.T)
+        ),
+    )
+
+
+def _of_split(split: SplitFigures, label_set: LabelSet) -> list[Finding]:
+    """One split by itself; classes that never occur are spoken of where a model learns them."""
+    found = []
+    occurring = [c.name for c in split.classes if c.pixels]
+    missing = [c.name for c in split.classes if not c.pixels]
+    plain_void = label_set.ignore == UNLABELLED and not label_set.void
+    binary = (
+        "; masks of 0 and 255 are the usual cause, for 255 means unlabelled: `lrn data convert"
+        " SOURCE --output DIR --ids 255=NAME` makes a class of it"
+    )
+    if len(occurring) < 2 <= len(label_set):
+        only = f"only class {occurring[0]!r} occurs" if occurring else "no class occurs"
+        hint = binary if split.void and plain_void else ""
+        text = f"{split.name}: {only}, no pixel is of {_list(missing)}{hint}"
+        found.append(Finding(split.name == "train", text))
+    elif missing and split.name == "train":
+        suspicious = len(missing) == 1 and plain_void and split.void >= _SOME_VOID
+        hint = f", while {100 * split.void:.1f} % of the pixels are 255{binary}"
+        text = f"train: no pixel is of {_list(missing)}: a class that never occurs is never learned"
+        found.append(Finding(suspicious, text + (hint if suspicious else "")))
+    if split.void > _MUCH_VOID:
+        text = f"{split.name}: {100 * split.void:.0f} % of the pixels are unlabelled"
+        found.append(Finding(split.void > _MOSTLY_VOID, text))
+    if split.one_class > _MANY_FLAT * split.images and len(occurring) > 1:
+        text = f"{split.name}: {split.one_class} of {split.images} images hold one class alone"
+        found.append(Finding(False, f"{text}; are these labels whole?"))
+    if len({round(width / height, 2) for height, width, _ in split.sizes}) > 1:
+        shapes = ", ".join(f"{h}x{w}" for h, w, _ in split.sizes[:4])
+        text = f"{split.name}: images of several shapes ({shapes}"
+        more = ", …)" if len(split.sizes) > 4 else ")"
+        found.append(Finding(False, f"{text}{more}; `size:` fits them, with unlabelled margins"))
+    return found
+
+
+def _of_classes(train: SplitFigures, val: SplitFigures) -> list[Finding]:
+    absent = [v.name for t, v in zip(train.classes, val.classes) if t.pixels and not v.pixels]
+    if not absent:
+        return []
+    text = f"val: no pixel is of {_list(absent)}: no figure can tell how good these classes become"
+    return [Finding(False, text)]
+
+
+def _duplicates(
+    name: str, facts: Sequence[PairFacts], other: str, others: Sequence[PairFacts]
+) -> list[Finding]:
+    """Images of `other` that are among those of `name` too, exactly or nearly."""
+    known = {f.image: f.name for f in facts}
+    exact = [f for f in others if f.image in known]
+    found = []
+    if exact:
+        text = (
+            f"{other}: {len(exact)} of {len(others)} images are in {name} too, such as"
+            f" {exact[0].name} ({name}: {known[exact[0].image]}); figures on them mean nothing"
+        )
+        found.append(Finding(True, text))
+    rest = [f for f in others if f.image not in known]
+    near = _near(rest, facts)
+    if near:
+        pair = next(iter(near.items()))
+        text = (
+            f"{other}: {len(near)} of {len(others)} images are nearly those of {name}, such as"
+            f" {pair[0]} ({name}: {pair[1]}); split by drive or by time, never at random"
+        )
+        found.append(Finding(len(near) > _MANY_NEAR * len(others), text))
+    return found
+
+
+def _near(wanted: Sequence[PairFacts], among: Sequence[PairFacts]) -> dict[str, str]:
+    """Names of the images that look like one of the others, with the name of that one."""
+    if not wanted or not among:
+        return {}
+    flat = [np.stack([f.thumb for f in s]).reshape(len(s), -1).astype(np.float32)
+            for s in (wanted, among)]  # fmt: skip
+    squares = [(part**2).mean(1) for part in flat]
+    found = {}
+    for start in range(0, len(wanted), 256):
+        part = slice(start, start + 256)
+        products = flat[0][part] @ flat[1].T / flat[0].shape[1]
+        distance = np.sqrt(np.maximum(squares[0][part, None] + squares[1] - 2 * products, 0))
+        nearest, spread = distance.argmin(1), flat[0][part].std(1)
+        limit = np.minimum(_NEAR_GREY, _NEAR_SHARE * spread)
+        for row in np.flatnonzero(distance.min(1) < limit):
+            found[wanted[start + row].name] = among[nearest[row]].name
+    return found
+
+
+def _list(names: Sequence[str], most: int = 8) -> str:
+    shown = ", ".join(repr(n) for n in names[:most])
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{'class' if len(names) == 1 else 'the classes'} {shown}{rest}"
+
+
+def check_folder(
+    found: Mapping[str, Sequence[Files]], label_set: LabelSet
+) -> tuple[Report, dict[str, list[PairFacts]]]:
+    """Read every image and label of the splits and judge them.
+
+    Returns:
+        The report, and the facts of what could be read by split.
+    """
+    facts: dict[str, list[PairFacts]] = {}
+    unreadable = []
+    for split, files in found.items():
+        facts[split] = []
+        for _, one in read_facts(files, label_set):
+            if isinstance(one, str):
+                unreadable.append(one)
+            else:
+                facts[split].append(one)
+    report = judge(label_set, facts)
+    return Report(report.splits, report.findings, tuple(unreadable)), facts
