@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +17,7 @@ from lrn_ros.errors import BackendError, UserError
 from lrn_ros.inference.backends import base
 from lrn_ros.inference.geometry import Geometry, check_network_size, fit
 from lrn_ros.inference.postprocess import upsample
+from lrn_ros.inference.preprocess import resize
 from lrn_ros.inference.result import Result
 from lrn_ros.inference.smoothing import Smooth
 from lrn_ros.model.artifact import ModelInfo
@@ -150,23 +152,24 @@ class Segmenter:
         self._remember(geometry)
 
     def stand_in(self, geometry: Geometry) -> Geometry | None:
-        """The geometry of the same frame and mask through a network size that is compiled.
+        """A geometry that is compiled and can run in place of one that is not; see `run`.
 
-        Of several network sizes it is the one that shows the frame at the most similar scale.
-        None where no network size is compiled that the backend can use for such a frame.
+        It is the same frame and mask through another network size, where the backend can run that.
+        Else it is a geometry of other frames. Of several the one that shows the frame at the most
+        similar scale is taken; None where nothing is compiled.
         """
-        candidates = set()
-        for network in {known.network for known in list(self._known)}:
-            fitted = fit(geometry.frame, self.info.size, network)
-            candidate = replace(fitted, output=geometry.output)
-            if self.prepared(candidate):
-                candidates.add(candidate)
-        wanted = math.log(geometry.scale[0])
-        return min(
-            candidates,
-            key=lambda c: (round(abs(math.log(c.scale[0]) - wanted), 6), c.network),
-            default=None,
-        )
+        known = list(self._known)
+        fitted = [fit(geometry.frame, self.info.size, known_one.network) for known_one in known]
+        own = [replace(candidate, output=geometry.output) for candidate in fitted]
+
+        def distance(candidate: Geometry) -> tuple[float, tuple[int, int]]:
+            shown = candidate.scale[0] * _inside(geometry.frame, candidate.frame)
+            return round(abs(math.log(shown / geometry.scale[0])), 6), candidate.network
+
+        for candidates in (own, known):
+            if compiled := [c for c in dict.fromkeys(candidates) if self.prepared(c)]:
+                return min(compiled, key=distance)
+        return None
 
     def run(
         self,
@@ -174,10 +177,31 @@ class Segmenter:
         geometry: Geometry,
         confidence: bool = False,
         smooth: Sequence[Smooth] = (),
+        through: Geometry | None = None,
     ) -> list[Result]:
-        """Segment several frames of one geometry in one inference; see Backend.run."""
-        results = self.backend.run(frames, geometry, confidence, smooth)
-        self._remember(geometry)
+        """Segment several frames of one geometry in one inference; see Backend.run.
+
+        Args:
+            frames: (H, W, 3) uint8 RGB each.
+            geometry: of all of them.
+            confidence: also give the probability of the chosen class.
+            smooth: one function per frame, or none.
+            through: another geometry that runs in place of `geometry`, from `stand_in`. If it is
+                of frames of another size, the frames are scaled into that size with their aspect
+                ratio kept, and their masks back.
+
+        Returns:
+            One result per frame, of the size `geometry.output`.
+        """
+        through = through or geometry
+        if through.frame == geometry.frame:
+            results = self.backend.run(frames, through, confidence, smooth)
+        else:
+            inner = _fit_into(geometry.frame, through.frame)
+            images = [resize(rgb, inner) for rgb in frames]
+            results = self.backend.run(images, through, confidence, smooth)
+            results = [_cut_out(r, inner.content, through, geometry.output) for r in results]
+        self._remember(through)
         if self.mapping is None:
             return results
         return [replace(result, mask=self.mapping(result.mask)) for result in results]
@@ -234,6 +258,43 @@ class Segmenter:
     def warm_up(self, height: int, width: int, output: str = "input") -> None:
         """Run once on a grey frame of this size, so that the first real frame is not slow."""
         self(np.full((height, width, 3), 127, np.uint8), confidence=True, output=output)
+
+
+def _inside(frame: tuple[int, int], other: tuple[int, int]) -> float:
+    """The scale at which a frame fits into a frame of another size."""
+    return min(other[0] / frame[0], other[1] / frame[1])
+
+
+def _fit_into(frame: tuple[int, int], other: tuple[int, int]) -> Geometry:
+    """How a frame is scaled into the place of a frame of another size."""
+    scale = _inside(frame, other)
+    height, width = (max(1, min(o, round(n * scale))) for n, o in zip(frame, other))
+    return Geometry(frame, (height, width), other, other)
+
+
+def _cut_out(
+    result: Result, content: tuple[int, int], through: Geometry, output: tuple[int, int]
+) -> Result:
+    """The part of a result that shows the frame, scaled to `output` without mixing classes.
+
+    Args:
+        result: of a frame of the size `through.frame`, whose first rows and columns show a frame.
+        content: (height, width) of these rows and columns.
+        through: that gave the result.
+        output: (height, width) that is wanted.
+    """
+    rows, columns = (
+        max(1, round(n * o / f)) for n, o, f in zip(content, through.output, through.frame)
+    )
+
+    def scaled(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        shown = plane[:rows, :columns]
+        return np.asarray(
+            cv2.resize(shown, output[::-1], interpolation=cv2.INTER_NEAREST_EXACT), np.uint8
+        )
+
+    confidence = None if result.confidence is None else scaled(result.confidence)
+    return replace(result, mask=scaled(result.mask), confidence=confidence)
 
 
 def _check_frame(rgb: NDArray[np.uint8]) -> None:

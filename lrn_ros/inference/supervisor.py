@@ -167,12 +167,12 @@ class Supervisor:
         name, segmenter = self.model.backend, self._segmenter
         if segmenter is None:
             raise NotReady("the backend is being restarted")
-        geometry, batches = self._plan(segmenter, geometry, len(frames))
+        through, batches = self._plan(segmenter, geometry, len(frames))
         results: list[Result] = []
         try:
             for batch in batches:
                 part = slice(len(results), len(results) + batch)
-                results += segmenter.run(frames[part], geometry, confidence, smooth[part])
+                results += segmenter.run(frames[part], geometry, confidence, smooth[part], through)
         except Exception as error:
             self._failures += 1
             if self._failures == _FAILURES:
@@ -190,7 +190,8 @@ class Supervisor:
         frames. Where one is not compiled its frames run one by one.
         """
         powers = [1 << bit for bit in reversed(range(frames.bit_length())) if frames >> bit & 1]
-        if all(segmenter.prepared(geometry, n) for n in powers):
+        ready = {n for n in powers if segmenter.prepared(geometry, n)}
+        if len(ready) == len(powers):
             return geometry, powers
         if not segmenter.prepared(geometry):
             stand_in = segmenter.stand_in(geometry)
@@ -202,10 +203,9 @@ class Supervisor:
                 raise NotReady(f"{_name(geometry, 1)} is being compiled")
             return stand_in, [1] * frames
         for n in powers:
-            if not segmenter.prepared(geometry, n):
+            if n not in ready:
                 self._compile_soon(geometry, n)
-        split = ([n] if segmenter.prepared(geometry, n) else [1] * n for n in powers)
-        return geometry, [n for part in split for n in part]
+        return geometry, [m for n in powers for m in ([n] if n in ready else [1] * n)]
 
     def _is_frequent(self, geometry: Geometry) -> bool:
         """Whether so many frames had this geometry that it is worth compiling."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lrn_ros.errors import RunError, UserError, needs
+from lrn_ros.errors import BackendError, RunError, UserError, needs
 from lrn_ros.replay.accuracy import read_part
 from lrn_ros.replay.ground_truth import check_fits_several
 from lrn_ros.replay.job import Job, is_done, run_job
@@ -91,7 +91,7 @@ def run_jobs(
             elif len(jobs) == 1:
                 raise error
             else:
-                known = isinstance(error, (UserError, RunError, OSError))
+                known = isinstance(error, (UserError, BackendError, RunError, OSError))
                 said = str(error) if known else f"{type(error).__name__}: {error}"
                 outcome.failed.append((job.name, " ".join(said.split()) or repr(error)))
             if outcome.interrupted:

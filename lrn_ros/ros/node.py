@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,7 +50,8 @@ def main(args: Sequence[str] | None = None) -> int:
     rclpy's would interrupt the clean-up.
 
     Returns:
-        0 after a signal, 2 where the arguments are wrong.
+        0 after the help. Otherwise the process ends here: with 0 after a signal, with 2 where an
+        argument is wrong.
     """
     stop = _Stop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -68,12 +68,11 @@ def main(args: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
     status = _run([sys.argv[0], *arguments], stop)
-    if any(thread.daemon for thread in threading.enumerate()):
-        # One still compiles: the interpreter's end would crash the library that it is in.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    return status
+    # Everything is in order. The interpreter's own end takes seconds where torch is loaded, and it
+    # would crash a library that a thread is still compiling in.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _own_arguments(arguments: list[str]) -> list[str]:

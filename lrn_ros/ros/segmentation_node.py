@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
+import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -156,6 +158,9 @@ class SegmentationNode(LifecycleNode):
         )
         for camera in self._cameras:
             log.info(f"subscribed {camera.topic} as {camera.reliability}")
+        given = [name for name in self._parameter_overrides if name.startswith("qos_overrides.")]
+        if unused := [name for name in given if not self.has_parameter(name)]:
+            log.warning(f"no topic of the node takes {', '.join(sorted(unused))}")
 
     def _load(
         self, settings: Settings, sizes: FrameSizes, given_up: Mapping[str, str]
@@ -234,9 +239,20 @@ class SegmentationNode(LifecycleNode):
                 dynamic_typing=True,
             )
             self.declare_parameter(spec.name, spec.default, descriptor)
-            # The range comes later: while a parameter is declared, an override that is out of its
-            # range would end the process too.
-            add_range(self.describe_parameter(spec.name), spec.kind)
+
+    def describe_parameter(self, name: str) -> ParameterDescriptor:
+        """The descriptor with the range that tools show as a slider.
+
+        rclpy does not know the range: it would end the process at an override out of range, and
+        refuse other values without saying what is allowed.
+        """
+        descriptor = super().describe_parameter(name)
+        if name not in SPECS:
+            return descriptor
+        described = copy.deepcopy(descriptor)
+        described.type = self.get_parameter(name).type_.value
+        add_range(described, SPECS[name].kind)
+        return described
 
     def _values(self) -> dict[str, Any]:
         return {name: self.get_parameter(name).value for name in SPECS}
@@ -282,7 +298,7 @@ class SegmentationNode(LifecycleNode):
                 f"parameter '{name}' is fixed while the node is {self._phase}; first:"
                 f" {' && '.join(steps)}"
             )
-        is_path = isinstance(value, str) and ("/" in value or Path(value).exists())
+        is_path = isinstance(value, str) and ("/" in value or os.path.exists(value))
         if (name == "model" and (is_path or value.endswith(SUFFIXES))) or (
             name == "label_map" and (is_path or value.endswith((".yaml", ".yml")))
         ):

@@ -38,11 +38,11 @@ _MAX_FAULTS = 16  # that are told apart at a time
 
 @dataclass
 class _Fault:
-    """A kind of fault that drops frames: its latest message, when, and what was logged of it."""
+    """A kind of fault that drops frames: its name, its latest message, and when that was."""
 
+    name: str
     message: str
     last: float
-    logged: set[str]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Statistics:
         self.received = self.published = self.idle = self.out_of_order = 0
         self.drops: Counter[str] = Counter()
         self._clock, self._lock = clock, threading.Lock()
-        self._faults: dict[str, _Fault] = {}
+        self._faults: dict[tuple[str, str], _Fault] = {}  # by kind and what the message says
         self._peers: dict[str, str] = {}
         self._health: Health | None = None
         self._last: float | None = None  # when an image arrived
@@ -125,26 +125,26 @@ class Statistics:
 
         Args:
             cause: one of CAUSES.
-            kind: a short key; /diagnostics shows the latest message of every kind.
-            message: for people.
+            kind: a short key, by which /diagnostics shows the latest message.
+            message: for people. A message that differs in more than numbers is another fault.
 
         Returns:
-            whether the message is news: it was not said before in other numbers, or the fault was
-            over in the meantime.
+            whether the fault is news: a new one, or one that was over in the meantime.
         """
         self.dropped(cause)
-        shape = re.sub(r"\d+", "#", message)
+        key = kind, re.sub(r"\b\d+\b", "#", message)
         with self._lock:
             now = self._clock()
             self._forget(now)
-            if kind not in self._faults and len(self._faults) >= _MAX_FAULTS:
-                return False
-            fault = self._faults.setdefault(kind, _Fault(message, now, set()))
-            fault.message, fault.last = message, now
-            if shape in fault.logged or len(fault.logged) >= _MAX_FAULTS:
-                return False
-            fault.logged.add(shape)
-            return True
+            if known := self._faults.get(key):
+                known.message, known.last = message, now
+            elif len(self._faults) < _MAX_FAULTS:
+                names = {fault.name for fault in self._faults.values()}
+                numbered = (f"{kind} ({n})" for n in range(2, _MAX_FAULTS + 1))
+                name = next(n for n in (kind, *numbered) if n not in names)
+                self._faults[key] = _Fault(name, message, now)
+                return True
+            return False
 
     def peer(self, key: str, text: str) -> bool:
         """Note what is wrong with publishers or subscribers; True when there is news to tell."""
@@ -186,8 +186,8 @@ class Statistics:
     def _forget(self, now: float) -> None:
         """Forget faults that are over: no more for a while, and usable images came after them."""
         self._faults = {
-            kind: fault
-            for kind, fault in self._faults.items()
+            key: fault
+            for key, fault in self._faults.items()
             if now - fault.last <= WINDOW_S or fault.last > self._good
         }
 
@@ -221,7 +221,7 @@ class Statistics:
                 recent={c: recent[c] for c in CAUSES},
                 recent_received=len(self._arrivals),
                 age_s=None if self._last is None else now - self._last,
-                faults={kind: fault.message for kind, fault in self._faults.items()},
+                faults={fault.name: fault.message for fault in self._faults.values()},
                 blocked=any(fault.last > self._good for fault in self._faults.values()),
                 peers=dict(self._peers),
                 timeless=bool(frames) and all(math.isnan(f["transport_ms"]) for f in frames),

@@ -57,7 +57,8 @@ def test_two_cameras(random_model: Path, tmp_path: Path) -> None:
                 publisher.publish(frames[name])
                 sent[name].append(now)
             time.sleep(0.02)
-        time.sleep(2.5)  # two diagnostics periods
+        count = len(diagnostics)
+        wait(lambda: len(diagnostics) >= count + 2, 5, "what was sent last is counted")
         counted = sorted(len(m) for m in masks.values())
         assert counted[0] >= 2 and counted[1] <= 2 * counted[0], "no camera starves"
         for name, size in SIZES.items():

@@ -181,7 +181,20 @@ class Storm:
         return [self._random.choice(names) for _ in range(self._number(3))]
 
     def _parameters(self) -> list[Any]:
-        values = [True, 3, -1, 0.5, 1e308, "text", "", [1, 2], ["a", "b"], [0.5], b"bytes", None]
+        values = [
+            True,
+            3,
+            -1,
+            0.5,
+            1e308,
+            "text",
+            "",
+            [1, 2],
+            ["a", "b"],
+            [0.5],
+            [b"a", b"b"],
+            None,
+        ]
         return [
             Parameter(name, value=self._random.choice(values)).to_parameter_msg()
             for name in self._names()

@@ -75,7 +75,8 @@ def test_a_fault_is_news_once_until_it_is_over(clock: Clock, statistics: Statist
     assert statistics.fault("invalid", "wrong step", "step is 3")
     assert not statistics.fault("invalid", "wrong step", "step is 4"), "other numbers only"
     assert statistics.fault("invalid", "wrong step", "step is odd"), "another kind"
-    assert statistics.snapshot().faults == {"wrong step": "step is odd"}
+    both = {"wrong step": "step is 4", "wrong step (2)": "step is odd"}
+    assert statistics.snapshot().faults == both
     clock.now += WINDOW_S - 1
     statistics.completed(times(1.0))
     assert statistics.snapshot().faults, "too short ago to be over"
@@ -101,7 +102,7 @@ def test_faults_do_not_pile_up(statistics: Statistics) -> None:
     news = [statistics.fault("invalid", f"kind {chr(97 + i)}", "text") for i in range(26)]
     assert news == [True] * 16 + [False] * 10 and len(statistics.snapshot().faults) == 16
     texts = [statistics.fault("invalid", "kind a", "x" * i) for i in range(1, 30)]
-    assert sum(texts) == 15, "with the first text"
+    assert not any(texts)
     assert statistics.snapshot().drops["invalid"] == 26 + 29, "all are counted"
 
 
