@@ -35,6 +35,7 @@ from lrn_ros.inference.segmenter import Segmenter
 from lrn_ros.memory import resident_mb
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.replay.accuracy import read_part, replay
+from lrn_ros.replay.sampling import SHORT
 from lrn_ros.replay.scoring import TruthOptions
 
 TOPIC = "/camera/image_raw"
@@ -130,7 +131,8 @@ def main() -> None:
     add = parser.add_argument
     add("--model", default="lrnnet_c_camvid")
     add("--size", type=positive, nargs=2, default=(720, 1280), metavar=("H", "W"))
-    add("--frames", type=positive, default=300, help=f"of the bag, {EVERY} or more (%(default)s)")
+    add("--frames", type=positive, default=900, help=f"of the bag, {EVERY} or more; the"
+        f" costly figures are of every frame up to {SHORT} (%(default)s)")  # fmt: skip
     add("--rate", type=float, default=30.0, help="Hz, of the bag (%(default)s)")
     add("--label-every", type=int, default=30, help="frames; 0: no labels (%(default)s)")
     add("--turns", type=positive, default=3, help="(%(default)s)")

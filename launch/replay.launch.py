@@ -45,7 +45,6 @@ ARGUMENTS = (
     ("scheduler", "", "address of a Dask scheduler, instead of workers"),
     ("output", "lrn_replay", "folder for results and report"),
 )
-SEVERAL = ("network_size", "topic")  # words, each a value of the option
 SWITCHES = (
     ("thorough", "take the costly figures of every frame, however long that takes"),
     ("temporal_smoothing", "average over frames, as the node can"),
@@ -68,8 +67,10 @@ def _replay(context: LaunchContext, given: dict[str, str]) -> list[ExecuteProces
     command += [str(Path(bag).expanduser()) for bag in _bags(argument["bag"])]
     for name, _, _ in ARGUMENTS[1:]:
         if argument[name]:
-            values = argument[name].split() if name in SEVERAL else [argument[name]]
-            command += [f"--{name.replace('_', '-')}", *values]
+            option = f"--{name.replace('_', '-')}"
+            topics = argument[name].split() if name == "topic" else []
+            values = argument[name].split() if name == "network_size" else [argument[name]]
+            command += [w for t in topics for w in (option, t)] if topics else [option, *values]
     command += [f"--{n.replace('_', '-')}" for n, _ in SWITCHES if _flag(n, argument[n])]
     return [
         ExecuteProcess(

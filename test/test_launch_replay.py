@@ -89,7 +89,7 @@ def test_every_argument_reaches_lrn(launch):
     )  # fmt: skip
     assert given == [
         "replay", "drive", "--model", "other", "--backend", "torch", "--precision", "fp32",
-        "--network-size", "360", "480", "--mode", "realtime", "--topic", "/cam", "/left",
+        "--network-size", "360", "480", "--mode", "realtime", "--topic", "/cam", "--topic", "/left",
         "--ground-truth", "labels", "--rate", "2", "--output", "out", "--thorough", "--open",
     ]  # fmt: skip
 

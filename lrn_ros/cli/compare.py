@@ -65,6 +65,8 @@ def add_parser(subparsers: Any) -> None:
         " anything")  # fmt: skip
     add("--allow", action="append", default=[], choices=("version", "network-size"),
         help="compare runs that differ in this; may be given several times")  # fmt: skip
+    add("--rerun", action="store_true", help="play the bags again in real time, both models in"
+        " turns, and compare these latencies and drops")  # fmt: skip
     add("--html", type=Path, metavar="FILE", help="write a page with everything, also the worst"
         " changes as pictures")  # fmt: skip
     add("--json", action="store_true", help="print as JSON")
@@ -80,6 +82,13 @@ def run(args: argparse.Namespace) -> int:
     margins = _margins(args)
     a, b = read_run(args.a), read_run(args.b)
     found = compare(a, b, args.allow)
+    if args.rerun:
+        from lrn_ros.cli.replay_realtime import play_in_turns
+        from lrn_ros.play.processes import check_ros
+
+        check_ros()
+        a, b = play_in_turns(a, b)
+        found = compare(a, b, args.allow)
     judgements = judge(found, margins)
     state = verdict(judgements)
     said = _verdict(state, judgements)

@@ -7,21 +7,24 @@ from __future__ import annotations
 import argparse
 import shutil
 import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrn_ros.cli.common import claim_output, frequency, natural, positive, print_json, write_json
+from lrn_ros.cli.common import claim_output, frequency, natural, positive, print_json
+from lrn_ros.cli.replay import REPORT, print_results
+from lrn_ros.cli.replay_realtime import progress_bar
 from lrn_ros.errors import RunError, UserError
 
 if TYPE_CHECKING:
     from lrn_ros.data.sources import Source
     from lrn_ros.model.artifact import ModelInfo
-    from lrn_ros.play.demo import DemoFiles, DemoOptions
-    from lrn_ros.replay.recording import Recording
+    from lrn_ros.replay.figures import Results
+    from lrn_ros.replay.realtime import Played
+    from lrn_ros.replay.recording import RecordedFrame
 
 _RATE = 5.0  # Hz
-_WRITTEN = ("overlay.mp4", "contact_sheet.png", "latency.json", "summary.json")
+_NAME = "demo"  # of what is played, in the results
+_PICTURES = ("overlay.mp4", "contact_sheet.png")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -49,39 +52,52 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the demo and print its report."""
+    """Play the source into the node as `lrn replay --mode realtime` plays a bag, and report."""
+    from lrn_ros.metrics.machine import measure_pace
     from lrn_ros.model.artifact import SUFFIXES, read_info, resolve_model
-    from lrn_ros.play.demo import DemoFiles, DemoOptions, run_demo
     from lrn_ros.play.processes import check_domain, check_ros
+    from lrn_ros.play.replay import PlayOptions, SourceOptions, play_source
+    from lrn_ros.replay.figures import PlayedAs
+    from lrn_ros.replay.job import ModelOptions
+    from lrn_ros.replay.realtime import read_played
+    from lrn_ros.replay.records import sealed
+    from lrn_ros.replay.results import RESULTS
 
     check_ros()
     check_domain(args.domain_id)
     info = read_info(resolve_model(args.model, SUFFIXES))
     source, rate = _source(args, info)
     claim_output(args.output, "demo")
-    files = DemoFiles(args.output)
-    for old in (files.logs, files.masks, files.labels):
-        shutil.rmtree(old, ignore_errors=True)
-    for name in _WRITTEN:
-        (args.output / name).unlink(missing_ok=True)
-    options = DemoOptions(
-        args.input, args.topic, args.output, args.frames, rate, tuple(args.size), args.seed,
-        args.model, args.backend, args.precision, args.domain_id,
-    )  # fmt: skip
+    out, folder = args.output, f"realtime/{_NAME}"
+    for old in ("masks", "labels"):
+        shutil.rmtree(out / old, ignore_errors=True)
+    for name in (*_PICTURES, RESULTS, REPORT):
+        (out / name).unlink(missing_ok=True)
+    options = PlayOptions(
+        ModelOptions(args.model, args.backend, args.precision), domain_id=args.domain_id
+    )
+    played = SourceOptions(
+        args.input, args.topic, args.frames, rate, tuple(args.size), args.seed, out
+    )
     count = min(args.frames or source.count or 0, source.count or args.frames)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    say = _Line(f"{source.title} at {rate:g} Hz", count, quiet=args.json)
-    complete = run_demo(options, say.update)
-    say.close()
-    report = _report(options, files, source, info)
-    report["complete"] = complete
-    write_json(args.output / "summary.json", report)
+    before = measure_pace()
+    with progress_bar(source.title, count or None, f"at {rate:g} Hz") as report:
+        complete = play_source(played, options, out / folder, report)
+    how = PlayedAs(
+        name=_NAME, path=source.title, topic=args.topic or "", rate=1.0, loops=1, clock=False,
+        start_s=0.0, duration_s=None, asked_fps=rate, complete=complete, before=before,
+        after=measure_pace(), folder=folder,
+    )  # fmt: skip
+    results = _results(args, read_played(out / folder, how), source, info)
     if args.json:
-        print_json(report)
+        print_json(sealed(results))
     else:
-        _print(report, args.output)
-    if complete and not report["frames"]["answered"]:
-        raise RunError(f"no frame was answered; {files.logs}/ may say why")
+        print_results(results, out)
+        written = [name for name in _PICTURES if (out / name).is_file()]
+        print(f"pictures  {out}/: {', '.join(written)}, masks/, labels/; logs in {folder}/")
+    if complete and results.realtime and not results.realtime.frames.answered:
+        raise RunError(f"no frame was answered; {out / folder}/ may say why")
     return 0 if complete else 130
 
 
@@ -99,108 +115,41 @@ def _source(args: argparse.Namespace, info: ModelInfo) -> tuple[Source, float]:
     return SceneSource(args.seed, tuple(args.size), rate), rate
 
 
-class _Line:
-    """One line on stderr that tells how far the run is."""
+def _results(args: argparse.Namespace, played: Played, source: Source, info: ModelInfo) -> Results:
+    """Score what was recorded; write results, report and contact sheet."""
+    from dataclasses import replace
 
-    def __init__(self, title: str, total: int, quiet: bool) -> None:
-        self._total, self._last, self._quiet = total, "", quiet
-        if not quiet:
-            print(f"lrn demo: {title}; starting camera, node and recorder", file=sys.stderr)
+    from lrn_ros.replay.figures import ModelUse
+    from lrn_ros.replay.job import model_digests
+    from lrn_ros.replay.realtime import PlayFiles, figures
+    from lrn_ros.replay.recording import read_recorded, score
+    from lrn_ros.replay.records import write_record
+    from lrn_ros.replay.results import RESULTS, merge
+    from lrn_ros.report.page import write_report
 
-    def update(self, progress: Any) -> None:
-        """Rewrite the line, on terminals only."""
-        of = f"/{self._total}" if self._total else ""
-        text = f"  sent {progress.sent}{of}, answered {progress.answered}"
-        if not self._quiet and text != self._last and sys.stderr.isatty() and progress.sent:
-            print(f"\r{text}", end="", file=sys.stderr, flush=True)
-            self._last = text
-
-    def close(self) -> None:
-        """End the line."""
-        if self._last:
-            print(file=sys.stderr)
-
-
-def _report(
-    options: DemoOptions, files: DemoFiles, source: Source, info: ModelInfo
-) -> dict[str, Any]:
-    """Score the recording, write latency.json and the contact sheet; the report as plain data."""
-    from dataclasses import asdict
-
-    from lrn_ros.metrics.latency import by_stage, rate
-    from lrn_ros.metrics.machine import describe
-    from lrn_ros.replay.recording import read_recording, score
-
-    recording = read_recording(files.sent, files.received, files.masks)
-    accounting = recording.accounting()
-    stages = by_stage([f.stages for f in recording.answered])
-    report: dict[str, Any] = {
-        "input": source.title,
-        "rate_hz": options.rate,
-        "model": {"name": info.name, "architecture": info.architecture, "license": info.license},
-        "backend": recording.backend,
-        "machine": asdict(describe()),
-        "frames": asdict(accounting) | {"balanced": accounting.balanced},
-        "fps": {
-            "in": round(rate([f.stamp_ns for f in recording.sent]), 3),
-            "out": round(rate([f.stamp_ns for f in recording.answered]), 3),
-        },
-        "latency_ms": {name: asdict(p) for name, p in stages.items()},
-        "accuracy": None,
-    }
-    index = {f.stamp_ns: f.index for f in recording.sent}
-    frames = [
-        {"index": index.get(f.stamp_ns), "stamp_ns": f.stamp_ns, **f.stages}
-        for f in recording.answered
-    ]
-    write_json(options.output / "latency.json", report | {"per_frame": frames})
+    out, complete = args.output, played.how.complete
+    model = ModelUse(info.name, info.architecture, info.license, model_digests(args.model))
+    results = merge(
+        [], model, figures([played]), {}, complete, folder=out, command=args.command_line
+    )
+    frames = read_recorded(PlayFiles(out / played.how.folder), out / "masks")
     if source.label_set == info.labels.name:
-        found, compared = score(recording, files.labels, info.labels)
-        if found is not None:
-            report["accuracy"] = {
-                "frames": compared,
-                "miou": found.miou,
-                "pixel_accuracy": found.pixel_accuracy,
-                "iou": dict(zip(info.labels.names, found.iou, strict=True)),
-            }
-    _sheet(options, recording, source, info)
-    return report
+        accuracy = score(frames, out / "labels", info.labels).accuracy(info.labels.names)
+        results = replace(results, accuracy=accuracy, labels=info.labels)
+    write_record(out / RESULTS, results)
+    write_report(out / REPORT, results, [])
+    _sheet(out, frames, source, info, played.backend)
+    return results
 
 
-def _sheet(options: DemoOptions, recording: Recording, source: Source, info: ModelInfo) -> None:
+def _sheet(
+    output: Path, frames: list[RecordedFrame], source: Source, info: ModelInfo, backend: str
+) -> None:
     from lrn_ros.data.contact_sheet import contact_sheet
     from lrn_ros.images.compressed import write_png
     from lrn_ros.inference.palette import shown
     from lrn_ros.replay.recording import sample_rows
 
-    rows = sample_rows(recording, source, options.output / "overlay.mp4")
-    if rows:
-        title = f"{info.name} on {recording.backend}: {source.title}"
-        sheet = contact_sheet(title, rows, shown(info.labels))
-        path = options.output / "contact_sheet.png"
-        write_png(path, sheet)
-
-
-def _print(report: dict[str, Any], output: Path) -> None:
-    from lrn_ros.metrics.latency import Percentiles, table
-
-    frames, fps = report["frames"], report["fps"]
-    causes = ", ".join(f"{cause} {n}" for cause, n in frames["dropped"].items())
-    dropped = sum(frames["dropped"].values())
-    print(f"model     {report['model']['name']} on {report['backend'] or 'nothing answered'}")
-    print(
-        f"frames    in {frames['sent']}, out {frames['answered']},"
-        f" dropped {dropped}{f' ({causes})' if causes else ''}, lost {frames['lost']}"
-    )
-    print(f"fps       in {fps['in']:.1f}, out {fps['out']:.1f}")
-    stages = {name: Percentiles(**p) for name, p in report["latency_ms"].items()}
-    print("\n".join(table(stages)))
-    if accuracy := report["accuracy"]:
-        print(
-            f"accuracy  mIoU {100 * accuracy['miou']:.1f} %, pixels"
-            f" {100 * accuracy['pixel_accuracy']:.1f} % ({accuracy['frames']} labelled frames)"
-        )
-    written = [name for name in _WRITTEN if (output / name).is_file()]
-    print(f"wrote     {output}/: {', '.join(written)}, masks/, labels/, log/")
-    if not report["complete"]:
-        print("interrupted; this is what was recorded until then", file=sys.stderr)
+    if rows := sample_rows(frames, source, output / _PICTURES[0]):
+        title = f"{info.name} on {backend}: {source.title}"
+        write_png(output / _PICTURES[1], contact_sheet(title, rows, shown(info.labels)))

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from lrn_ros.replay.realtime import Played
     from lrn_ros.replay.run import Outcome
 
-_REPORT = "report.html"
+REPORT = "report.html"
 
 
 def add_parser(subparsers: Any) -> None:
@@ -46,7 +46,8 @@ def add_parser(subparsers: Any) -> None:
     )
     add = parser.add_argument
     add("bags", type=Path, nargs="+", metavar="BAG", help="rosbag2 folders or storage files")
-    add("--topic", help="image topic; default: the only one")
+    add("--topic", action="append", metavar="TOPIC", help="image topic, may be given several times;"
+        " default: all of the bag")  # fmt: skip
     add("--output", type=Path, default=Path("lrn_replay"), metavar="DIR", help="(%(default)s)")
     add("--model", default="lrnnet_c_camvid", help="a name, or a path (%(default)s)")
     add("--ground-truth", metavar="DIR|TOPIC",
@@ -115,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
     failed, played = dict(outcome.failed), True
     runs: list[Played] = []
     if timed and not outcome.interrupted:
-        for old in (RESULTS, _REPORT):
+        for old in (RESULTS, REPORT):
             (args.output / old).unlink(missing_ok=True)
         runs, played = play_bags(args, [j for j in jobs if j.name not in failed], failed)
     parts = [read_part(j.name, j.folder) for j in jobs if j.name in outcome.done]
@@ -133,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
         args.command_line,
     )
     write_record(args.output / RESULTS, results)
-    write_report(args.output / _REPORT, results, parts)
+    write_report(args.output / REPORT, results, parts)
     return _tell(args, results)
 
 
@@ -144,8 +145,8 @@ def _tell(args: argparse.Namespace, results: Results) -> int:
     if args.json:
         print_json(sealed(results))
     else:
-        _print(results, args.output)
-    if args.open and not webbrowser.open((args.output / _REPORT).resolve().as_uri()):
+        print_results(results, args.output)
+    if args.open and not webbrowser.open((args.output / REPORT).resolve().as_uri()):
         print("lrn replay: no browser to open the report with", file=sys.stderr)
     for failed in results.failed:
         print(f"lrn replay: {failed.bag} failed: {failed.error}", file=sys.stderr)
@@ -201,22 +202,51 @@ def _jobs(args: argparse.Namespace) -> list[Job]:
     model = ModelOptions(args.model, args.backend, args.precision, size, args.threads)
     tolerance = TruthOptions.tolerance_s if args.tolerance is None else args.tolerance
     truth = TruthOptions(args.ground_truth, args.labels, args.mapping, tolerance)
-    names = _names(args.bags)
-    return [
-        Job(
-            name=name,
-            bag=bag,
-            folder=args.output / "bags" / name,
-            topic=args.topic,
-            model=model,
-            truth=truth,
-            extent=Extent(args.start, args.duration),
-            thorough=args.thorough,
-            smoothing=args.temporal_smoothing,
-            stale=(args.output / RESULTS, args.output / _REPORT),
+    jobs = []
+    for name, bag in zip(_names(args.bags), args.bags):
+        topics = _topics(bag, args)
+        for topic in topics:
+            short = (topic or "").strip("/").replace("/", "_")
+            camera = f"{name}_{short}" if len(topics) > 1 else name
+            jobs.append(
+                Job(
+                    name=camera,
+                    bag=bag,
+                    folder=args.output / "bags" / camera,
+                    topic=topic,
+                    model=model,
+                    truth=truth,
+                    extent=Extent(args.start, args.duration),
+                    thorough=args.thorough,
+                    smoothing=args.temporal_smoothing,
+                    stale=(args.output / RESULTS, args.output / REPORT),
+                    group=name,
+                )
+            )
+    return jobs
+
+
+def _topics(path: Path, args: argparse.Namespace) -> list[str | None]:
+    """The image topics of a bag that are replayed; None: what is wrong is told by its job.
+
+    Raises:
+        UserError: a label topic is given for several cameras.
+    """
+    from lrn_ros.replay.job import open_bag
+
+    if args.topic and len(args.topic) == 1:
+        return list(args.topic)
+    try:
+        bag = open_bag(path)
+    except (UserError, OSError):
+        return [None]
+    found: list[str | None] = list(dict.fromkeys(args.topic or bag.image_topics()))
+    if len(found) > 1 and args.ground_truth and not Path(args.ground_truth).is_dir():
+        raise UserError(
+            f"--ground-truth {args.ground_truth}: is of one camera, and there are"
+            f" {', '.join(map(str, found))}; --topic names one"
         )
-        for name, bag in zip(names, args.bags)
-    ]
+    return found or [None]
 
 
 def _names(bags: list[Path]) -> list[str]:
@@ -241,20 +271,23 @@ def _run(args: argparse.Namespace, jobs: list[Job], total: int | None) -> Outcom
     return outcome
 
 
-def _print(results: Results, output: Path) -> None:
+def print_results(results: Results, output: Path) -> None:
+    """Print the figures, what was found and where the report is."""
     from lrn_ros.metrics.latency import table
 
     if results.frames:
         print(f"frames    {results.frames}, {number(results.throughput.fps)} a second, one worker")
     if accuracy := results.accuracy:
-        of = f"{accuracy.boundary.frames} frames"
         print(
             f"accuracy  mIoU {percent(accuracy.miou, 2)}, pixels"
             f" {percent(accuracy.pixel_accuracy, 2)} ({accuracy.frames} labelled frames),"
-            f" {percent(accuracy.unlabelled)} of the pixels unlabelled; boundaries"
-            f" {percent(accuracy.boundary.f_score)}, calibration error"
-            f" {percent(accuracy.calibration.ece)} ({of})"
+            f" {percent(accuracy.unlabelled)} of the pixels unlabelled"
         )
+        if sampled := accuracy.boundary.frames:
+            print(
+                f"          boundaries {percent(accuracy.boundary.f_score)}, calibration error"
+                f" {percent(accuracy.calibration.ece)} ({sampled} frames)"
+            )
     if temporal := results.temporal:
         print(
             f"steady    {percent(temporal.consistency)} consistent, flicker"
@@ -267,6 +300,6 @@ def _print(results: Results, output: Path) -> None:
         print_realtime(results.realtime)
     for finding in results.findings:
         print(f"finding   {finding.bag}: {finding.text}")
-    print(f"report    {output / _REPORT}")
+    print(f"report    {output / REPORT}")
     if not results.complete:
         print("interrupted; this is what was replayed until then", file=sys.stderr)

@@ -6,13 +6,22 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lrn_ros.cli.common import natural, positive, speed
 from lrn_ros.errors import RunError, UserError
 
 if TYPE_CHECKING:
+    from lrn_ros.play.replay import PlayOptions
+    from lrn_ros.play.watch import Progress
+    from lrn_ros.replay.accuracy import Part
+    from lrn_ros.replay.comparison import ReplayRun
     from lrn_ros.replay.figures import Realtime
     from lrn_ros.replay.job import Job
     from lrn_ros.replay.realtime import Played
@@ -79,72 +88,141 @@ def _check_node(args: argparse.Namespace) -> None:
 def play_bags(
     args: argparse.Namespace, jobs: list[Job], failed: dict[str, str]
 ) -> tuple[list[Played], bool]:
-    """Play the bags one after the other, until Ctrl-C.
+    """Play the bags one after the other, all topics of a bag at once, until Ctrl-C.
 
     Returns:
-        those that were played, the last one perhaps not to its end, and False after Ctrl-C; what
-        has failed with others is put into `failed` by name.
+        what was played, the last bag perhaps not to its end, and False after Ctrl-C; what has
+        failed with other bags is put into `failed` by name.
     """
+    from lrn_ros.play.replay import PlayOptions
+
     runs: list[Played] = []
+    rate, loops = args.rate or 1.0, args.loop or 1
     try:
-        complete = all(_play_bag(args, job, runs, failed) for job in jobs)
+        for _, group in groupby(jobs, lambda job: job.bag):
+            cameras = list(group)
+            first = cameras[0]
+            options = PlayOptions(
+                first.model, first.smoothing, first.extent, rate, loops, args.clock, args.domain_id
+            )
+            try:
+                played = play_jobs(cameras, options, args.output, f"realtime/{first.group}")
+            except (UserError, RunError, OSError) as error:
+                failed |= dict.fromkeys((job.name for job in cameras), str(error))
+                continue
+            runs += played
+            if not all(run.how.complete for run in played):
+                return runs, False
     except KeyboardInterrupt:
-        complete = False
-    return runs, complete
+        return runs, False
+    return runs, True
 
 
-def _play_bag(
-    args: argparse.Namespace, job: Job, runs: list[Played], failed: dict[str, str]
-) -> bool:
-    """Play a bag and add it to `runs` or to `failed`; False after Ctrl-C."""
+def play_jobs(
+    jobs: Sequence[Job], options: PlayOptions, output: Path, folder: str, interleaved: bool = False
+) -> list[Played]:
+    """Play topics of one bag at once, and read what came of it.
+
+    Args:
+        jobs: of the topics.
+        options: how.
+        output: folder of the results.
+        folder: of the run, below `output`.
+        interleaved: see PlayedAs.
+    """
     from lrn_ros.metrics.machine import measure_pace
+    from lrn_ros.play.replay import cameras_of, play_bag
     from lrn_ros.replay.figures import PlayedAs
     from lrn_ros.replay.job import open_bag
     from lrn_ros.replay.realtime import read_played
 
-    folder = args.output / "realtime" / job.name
-    try:
-        bag = open_bag(job.bag)
-        topic = bag.image_topic(job.topic)
-        before = measure_pace()
-        complete = _play(args, job, bag, topic, folder)
-    except (UserError, RunError, OSError) as error:
-        failed[job.name] = str(error)
-        return True
-    rate = args.rate or 1.0
-    how = PlayedAs(
-        name=job.name, path=str(job.bag), topic=topic, rate=rate, loops=args.loop or 1,
-        clock=args.clock, start_s=args.start, duration_s=args.duration,
-        asked_fps=round(rate * bag.rate(topic), 3), complete=complete,
-        before=before, after=measure_pace(), folder=f"realtime/{job.name}",
-    )  # fmt: skip
-    runs.append(read_played(folder, how))
-    return complete
+    bag = open_bag(jobs[0].bag)
+    topics = [bag.image_topic(job.topic) for job in jobs]
+    total = sum(bag.topics[topic].count for topic in topics) * options.loops
+    before = measure_pace()
+    with progress_bar(jobs[0].group, total, f"at {options.rate:g} times its speed") as report:
+        complete = play_bag(jobs[0].bag, topics, options, output / folder, report)
+    extent, after = options.extent, measure_pace()
+    return [
+        read_played(
+            output / folder,
+            PlayedAs(
+                name=job.name, path=str(job.bag), topic=topic, rate=options.rate,
+                loops=options.loops, clock=options.clock, start_s=extent.start_s,
+                duration_s=extent.duration_s, asked_fps=round(options.rate * bag.rate(topic), 3),
+                complete=complete, before=before, after=after, folder=folder, camera=camera,
+                interleaved=interleaved,
+            ),
+            camera,
+        )
+        for job, (camera, topic) in zip(jobs, cameras_of(topics).items())
+    ]  # fmt: skip
 
 
-def _play(args: argparse.Namespace, job: Job, bag: Any, topic: str, folder: Path) -> bool:
+@contextmanager
+def progress_bar(name: str, total: int | None, how: str) -> Iterator[Callable[[Progress], None]]:
+    """Tells on stderr how far a run is; what is given is called with its progress."""
     from tqdm import tqdm
 
-    from lrn_ros.data.bags.extent import Extent
-    from lrn_ros.play.replay import PlayOptions, play_bag
-
-    rate, loops = args.rate or 1.0, args.loop or 1
-    total = bag.topics[topic].count * loops if job.extent == Extent() else None
-    options = PlayOptions(
-        topic, job.model, job.smoothing, job.extent, rate, loops, args.clock, args.domain_id
-    )
     seen = sys.stderr.isatty()
     if not seen:
-        print(f"lrn replay: playing {job.name} at {rate:g} times its speed", file=sys.stderr)
+        print(f"lrn: playing {name} {how}", file=sys.stderr)
     with tqdm(total=total, unit="frame", disable=not seen, desc="starting the node") as bar:
 
-        def report(progress: Any) -> None:
+        def report(progress: Progress) -> None:
             if progress.sent:
-                bar.set_description(job.name, refresh=False)
+                bar.set_description(name, refresh=False)
                 bar.set_postfix(answered=progress.answered, refresh=False)
             bar.update(progress.sent - bar.n)
 
-        return play_bag(bag, options, folder, report)
+        yield report
+
+
+def play_in_turns(a: ReplayRun, b: ReplayRun, turns: int = 2) -> tuple[ReplayRun, ReplayRun]:
+    """Both runs with real time measured again: A, B, B, A and so on, bag by bag.
+
+    Raises:
+        UserError: a bag or a model is not there any more, or a model's file is another one.
+    """
+    from lrn_ros.replay.job import model_digests
+
+    sides: tuple[dict[str, Played], dict[str, Played]] = ({}, {})
+    for run in (a, b):
+        for part in run.parts.values():
+            settings = part.record.settings
+            name = settings["model"]["model"]
+            if model_digests(name) != settings["model_files"]:
+                raise UserError(f"{run.folder}: the files of {name} are not those of the run")
+    with tempfile.TemporaryDirectory(prefix="lrn_compare_") as folder:
+        for turn in range(turns):
+            for side in (0, 1) if turn % 2 == 0 else (1, 0):
+                for bag, group in groupby((a, b)[side].parts.values(), lambda p: p.record.bag):
+                    jobs, options = _jobs_of(list(group), Path(bag))
+                    where = f"{turn}/{side}/{jobs[0].group}"
+                    for played in play_jobs(jobs, options, Path(folder), where, True):
+                        sides[side][f"{played.how.name}, turn {turn + 1}"] = played
+    return replace(a, played=sides[0]), replace(b, played=sides[1])
+
+
+def _jobs_of(parts: list[Part], bag: Path) -> tuple[list[Job], PlayOptions]:
+    """The jobs that parts were made by, as far as real time needs them, and how to play them."""
+    from lrn_ros.data.bags.extent import Extent
+    from lrn_ros.play.replay import PlayOptions
+    from lrn_ros.replay.job import Job, ModelOptions
+    from lrn_ros.replay.scoring import TruthOptions
+
+    settings = parts[0].record.settings
+    model, size = settings["model"], settings["model"]["network_size"]
+    options = ModelOptions(**{**model, "network_size": tuple(size) if size else None})
+    extent = Extent(**settings["extent"])
+    jobs = [
+        Job(
+            part.name, Path(settings["bag"]), part.files.folder, part.record.topic, options,
+            TruthOptions(), extent, False, group=parts[0].name,
+        )
+        for part in parts
+    ]  # fmt: skip
+    return jobs, PlayOptions(options, settings["smoothing"], extent)
 
 
 def print_realtime(realtime: Realtime) -> None:

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Latency of a recorded run: percentiles by stage, and where every frame that was sent went."""
+"""Latency of a run: percentiles by stage, rates."""
 
 from __future__ import annotations
 
@@ -24,49 +24,6 @@ class Percentiles:
     p50: float
     p95: float
     p99: float
-
-
-@dataclass(frozen=True)
-class SentFrame:
-    """A frame that the camera published: its index and name in the source, and its stamp."""
-
-    index: int
-    name: str
-    stamp_ns: int
-
-
-@dataclass(frozen=True)
-class AnsweredFrame:
-    """A frame that the node answered: its image's stamp and the duration of every stage in ms."""
-
-    stamp_ns: int
-    stages: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Accounting:
-    """Where the frames went; sent = answered + dropped + idle + lost.
-
-    Attributes:
-        sent: published by the camera.
-        answered: segmented and published by the node.
-        dropped: received by the node and dropped, by cause.
-        idle: received while nobody listened.
-        lost: never received by the node.
-        recorded: masks that the recorder got.
-    """
-
-    sent: int
-    answered: int
-    dropped: Mapping[str, int]
-    idle: int
-    lost: int
-    recorded: int
-
-    @property
-    def balanced(self) -> bool:
-        """Whether every sent frame is accounted for."""
-        return self.sent == self.answered + sum(self.dropped.values()) + self.idle + self.lost
 
 
 def percentiles(values: Iterable[float]) -> Percentiles | None:

@@ -21,6 +21,7 @@ from lrn_ros.model.paths import share_folder
 from lrn_ros.ros.dds_profile import profile_environment
 
 NODE = "/segmentation"
+GREY = "grey"  # frame_id of the image that wakes the node and is no frame
 _LAST_DOMAIN = 232  # the ports of a higher one would exceed 65535
 _PROFILE = "fastdds_shared_memory.xml"
 _SEGMENTS = 256 << 20  # bytes of /dev/shm that the profile's segments of all processes may take

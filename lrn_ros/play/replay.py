@@ -1,59 +1,85 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Real-time replay: bag player, node and recorder as three processes over DDS."""
+"""Real time: a player, the node and a recorder as three processes over DDS."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from lrn_ros.data.bags.extent import Extent
-from lrn_ros.data.bags.reader import COMPRESSED, BagReader
-from lrn_ros.errors import RunError
-from lrn_ros.play.processes import NODE, ProcessGroup, environment, node_arguments
+from lrn_ros.errors import RunError, UserError
+from lrn_ros.play.processes import NODE, ProcessGroup, environment, model_path, node_arguments
 from lrn_ros.play.watch import Progress, Watch
-from lrn_ros.replay.job import ModelOptions
+from lrn_ros.replay.job import ModelOptions, open_bag
 from lrn_ros.replay.realtime import PlayFiles
 
-_PLAYER = "bag_player"
-_COMPRESSED = "/compressed"
+_PLAYER = "player"
+_COMPRESSED, _COMPRESSED_TYPE = "/compressed", "sensor_msgs/msg/CompressedImage"
+_DEMO_TOPIC = "/demo/image"
 
 
 @dataclass(frozen=True)
 class PlayOptions:
-    """How a bag is played.
+    """How images are played into the node.
 
     Attributes:
-        topic: its image topic.
         model: of the node.
         smoothing: the node's temporal_smoothing.
-        extent: the part of the bag.
+        extent: the part of a bag.
         rate: times as fast as recorded.
         loops: how many times.
         clock: publish /clock, leave the stamps as recorded.
         domain_id: ROS domain; None: ROS_DOMAIN_ID if set, else a random one.
     """
 
-    topic: str
     model: ModelOptions
-    smoothing: bool
-    extent: Extent
-    rate: float
-    loops: int
-    clock: bool
-    domain_id: int | None
+    smoothing: bool = False
+    extent: Extent = Extent()  # noqa: RUF009 (frozen)
+    rate: float = 1.0
+    loops: int = 1
+    clock: bool = False
+    domain_id: int | None = None
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """A source that is played at a steady rate; see Source.
+
+    Attributes:
+        input: video, folder or bag; None: the rendered scene.
+        topic: image topic of a bag; None: its only one.
+        frames: how many to play; 0: all.
+        fps: Hz.
+        size: (height, width) of the scene.
+        seed: of the scene.
+        pictures: folder for overlay.mp4, masks/STAMP.png and labels/INDEX.png.
+    """
+
+    input: Path | None
+    topic: str | None
+    frames: int
+    fps: float
+    size: tuple[int, int]
+    seed: int
+    pictures: Path
 
 
 def play_bag(
-    bag: BagReader, options: PlayOptions, folder: Path, report: Callable[[Progress], None]
+    bag: Path,
+    topics: Sequence[str],
+    options: PlayOptions,
+    folder: Path,
+    report: Callable[[Progress], None],
 ) -> bool:
-    """Play a bag into a node of its own until every frame is accounted for.
+    """Play image topics of a bag into a node of its own until every frame is accounted for.
 
     Args:
         bag: what to play.
+        topics: its image topics; several are cameras of one node, see cameras_of.
         options: how.
         folder: for PlayFiles; what is there is removed.
         report: called a few times a second.
@@ -63,57 +89,112 @@ def play_bag(
         until then is there.
 
     Raises:
+        UserError: topics of one bag are of different types.
         RunError: a process failed; the message holds the end of its log.
     """
+    cameras, extent = cameras_of(topics), options.extent
+    types = {open_bag(bag).topics[topic].type for topic in topics}
+    if len(types) > 1:
+        raise UserError(f"{bag}: one node takes images of one type, not {' and '.join(types)}")
+    compressed = types == {_COMPRESSED_TYPE}
+    images = {camera: _node_topic(topic, compressed) for camera, topic in cameras.items()}
+    player = ["--bag", str(bag.resolve()), "--rate", str(options.rate)]
+    player += ["--loop", str(options.loops), "--start", str(extent.start_s)]
+    for camera, topic in cameras.items():
+        player += ["--camera", camera, topic, images[camera] + _COMPRESSED * compressed]
+    if extent.duration_s is not None:
+        player += ["--duration", str(extent.duration_s)]
+    player += ["--clock"] * options.clock
+    several = [camera for camera in cameras if camera]
+    player += ["--outputs", "latency", *("/".join(filter(None, (c, "mask"))) for c in cameras)]
+    recorder = ["--cameras", *several]
+    parameters = {"image_transport": "compressed"} if compressed else {}
+    if several:
+        parameters["cameras"] = f"[{', '.join(several)}]"
+    node = _node_arguments(options, images, parameters)
+    return _run(player, recorder, node, options, folder, report)
+
+
+def play_source(
+    source: SourceOptions,
+    options: PlayOptions,
+    folder: Path,
+    report: Callable[[Progress], None],
+) -> bool:
+    """Play a source into a node of its own and record pictures; otherwise as `play_bag`."""
+    labels = (source.pictures / "labels").resolve()
+    labels.mkdir(parents=True, exist_ok=True)
+    player = [
+        "--topic", _DEMO_TOPIC, "--labels", str(labels), "--frames", str(source.frames), "--fps",
+        str(source.fps), "--seed", str(source.seed), "--size", *map(str, source.size),
+        "--outputs", "mask", "overlay", "latency",
+    ]  # fmt: skip
+    if source.input is not None:
+        player += ["--input", str(source.input.resolve())]
+        player += ["--model", model_path(options.model.model)]
+    if source.topic is not None:
+        player += ["--bag-topic", source.topic]
+    recorder = ["--output", str(source.pictures.resolve()), "--rate", str(source.fps)]
+    node = _node_arguments(options, {"": _DEMO_TOPIC}, {})
+    return _run(player, recorder, node, options, folder, report)
+
+
+def cameras_of(topics: Sequence[str]) -> dict[str, str]:
+    """Image topics by the name of their camera in the node: one alone has the empty name.
+
+    >>> cameras_of(["/left/image_raw", "/right/image_raw"])
+    {'camera0': '/left/image_raw', 'camera1': '/right/image_raw'}
+    """
+    if len(topics) == 1:
+        return {"": topics[0]}
+    return {f"camera{i}": topic for i, topic in enumerate(topics)}
+
+
+def _run(
+    player: list[str],
+    recorder: list[str],
+    node: list[str],
+    options: PlayOptions,
+    folder: Path,
+    report: Callable[[Progress], None],
+) -> bool:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     files = PlayFiles(folder.resolve())
-    family = ProcessGroup(environment(options.domain_id), files.folder, _PLAYER)
-    watch = Watch(family, files.sent, files.received, report)
-    complete = True
+    processes = ProcessGroup(environment(options.domain_id), files.folder, _PLAYER)
+    watch = Watch(processes, files.sent, files.received, report)
+    complete, segmentation = True, ["--segmentation", NODE]
     try:
         try:
-            family.start(_PLAYER, _player_arguments(bag, options, files))
-            family.start("recorder", ["--log", str(files.received), "--segmentation", NODE])
-            family.start("node", _node_arguments(bag, options))
+            processes.start(_PLAYER, [*player, *segmentation, "--log", str(files.sent)])
+            processes.start("recorder", [*recorder, *segmentation, "--log", str(files.received)])
+            processes.start("node", node)
             watch.play()
             watch.drain()
         except KeyboardInterrupt:
             complete = False
-            family.stop_player()
+            processes.stop_player()
             if watch.sent:  # else the node may not even be ready
                 with suppress(RunError):  # interrupted, it is no failure too
                     watch.drain()
-        family.stop()
+        processes.stop()
     except KeyboardInterrupt:
         complete = False
     finally:
-        family.stop()
+        processes.stop()
     return complete
 
 
-def _topics(bag: BagReader, topic: str) -> tuple[str, str]:
-    """What the node's `image` is, and where the images are published: the bag's own names."""
+def _node_topic(topic: str, compressed: bool) -> str:
+    """What the node's `image` is: the bag's own name."""
     image = "/" + topic.lstrip("/")
-    if bag.topics[topic].type != COMPRESSED:
-        return image, image
-    image = image.removesuffix(_COMPRESSED)
-    return image, image + _COMPRESSED
+    return image.removesuffix(_COMPRESSED) if compressed else image
 
 
-def _player_arguments(bag: BagReader, options: PlayOptions, files: PlayFiles) -> list[str]:
-    extent = options.extent
-    arguments = [
-        str(bag.path.resolve()), "--bag-topic", options.topic, "--log", str(files.sent),
-        "--topic", _topics(bag, options.topic)[1], "--segmentation", NODE,
-        "--rate", str(options.rate), "--loop", str(options.loops), "--start", str(extent.start_s),
-    ]  # fmt: skip
-    if extent.duration_s is not None:
-        arguments += ["--duration", str(extent.duration_s)]
-    return arguments + ["--clock"] * options.clock
-
-
-def _node_arguments(bag: BagReader, options: PlayOptions) -> list[str]:
+def _node_arguments(
+    options: PlayOptions, images: Mapping[str, str], more: Mapping[str, str]
+) -> list[str]:
+    """Arguments of segment_node; `images` are its topics by camera."""
     model = options.model
     parameters = {
         "model": model.model,
@@ -121,11 +202,11 @@ def _node_arguments(bag: BagReader, options: PlayOptions) -> list[str]:
         "precision": model.precision,
         "use_sim_time": str(options.clock).lower(),
         "temporal_smoothing": str(options.smoothing).lower(),
+        **more,
     }
-    if bag.topics[options.topic].type == COMPRESSED:
-        parameters["image_transport"] = "compressed"
     if model.network_size is not None:
         parameters["network_size"] = "[{}, {}]".format(*model.network_size)
     if model.threads is not None:
         parameters["threads"] = str(model.threads)
-    return node_arguments(parameters, {"image": _topics(bag, options.topic)[0]})
+    remappings = {"/".join(filter(None, (c, "image"))): topic for c, topic in images.items()}
+    return node_arguments(parameters, remappings)

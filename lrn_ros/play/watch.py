@@ -49,16 +49,20 @@ class Watch:
     """Waits for the end of a run.
 
     Args:
-        family: its processes.
+        processes: those of the run.
         sent: lines of the player, one a frame.
         received: lines of the recorder.
         report: called a few times a second.
     """
 
     def __init__(
-        self, family: ProcessGroup, sent: Path, received: Path, report: Callable[[Progress], None]
+        self,
+        processes: ProcessGroup,
+        sent: Path,
+        received: Path,
+        report: Callable[[Progress], None],
     ) -> None:
-        self._family, self._report = family, report
+        self._processes, self._report = processes, report
         self._sent_lines, self._received_lines = NewLines(sent), NewLines(received)
         self._sent = self._answered = 0
         self._received = ""  # frames, as the node last said
@@ -71,7 +75,7 @@ class Watch:
 
     def play(self) -> None:
         """Until the player has ended; raises RunError as ProcessGroup.check."""
-        while self._family.check():
+        while self._processes.check():
             self._look()
             time.sleep(_LOOK_S)
 
@@ -81,7 +85,7 @@ class Watch:
         seen = None
         self._beats = 0
         while time.monotonic() < start + _DRAIN_S:
-            self._family.check()
+            self._processes.check()
             self._look()
             if (self._answered, self._received) != seen:
                 seen, changed = (self._answered, self._received), time.monotonic()

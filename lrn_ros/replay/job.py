@@ -51,6 +51,7 @@ class Job:
         truth: the ground truth.
         extent: the part of the bag.
         thorough, smoothing, stale: see replay.
+        group: what the bag is called, whose topics real time plays at once.
         workers: how many such jobs run side by side, None: as many as a cluster has; latencies
             depend on it.
     """
@@ -65,6 +66,7 @@ class Job:
     thorough: bool
     smoothing: bool = False
     stale: tuple[Path, ...] = ()
+    group: str = ""
     workers: int | None = 1
 
     def absolute(self) -> Job:
@@ -81,7 +83,7 @@ class Job:
         return replace(self, bag=bag, folder=folder, model=model, truth=truth, stale=stale)
 
     def settings(self) -> dict[str, Any]:
-        """What the result depends on, as plain data; `name`, `folder` and `stale` do not count.
+        """What the result depends on, as plain data; names, `folder` and `stale` do not count.
 
         Files count by their content, see digest_file.
 
@@ -89,7 +91,7 @@ class Job:
             UserError: no such model, label set or mapping.
         """
         data = asdict(self)
-        del data["name"], data["folder"], data["stale"]
+        del data["name"], data["group"], data["folder"], data["stale"]
         truth, bag = self.truth, self.bag
         if bag.is_file() and (bag.parent / "metadata.yaml").exists():
             bag = bag.parent  # a file stands for the whole bag

@@ -199,7 +199,11 @@ def odd_bags(tmp_path, bag):
         ("folder", [], "folder"),
         ("file.txt", [], "file.txt"),
         ("no_image", [], "no topic of type sensor_msgs/msg/Image"),
-        ("two_images", [], "several image topics, name one of /left, /right"),
+        (
+            "two_images",
+            ["--ground-truth", "/no"],
+            "/no: is of one camera, and there are /left, /right",
+        ),
         ("two_images", ["--topic", "/up"], "no image topic '/up'; there are /left, /right"),
         ("two_images", ["--topic", "/left", "--start", "99"], "--start 99"),
         (
@@ -219,6 +223,19 @@ def test_bad_input_is_one_line(odd_bags, random_model, capsys, name, more, said)
     assert replay(odd_bags / name, *arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("lrn replay: ") and error.count("\n") == 1 and said in error
+
+
+def test_several_cameras_merged_and_apart(odd_bags, random_model, tmp_path, capsys):
+    options = ["--model", random_model, *OPTIONS]
+    out = tmp_path / "both"
+    assert replay(odd_bags / "two_images", *options, "--output", out) == 0
+    results = json.loads((out / "results.json").read_text())
+    assert [bag["topic"] for bag in results["bags"]] == ["/left", "/right"]
+    assert [bag["frames"] for bag in results["bags"]] == [3, 3] and results["frames"] == 6
+    one = ["--topic", "/left", "--output", tmp_path / "one"]
+    assert replay(odd_bags / "two_images", *options, *one) == 0
+    results = json.loads((tmp_path / "one" / "results.json").read_text())
+    assert [bag["name"] for bag in results["bags"]] == ["two_images"] and results["frames"] == 3
 
 
 def test_the_progress_of_a_part_has_no_false_total(bag, random_model, tmp_path, monkeypatch):

@@ -13,7 +13,8 @@ import pytest
 from lrn_ros.data.contact_sheet import Row, contact_sheet
 from lrn_ros.metrics.latency import by_stage, percentiles, rate
 from lrn_ros.model.labels import LabelSet
-from lrn_ros.replay.recording import read_recording, score
+from lrn_ros.replay.realtime import PlayFiles
+from lrn_ros.replay.recording import read_recorded, score
 
 
 @pytest.fixture
@@ -29,7 +30,8 @@ def run(tmp_path):
         values = {"inference_ms": f"{i}.000", "frames": "1", "backend": "torch fp32"}
         values |= {"transport_ms": "nan", "processing_ms": f"{i + 2}.000"}
         received.append({"kind": "latency", "stamp_ns": 1000 + i, "values": values})
-        received.append({"kind": "overlay", "stamp_ns": 1000 + i, "position": i})
+        if i != 9:
+            received.append({"kind": "overlay", "stamp_ns": 1000 + i, "position": i})
         mask = np.full((4, 6), i % 2, np.uint8)
         cv2.imwrite(str(tmp_path / "masks" / f"{1000 + i}.png"), mask)
     for n in (4, 9):  # /diagnostics counts up; the last word counts
@@ -39,21 +41,19 @@ def run(tmp_path):
     received.append({"kind": "diagnostics", "stamp_ns": 9, "values": {"state": "active"}})
     for name, lines in (("sent", sent), ("received", received)):
         text = "".join(json.dumps(line) + "\n" for line in lines)
-        (tmp_path / name).write_text(text + '{"cut', encoding="utf-8")
+        (tmp_path / f"{name}.jsonl").write_text(text + '{"cut', encoding="utf-8")
     return tmp_path
 
 
-def test_every_frame_is_accounted_for(run):
-    recording = read_recording(run / "sent", run / "received", run / "masks")
-    accounting = recording.accounting()
-    assert (accounting.sent, accounting.answered, accounting.lost) == (10, 6, 1)
-    assert accounting.dropped == {"superseded": 2, "invalid": 1}
-    assert accounting.recorded == 6 and accounting.balanced
-    assert recording.backend == "torch fp32"
-    stages = by_stage([f.stages for f in recording.answered])
-    assert list(stages) == ["inference_ms", "processing_ms", "overhead_ms"]  # no transport: NaN
-    assert stages["inference_ms"].p50 == np.median([0, 1, 5, 6, 7, 9])
-    assert stages["overhead_ms"].p50 == 2
+def recorded(run):
+    return read_recorded(PlayFiles(run), run / "masks")
+
+
+def test_frames_with_a_mask_are_found(run):
+    found = recorded(run)
+    assert [frame.index for frame in found] == [0, 1, 5, 6, 7, 9]
+    assert [frame.position for frame in found] == [0, 1, 5, 6, 7, None]
+    assert found[1].mask == run / "masks" / "1001.png"
 
 
 def test_score_takes_answered_and_labelled_frames_only(run):
@@ -63,18 +63,17 @@ def test_score_takes_answered_and_labelled_frames_only(run):
         label = np.zeros((4, 6), np.uint8)
         label[0] = 255
         cv2.imwrite(str(run / "labels" / f"{i:06d}.png"), label)
-    recording = read_recording(run / "sent", run / "received", run / "masks")
-    found, compared = score(recording, run / "labels", labels)
+    tally = score(recorded(run), run / "labels", labels)
     # 18 labelled pixels a frame, all of class a; frame 0 says a, frames 1 and 5 say b.
-    assert compared == 3 and found is not None
-    assert found.iou == (pytest.approx(1 / 3), 0.0)
+    found = tally.accuracy(labels.names)
+    assert tally.labelled == 3 and found is not None
+    assert [c.iou for c in found.classes.values()] == [pytest.approx(1 / 3), 0.0]
     assert found.pixel_accuracy == pytest.approx(1 / 3)
-    assert score(recording, run / "nowhere", labels) == (None, 0)
+    assert score(recorded(run), run / "nowhere", labels).labelled == 0
 
 
 def test_nothing_recorded(tmp_path):
-    recording = read_recording(tmp_path / "sent", tmp_path / "received", tmp_path / "masks")
-    assert recording.accounting().sent == 0 and recording.accounting().balanced
+    assert recorded(tmp_path) == [] and score([], tmp_path, LabelSet.load("camvid11")).frames == 0
     assert by_stage([]) == {} and percentiles([float("nan")]) is None
     assert rate([]) == rate([5]) == 0.0
 

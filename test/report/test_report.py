@@ -22,11 +22,13 @@ pytest.importorskip("torch")
 from scene_bags import IMAGES, LABELS
 
 from lrn_ros import Segmenter
+from lrn_ros.cli import main
 from lrn_ros.data.bags.reader import BagReader
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.replay.accuracy import read_part, replay
 from lrn_ros.replay.figures import Curve, Point
-from lrn_ros.replay.results import merge
+from lrn_ros.replay.records import write_record
+from lrn_ros.replay.results import RESULTS, merge
 from lrn_ros.replay.scoring import TruthOptions
 from lrn_ros.report.charts import Line, heat_chart, joined, length_s, line_chart
 from lrn_ros.report.page import write_report
@@ -229,3 +231,49 @@ def test_needs_no_network(report):
     assert "url(" not in page and "import" not in page
     assert "&lt;b&gt; &amp;" in page and "<b> &" not in page
     assert "failed: /a/path/" in page
+
+
+@pytest.fixture
+def comparison(segmenter, random_model, frames, write_bag, timed, tmp_path):
+    """The page of two runs of one bag, of which the second one is at another network size."""
+    images, labels = zip(*frames)
+    bag = write_bag({IMAGES: timed(images), LABELS: timed(labels)}, LabelSet.load("camvid11"))
+    small = Segmenter.load(random_model, backend="torch", network_size=(96, 160), threads=1)
+    for name, model in (("a", segmenter), ("b", small)):
+        folder = tmp_path / name / "bags" / "a <b>"
+        replay(model, BagReader(bag), IMAGES, folder, TruthOptions())
+        results = merge([read_part("a <b>", folder)], folder=tmp_path / name)
+        write_record(tmp_path / name / RESULTS, results)
+    page = tmp_path / "gate.html"
+    arguments = ["--allow", "network-size", "--html", page]
+    status = main([str(a) for a in ("compare", tmp_path / "a", tmp_path / "b", *arguments)])
+    assert status in (0, 1, 2) and page.is_file()
+    return page
+
+
+def test_the_comparison_shows_what_changed(comparison):
+    page = unescape(comparison.read_text())
+    assert re.search(r'network size</td><td class="worse text">64x80</td>', page)
+    assert "<td>mIoU, %</td>" in page and "16 frames</td>" in page and "15 pairs</td>" in page
+    assert page.count('<circle class="') == len(re.findall("IoU of [a-z-]+, %</td>", page))
+    pictures = json.loads(re.findall(r'id="pictures">(.*?)</script>', page, re.S)[0])
+    shown = re.findall(r'data-picture="([^"]+)"', page)
+    assert shown and set(shown) == pictures.keys()
+    assert "a <b>, frame" not in comparison.read_text()  # is escaped
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs chromium")
+def test_the_comparison_in_a_browser(comparison):
+    work = WORK.replace("const strip = document", "const strip = null, none = document")
+    work = re.sub(r"for \(const value of \[0, strip.max\]\) \{.*?\n  \}\n", "", work, flags=re.S)
+    work = re.sub(r"for \(const option of choice.options\) \{.*?\n  \}\n", "", work, flags=re.S)
+    page = escape(comparison.read_text().replace("</body>", f"{work}</body>"))
+    for width in WIDTHS:
+        frame = comparison.with_name(f"frame{width}.html")
+        frame.write_text(FRAME.format(page=page, width=width))
+        dom = browse(frame, width, "--dump-dom")
+        found = json.loads(unescape(re.findall(r'<pre id="result">(.*?)</pre>', dom, re.S)[0]))
+        assert found["inner"] == width
+        assert found["scroll"] <= width and found["wide"] == []
+        assert found["requests"] == [] and found["violations"] == 0
+        assert len(found["decoded"]) > 5 and found["enlarged"] == [True, False]

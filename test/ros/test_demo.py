@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -48,6 +49,10 @@ def _orphans(output: Path, model: Path) -> list[str]:
     return found
 
 
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
 def _frames(video: Path) -> tuple[int, tuple[int, ...]]:
     capture, count, shape = cv2.VideoCapture(str(video)), 0, ()
     while True:
@@ -62,20 +67,27 @@ def test_scene(random_model, tmp_path):
     size = ("--frames", "12", "--rate", "5", "--size", "96", "160", "--seed", "3")
     done = _run(_command(random_model, out, *size))
     assert done.returncode == 0, done.stderr
-    assert "mIoU" in done.stdout and "in 12" in done.stdout and "end_to_end" in done.stdout
+    assert "mIoU" in done.stdout and "published 12: " in done.stdout and "end_to_end" in done.stdout
     assert not _orphans(out, random_model)
-    summary = json.loads((out / "summary.json").read_text())
-    frames = summary["frames"]
-    assert summary["complete"] and frames["balanced"] and frames["sent"] == 12
-    assert frames["lost"] == 0 and frames["answered"] >= 8
-    assert frames["recorded"] == frames["answered"]
-    assert summary["fps"]["in"] == pytest.approx(5, rel=0.2)
+    results = json.loads((out / "results.json").read_text())
+    frames, stages = results["realtime"]["frames"], results["realtime"]["latency_ms"]
+    assert results["complete"] and frames["published"] == 12 and frames["unaccounted"] == 0
+    assert not frames["dropped"]["transport"] and frames["answered"] >= 8
+    assert frames["delivered"] == frames["answered"] == len(list((out / "masks").iterdir()))
+    (bag,) = results["realtime"]["bags"]
+    assert bag["fps_in"] == pytest.approx(5, rel=0.2) and bag["backend"] == "torch fp32"
+    assert results["provenance"]["machine"]["versions"]["lrn_ros"]
+    assert "Every published frame is accounted for." in (out / "report.html").read_text()
 
-    latency = json.loads((out / "latency.json").read_text())
-    assert len(latency["per_frame"]) == frames["answered"]
-    assert latency["machine"]["versions"]["lrn_ros"] and latency["backend"] == "torch fp32"
-    ends = [f["end_to_end_ms"] for f in latency["per_frame"]]
-    assert latency["latency_ms"]["end_to_end_ms"]["p50"] == pytest.approx(np.median(ends), abs=1e-3)
+    sent = _lines(out / "realtime" / "demo" / "sent.jsonl")
+    index = {line["stamp_ns"]: line["index"] for line in sent}
+    answers = [
+        line
+        for line in _lines(out / "realtime" / "demo" / "received.jsonl")
+        if line["kind"] == "latency" and line["stamp_ns"] in index
+    ]
+    ends = [float(line["values"]["end_to_end_ms"]) for line in answers]
+    assert stages["end_to_end_ms"]["p50"] == pytest.approx(np.median(ends), abs=1e-3)
 
     count, shape = _frames(out / "overlay.mp4")
     assert shape == (96, 160, 3) and frames["answered"] <= count <= 14
@@ -88,14 +100,14 @@ def test_scene(random_model, tmp_path):
     segmenter = Segmenter.load(random_model, backend="torch")
     scene = StreetScene(seed=3, height=96, width=160, fps=5.0)
     matrix = np.zeros((11, 12), np.int64)
-    for frame in latency["per_frame"]:
-        rgb, truth = scene.frame(frame["index"])
-        path = out / "masks" / f"{frame['stamp_ns']}.png"
+    for answer in answers:
+        rgb, truth = scene.frame(index[answer["stamp_ns"]])
+        path = out / "masks" / f"{answer['stamp_ns']}.png"
         mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         np.testing.assert_array_equal(mask, segmenter(rgb).mask)
         matrix += confusion_matrix(truth, mask, 11)
-    assert summary["accuracy"]["frames"] == frames["answered"]
-    assert summary["accuracy"]["miou"] == pytest.approx(scores(matrix).miou, abs=1e-9)
+    assert results["accuracy"]["frames"] == frames["answered"]
+    assert results["accuracy"]["miou"] == pytest.approx(scores(matrix).miou, abs=1e-9)
 
 
 def test_camera_faster_than_the_node(random_model, tmp_path):
@@ -110,17 +122,19 @@ def test_camera_faster_than_the_node(random_model, tmp_path):
     done = _run(_command(random_model, out, "--input", str(folder), "--rate", "200", "--json"))
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    frames = report["frames"]
-    assert frames["balanced"] and frames["sent"] == 25 and frames["answered"] < 25
-    assert frames["dropped"].keys() <= {"superseded"}
-    assert report["accuracy"]["frames"] == frames["recorded"] == frames["answered"]
-    per_frame = json.loads((out / "latency.json").read_text())["per_frame"]
-    assert per_frame[-1]["index"] == 24  # the newest frame is always answered
+    frames = report["realtime"]["frames"]
+    assert frames["published"] == 25 and frames["answered"] < 25 and not frames["unaccounted"]
+    assert {cause for cause, count in frames["dropped"].items() if count} == {"superseded"}
+    assert report["accuracy"]["frames"] == frames["delivered"] == frames["answered"]
+    last = _lines(out / "realtime" / "demo" / "sent.jsonl")[-1]
+    assert last["index"] == 24  # the newest frame is always answered
+    assert (out / "masks" / f"{last['stamp_ns']}.png").is_file()
 
 
 def _wait_for_overlays(process, out, count):
     """Wait until so many are recorded, or the demo ends."""
-    received, deadline = out / "log" / "received.jsonl", time.monotonic() + 120
+    received = out / "realtime" / "demo" / "received.jsonl"
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         if received.is_file() and received.read_text().count('"overlay"') >= count:
             break
@@ -136,10 +150,10 @@ def test_ctrl_c_keeps_what_was_recorded(random_model, tmp_path):
     text, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
     assert not _orphans(out, random_model)
-    summary = json.loads((out / "summary.json").read_text())
-    assert not summary["complete"] and 5 <= summary["frames"]["sent"] < 400
+    results = json.loads((out / "results.json").read_text())
+    assert not results["complete"] and 5 <= results["realtime"]["frames"]["published"] < 400
     assert _frames(out / "overlay.mp4")[0] >= 5
-    assert "in " in text
+    assert "published" in text and "interrupted" in error
 
 
 def test_a_process_that_fails_is_named(random_model, tmp_path):

@@ -30,8 +30,8 @@ from lrn_ros.data.bags.writer import BagWriter
 from lrn_ros.errors import RunError
 from lrn_ros.images.cdr import read_stamp
 from lrn_ros.play import replay as replay_module
-from lrn_ros.play.bag_player import BagClock, timeline
 from lrn_ros.play.replay import PlayOptions, play_bag
+from lrn_ros.play.timeline import PlayClock, bag_timeline
 from lrn_ros.replay.job import ModelOptions
 from lrn_ros.scene import StreetScene
 
@@ -159,6 +159,40 @@ def test_faster_than_the_node_in_loops_with_the_recorded_stamps(random_model, fa
 
 
 @pytest.fixture
+def two_cameras(slow_bag: Path, tmp_path: Path) -> Path:
+    """The slow bag's images as those of two cameras, the second one 30 ms later."""
+    from rosbags.rosbag2 import StoragePlugin, Writer
+    from rosbags.typesys import Stores, get_typestore
+
+    with Writer(tmp_path / "two", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        store, kind = get_typestore(Stores.ROS2_JAZZY), "sensor_msgs/msg/Image"
+        names = ("/left/image_raw", "/right/image_raw")
+        topics = [writer.add_connection(name, kind, typestore=store) for name in names]
+        for message in BagReader(slow_bag).messages(IMAGES):
+            for i, topic in enumerate(topics):
+                writer.write(topic, message.recorded_ns + i * 30_000_000, message.data)
+    return tmp_path / "two"
+
+
+def test_two_cameras_at_once_through_one_node(random_model, two_cameras, tmp_path):
+    out = tmp_path / "out"
+    results = replay(random_model, two_cameras, out)
+    names = ["two_left_image_raw", "two_right_image_raw"]
+    assert [bag["name"] for bag in results["bags"]] == names and results["frames"] == 30
+    bags, realtime = results["realtime"]["bags"], results["realtime"]
+    assert [bag["played"]["name"] for bag in bags] == names
+    assert {bag["played"]["folder"] for bag in bags} == {"realtime/two"}
+    for bag in bags:
+        frames = bag["frames"]
+        assert frames["published"] == 15 == told(frames) and frames["unaccounted"] == 0
+        assert frames["answered"] >= 1 and bag["fps_in"] == pytest.approx(10, rel=0.2)
+    assert realtime["frames"]["published"] == 30 and realtime["frames"]["unaccounted"] == 0
+    sent = lines(out / "realtime" / "two" / "sent.jsonl")
+    assert [s["camera"] for s in sent] == ["camera0", "camera1"] * 15
+    assert main(["compare", str(out), str(out), "--drop-margin", "1"]) == 0
+
+
+@pytest.fixture
 def bad_bag(slow_bag: Path, tmp_path: Path) -> Path:
     """The slow bag with a fifth message that is cut off."""
     from rosbags.rosbag2 import StoragePlugin, Writer
@@ -222,8 +256,8 @@ def test_ctrl_c_at_any_time_ends_the_processes_and_keeps_what_was_recorded(
 
     monkeypatch.setattr(replay_module, "ProcessGroup", Calls)
     monkeypatch.setattr(replay_module, "Watch", Calls)
-    options = PlayOptions(IMAGES, ModelOptions("m"), False, Extent(), 1.0, 1, False, None)
-    assert not play_bag(BagReader(slow_bag), options, tmp_path / "out", print)
+    options = PlayOptions(ModelOptions("m"))
+    assert not play_bag(slow_bag, [IMAGES], options, tmp_path / "out", print)
     assert done[:4] == ["start"] * 3 + ["play"] and done[-1] == "stop"
     assert done.count("drain") == {"play": 1, "drain": 2, "stop": 1}[waits]
 
@@ -232,10 +266,10 @@ def test_bags_that_were_played_are_kept(slow_bag, fast_bag, tmp_path, monkeypatc
     """A bag that there is no room for stops no other, Ctrl-C before one is played only those."""
     (tmp_path / "last").symlink_to(slow_bag)
 
-    def play(bag, options, folder, report):
-        if bag.path.name == "slow":
+    def play(bag, topics, options, folder, report):
+        if bag.name == "slow":
             raise OSError(errno.ENOSPC, "No space left on device")
-        if bag.path.name == "last":
+        if bag.name == "last":
             raise KeyboardInterrupt
         folder.mkdir(parents=True)
         return True
@@ -283,14 +317,14 @@ def test_wrong_use_is_one_line(arguments, said, slow_bag, tmp_path, capsys):
 
 def test_a_loop_begins_one_interval_after_the_last_message(slow_bag):
     bag = BagReader(slow_bag)
-    dues = list(timeline(bag, IMAGES, Extent(0.3, 0.5), 3))
+    dues = list(bag_timeline(bag, {"": IMAGES}, Extent(0.3, 0.5), 3))
     assert [d.index for d in dues] == [3, 4, 5, 6, 7] * 3
     assert {b.bag_ns - a.bag_ns for a, b in pairwise(dues)} == {100_000_000}
-    assert [read_stamp(d.message.data) + d.shift_ns for d in dues] == [d.bag_ns for d in dues]
+    assert [read_stamp(d.image.data) + d.shift_ns for d in dues] == [d.bag_ns for d in dues]
 
 
 def test_the_bags_clock_stands_still_and_then_runs_at_its_rate():
-    clock = BagClock(START_NS, 4.0)
+    clock = PlayClock(START_NS, 4.0)
     assert clock.now_ns() == START_NS
     clock.start()
     assert clock.due_ns(START_NS + 4 * 10**9) - clock.due_ns(START_NS) == 10**9
