@@ -16,8 +16,11 @@ from lrn_ros.cli.common import claim_output, positive, print_json, write_json
 from lrn_ros.errors import UserError, needs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lrn_ros.benchmark.figures import Figures
     from lrn_ros.benchmark.measure import Plan, Run
+    from lrn_ros.benchmark.models import Model
 
 _JSON, _TEXT, _PICTURE = "results.json", "results.md", "latency_accuracy.png"
 
@@ -33,7 +36,10 @@ def add_parser(subparsers: Any) -> None:
     )
     add = parser.add_argument
     models = "names under weights/, paths, or architectures, which get random weights"
-    add("--models", nargs="+", default=["lrnnet_c_camvid"], metavar="MODEL", help=models)
+    add("--models", nargs="+", metavar="MODEL", help=f"{models} (lrnnet_c_camvid)")
+    protocol = "one image at a time in fp32 on an NVIDIA GPU, every network of the papers at the"
+    protocol += " sizes of its paper; --models, --backends and --precisions change that"
+    add("--protocol", choices=("paper",), help=protocol)
     add("--backends", nargs="+", metavar="BACKEND", help="default: all; torch fp32 is always run")
     add("--precisions", nargs="+", metavar="PRECISION", help="default: fp32 fp16 bf16 int8")
     sizes = "of the frames and of the network's input, multiples of 8 (512x1024)"
@@ -83,6 +89,9 @@ def _complete(args: argparse.Namespace) -> None:
     from lrn_ros.inference.geometry import check_network_size
     from lrn_ros.metrics.machine import describe
 
+    if args.protocol:
+        _complete_protocol(args)
+    args.models = args.models or ["lrnnet_c_camvid"]
     allowed = {"backends": list(MODULES), "precisions": [p for p in PRECISIONS if p != "auto"]}
     for option, known in allowed.items():
         given = getattr(args, option) or known
@@ -98,6 +107,24 @@ def _complete(args: argparse.Namespace) -> None:
             import lrn_ros.benchmark.plot  # noqa: F401
 
 
+def _complete_protocol(args: argparse.Namespace) -> None:
+    """Fill in what `--protocol paper` says; the sizes follow from the models."""
+    with needs("torch", "--protocol paper makes its networks with torch"):
+        import torch
+
+        from lrn_ros.networks.reported import speed_sizes
+
+    if args.backends is None:
+        if not torch.cuda.is_available():
+            raise UserError(
+                "--protocol paper: no NVIDIA GPU here; `--backends openvino` measures the same"
+                " networks and sizes on the CPU"
+            )
+        args.backends = ["tensorrt", "cuda"]
+    args.models = args.models or list(speed_sizes())
+    args.precisions = args.precisions or ["fp32"]
+
+
 def _plan(args: argparse.Namespace, folder: Path) -> Plan:
     from lrn_ros.benchmark.measure import Plan, combine
     from lrn_ros.benchmark.models import find_models
@@ -107,8 +134,24 @@ def _plan(args: argparse.Namespace, folder: Path) -> Plan:
     if args.data is not None:
         find_files(args.data, "val")
     models = find_models(args.models, (BASELINE[0], *args.backends), folder)
-    combinations = combine(args.models, args.backends, args.precisions, args.sizes)
+    combinations = []
+    for model in models:
+        sizes = _sizes_of(model) if args.protocol else args.sizes
+        combinations += combine([model.name], args.backends, args.precisions, sizes)
     return Plan(models, combinations, args.threads, args.frames, args.rounds, args.data)
+
+
+def _sizes_of(model: Model) -> Sequence[tuple[int, int]]:
+    """The sizes at which the paper of a model's architecture gives its speed."""
+    from lrn_ros.networks.reported import speed_sizes
+
+    known = speed_sizes()
+    if model.info.architecture not in known:
+        raise UserError(
+            f"--protocol paper: {model.name} is a {model.info.architecture}, which is in no table"
+            f" of the papers; {', '.join(known)} are"
+        )
+    return known[model.info.architecture]
 
 
 def _say(text: str) -> None:
@@ -118,12 +161,11 @@ def _say(text: str) -> None:
 def _command(args: argparse.Namespace) -> str:
     """The command line with every option that matters."""
     parts = ["lrn", "benchmark", "--models", *args.models, "--backends", *args.backends]
-    parts += [
-        "--precisions",
-        *args.precisions,
-        "--sizes",
-        *("{}x{}".format(*s) for s in args.sizes),
-    ]
+    parts += ["--precisions", *args.precisions]
+    if args.protocol:
+        parts += ["--protocol", args.protocol]
+    else:
+        parts += ["--sizes", *("{}x{}".format(*s) for s in args.sizes)]
     for option in ("threads", "frames", "rounds"):
         parts += [f"--{option}", str(getattr(args, option))]
     return shlex.join([*parts, "--data", str(args.data)] if args.data else parts)

@@ -26,6 +26,8 @@ class Weights:
     classes: int
     license: str
     val_miou: float | None
+    recipe: str
+    device: str
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,10 @@ def add_parser(subparsers: Any) -> None:
         "--size", type=positive, nargs=2, default=(512, 1024), metavar=("H", "W"),
         help="input size counted at (512 1024)",
     )  # fmt: skip
+    parser.add_argument(
+        "--papers", action="store_true",
+        help="the rows of the papers' tables, with what is counted and trained here beside them",
+    )  # fmt: skip
     parser.add_argument("--classes", type=positive, default=19, help="(%(default)s)")
     parser.add_argument("--json", action="store_true", help="print as JSON")
     parser.set_defaults(run=run)
@@ -64,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
     height, width = args.size
     if min(height, width) < 64:
         raise UserError(f"--size {height} {width}: networks take 64x64 pixels and up")
+    if args.papers:
+        return _papers(args.json)
     names = architectures()
     counts = {n: count(n, num_classes=args.classes, size=(height, width)) for n in names}
     compared = compare()
@@ -97,6 +105,8 @@ def compare() -> list[Comparison]:
 
     found = []
     for row in REPORTED:
+        if not row.convention or row.multiply_adds is None or row.size is None:
+            continue
         counts = count(row.architecture, num_classes=19, size=row.size)
         found.append(Comparison(row, counts.parameters, counts.under(row.convention)))
     return found
@@ -107,7 +117,7 @@ def _print_compared(compared: list[Comparison]) -> None:
     rows = [
         (
             *(c.reported.source, c.reported.architecture),
-            *("{}x{}".format(*c.reported.size), c.reported.convention),
+            *("{}x{}".format(*(c.reported.size or ())), c.reported.convention),
             *_beside(c.reported.parameters, c.parameters / 1e6),
             *_beside(c.reported.multiply_adds, c.multiply_adds / 1e9),
         )
@@ -133,9 +143,17 @@ def find_weights() -> list[Weights]:
         figures: dict[str, float] = next(
             (v for k, v in info.metrics.items() if k.split()[-1] == "val"), {}
         )
+        made = info.provenance
+        recipe = made.get("recipe") or {}
         found.append(
             Weights(
-                path.stem, info.architecture, len(info.labels), info.license, figures.get("miou")
+                name=path.stem,
+                architecture=info.architecture,
+                classes=len(info.labels),
+                license=info.license,
+                val_miou=figures.get("miou"),
+                recipe=str(recipe.get("name", "")),
+                device=str(made.get("device", "")),
             )
         )
     return found
@@ -163,7 +181,7 @@ def _as_data(
             {
                 "source": c.reported.source,
                 "architecture": c.reported.architecture,
-                "size": list(c.reported.size),
+                "size": c.reported.size,
                 "convention": c.reported.convention,
                 "parameters_reported_millions": c.reported.parameters,
                 "parameters": c.parameters,
@@ -174,6 +192,87 @@ def _as_data(
         ],
         "weights": [vars(w) for w in weights],
     }
+
+
+def _papers(as_json: bool) -> int:
+    """Print the rows of the papers' tables, with what is counted and trained here beside them."""
+    from lrn_ros.networks.counting import CONVENTIONS, count
+    from lrn_ros.networks.reported import PAPERS, REPORTED
+
+    best = {w.architecture: w for w in find_weights() if w.val_miou is not None}
+    counts = {
+        row: count(row.architecture, num_classes=19, size=row.size or (512, 1024))
+        for row in REPORTED
+        if row.architecture
+    }
+    if as_json:
+        print_json(
+            [
+                vars(row)
+                | {
+                    "parameters_here": counts[row].parameters if row in counts else None,
+                    "multiply_adds_here": {c: counts[row].under(c) for c in CONVENTIONS}
+                    if row in counts
+                    else None,
+                    "trained_here": vars(best[row.architecture])
+                    if row.architecture in best
+                    else None,
+                }
+                for row in REPORTED
+            ]
+        )
+        return 0
+    head = (
+        *("table", "network", "here", "size", "params, M", "here", "multiply-adds, G"),
+        *("conv", "ptflops", "+ core", "mIoU, %", "of", "frames/s", "on", "note"),
+    )
+    notes = list(dict.fromkeys(row.note for row in REPORTED if row.note))
+    for paper in PAPERS:
+        rows = [_paper_row(r, counts.get(r), notes) for r in REPORTED if r.paper == paper]
+        print(f"{paper}, as its paper has it; a blank is a figure that is not at hand")
+        _table(head, rows, right=0)
+        print()
+    _print_per_class()
+    print("notes")
+    for number, note in enumerate(notes, 1):
+        print(f"  {number}  {note}")
+    print("\ntrained here; all other networks are not trained here")
+    for w in best.values():
+        print(f"  {w.architecture}: CamVid val {_percent(w.val_miou)}, {w.recipe}, {w.device}")
+    print("\nspeed here: `lrn benchmark --protocol paper` on the graphics card at hand")
+    return 0
+
+
+def _paper_row(row: Reported, counts: Counts | None, notes: list[str]) -> tuple[str, ...]:
+    def shown(value: float | None, form: str = "g") -> str:
+        return "" if value is None else format(value, form)
+
+    ours = [""] * 4
+    if counts is not None:
+        giga = (counts.mac, counts.mac + counts.elementwise, counts.total)
+        ours = [f"{counts.parameters / 1e6:.3f}", *(f"{g / 1e9:.3f}" for g in giga)]
+    return (
+        *(row.source, row.network, row.architecture or "(cited)"),
+        "{}x{}".format(*row.size) if row.size else "",
+        *(shown(row.parameters), ours[0], shown(row.multiply_adds), *ours[1:]),
+        *(shown(row.miou, ".1f"), row.miou_on, shown(row.fps), row.fps_on),
+        str(notes.index(row.note) + 1) if row.note else "",
+    )
+
+
+def _print_per_class() -> None:
+    """Print the tables that have a figure for every class."""
+    from lrn_ros.networks.reported import CITYSCAPES, REPORTED
+
+    rows = [row for row in REPORTED if row.classes]
+    print("LEDNet table 2, IoU in % on the test split of Cityscapes")
+    table = [
+        (name, *(f"{row.classes[i]:.1f}" for row in rows)) for i, name in enumerate(CITYSCAPES)
+    ]
+    table.append(("mean of the classes", *(f"{row.miou:.1f}" for row in rows)))
+    table.append(("mean of the categories", *(f"{row.category_miou:.1f}" for row in rows)))
+    _table(("class", *(row.network for row in rows)), table, right=len(rows))
+    print()
 
 
 def _percent(value: float | None) -> str:

@@ -198,3 +198,30 @@ def test_refused(arguments, says, capsys):
     assert benchmark(*arguments) == 2
     error = capsys.readouterr().err
     assert says in error and error.count("\n") == 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_the_protocol_of_the_papers_needs_a_gpu(capsys):
+    assert benchmark("--protocol", "paper") == 2
+    assert "no NVIDIA GPU here; `--backends openvino` measures" in capsys.readouterr().err
+
+
+def test_the_protocol_of_the_papers_has_their_sizes(capsys):
+    arguments = ["--protocol", "paper", "--backends", "torch", "--frames", 1, "--rounds", 1]
+    arguments += ["--threads", 1, "--json", "--models"]
+    assert benchmark(*arguments, "lrnnet_ss4", "ndnet61_e2") == 0
+    data = json.loads(capsys.readouterr().out)
+    assert "--protocol paper" in data["command"] and "--sizes" not in data["command"]
+    found = [(r["model"], r["precision"], tuple(r["size"])) for r in data["combinations"]]
+    assert found == [("lrnnet_ss4", "fp32", (512, 1024)), ("ndnet61_e2", "fp32", (1024, 2048))]
+    assert benchmark(*arguments, "efficientnet_lite0_fpn") == 2
+    assert "which is in no table of the papers; lednet, " in capsys.readouterr().err
+
+
+def test_every_network_of_the_papers_has_a_size():
+    from lrn_ros.networks.reported import speed_sizes
+
+    sizes = speed_sizes()
+    assert sizes["lrnnet_c"] == sizes["lednet"] == ((512, 1024),)
+    assert sizes["ndnet45"] == ((1024, 2048),) and sizes["frm"] == ((1024, 2048), (720, 1280))
+    assert set(sizes) >= {"lrnnet_a", "lrnnet_ms3", "ndnet29w", "ndnet61_e2", "frm_dappm"}

@@ -72,3 +72,59 @@ def test_models_table(capsys, random_model, monkeypatch):
         *("0.68", "0.681", "+0.2", "%", "8.58", "8.588", "+0.1", "%"),
     ]
     assert any(line.split()[:3] == ["random", "lrnnet_c", "11"] for line in lines)
+
+
+# Every row that concerns a network of the package, by table.
+ROWS = {
+    "LRNNet table 1": ["SS-nbt", "A", "max", "avg", "B", "C"],
+    "LRNNet table 2": [
+        *("non-local", "SS 16x16", "SS 8x8", "SS 4x4", "MS 8x8 + 4x4", "MS 8x8 + 4x4 + 2x2"),
+    ],
+    "LRNNet table 3": ["LEDNet", "LRNNet"],
+    "LRNNet table 4": ["SS-nbt", "A", "B", "C"],
+    "LEDNet table 2": ["LEDNet, fine labels", "LEDNet, with coarse labels"],
+    "NDNet table II, logs": [
+        *("NDNet29", "NDNet45", "NDNet61", "NDNet29, wide"),
+        *("NDNet29 (e=2)", "NDNet45 (e=2)", "NDNet61 (e=2)"),
+    ],
+    "NDNet, abstract": ["NDNet45, FCN32"],
+    "FRM": ["PPM", "DAPPM", "FRM", "FRM"],
+}
+
+
+def test_the_tables_of_the_papers(capsys, random_model, monkeypatch):
+    monkeypatch.setattr("lrn_ros.model.artifact.weights_folder", lambda: random_model.parent)
+    assert main(["models", "--papers", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    found: dict = {}
+    for row in rows:
+        if row["architecture"]:
+            found.setdefault(row["source"], []).append(row["network"])
+            assert row["parameters_here"] > 1e5 and row["trained_here"] is None
+            assert set(row["multiply_adds_here"]) == {"conv", "ptflops", "ptflops + core"}
+        else:
+            assert row["parameters_here"] is row["multiply_adds_here"] is None
+    assert found == ROWS
+    by_name = {(row["source"], row["network"]): row for row in rows}
+    # Of the papers' abstracts and tables.
+    for key, miou in {
+        ("LRNNet table 3", "LRNNet"): 72.2, ("LRNNet table 4", "A"): 67.6,
+        ("LRNNet table 4", "C"): 69.2, ("LEDNet table 2", "LEDNet, with coarse labels"): 70.6,
+        ("NDNet, abstract", "NDNet45, FCN32"): 61.5, ("FRM", "ENet"): None,
+    }.items():  # fmt: skip
+        assert by_name.get(key, {}).get("miou") == miou
+    for row in rows:
+        if row["classes"]:  # the mean that is printed; one row says that it is not
+            mean = sum(row["classes"]) / 19
+            assert len(row["classes"]) == 19
+            assert abs(mean - row["miou"]) < 0.6 and (mean > row["miou"] - 0.56 or row["note"])
+
+
+def test_the_tables_of_the_papers_as_text(capsys):
+    assert main(["models", "--papers"]) == 0
+    text = capsys.readouterr().out
+    row = next(x for x in text.splitlines() if x.startswith("LRNNet table 2  non-local"))
+    assert row.split()[-5:] == ["12.5", "8.287", "8.544", "12.839", "3"]
+    assert "  3  the paper adds 4.0 binary giga" in text
+    assert "(cited)" in text and "not trained here" in text
+    assert text.count("a blank is a figure that is not at hand") == 4
