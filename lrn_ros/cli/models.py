@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrn_ros.cli.common import positive, print_json
@@ -57,13 +58,24 @@ def add_parser(subparsers: Any) -> None:
         "--papers", action="store_true",
         help="the rows of the papers' tables, with what is counted and trained here beside them",
     )  # fmt: skip
+    parser.add_argument(
+        "--figures", type=Path, metavar="DIR",
+        help="run every model under weights/ on --data and draw speed.png and masks.png there, as"
+        " Figures 1 and 3 of the LRNNet paper",
+    )  # fmt: skip
+    parser.add_argument("--data", type=Path, metavar="DATASET", help="data set of --figures")
+    parser.add_argument("--split", default="val", help="its split (%(default)s)")
+    parser.add_argument("--images", type=positive, default=4, help="in masks.png (%(default)s)")
+    parser.add_argument("--backend", default="auto", help="of --figures (%(default)s)")
     parser.add_argument("--classes", type=positive, default=19, help="(%(default)s)")
     parser.add_argument("--json", action="store_true", help="print as JSON")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the three tables."""
+    """Print the three tables, or what an option asks for."""
+    if args.figures is not None:
+        return _figures(args)
     with needs("torch", "counting needs torch"):
         from lrn_ros.networks import architectures
         from lrn_ros.networks.counting import count
@@ -192,6 +204,29 @@ def _as_data(
         ],
         "weights": [vars(w) for w in weights],
     }
+
+
+def _figures(args: argparse.Namespace) -> int:
+    """Draw the figures of the LRNNet paper for the models under weights/."""
+    from lrn_ros.cli.common import claim_output
+    from lrn_ros.model.artifact import weights_folder
+
+    if args.data is None:
+        raise UserError("--figures needs --data, the data set that the models are run on")
+    with needs("evaluate", "--figures draws with matplotlib"):
+        from lrn_ros.report.paper_figures import draw_figures
+    claim_output(args.figures, "models --figures", "--figures")
+    models = sorted(weights_folder().glob("*.safetensors"))
+    measured = draw_figures(models, args.data, args.split, args.figures, args.images, args.backend)
+    if args.json:
+        fields = ("name", "parameters", "miou", "fps")
+        print_json([{f: getattr(one, f) for f in fields} for one in measured])
+        return 0
+    head = ("model", "parameters, M", "mIoU, %", "frames/s")
+    rows = [(m.name, f"{m.parameters:.3f}", f"{m.miou:.2f}", f"{m.fps:.1f}") for m in measured]
+    _table(head, rows, right=3)
+    print(f"wrote {args.figures}/: speed.png, masks.png")
+    return 0
 
 
 def _papers(as_json: bool) -> int:

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """EfficientNet-Lite with a pyramid decoder: the teacher of the small networks.
 
-No paper that this package follows describes it. The encoder is Google's EfficientNet-Lite (Tan and
-Le, ICML 2019, without squeeze-and-excitation and with ReLU6), because its ImageNet weights come in
-an ordinary Python package; the decoder is a feature pyramid (Lin et al., CVPR 2017) over a pyramid
-pooling module.
+None of the four papers that this package follows describes this network. The encoder is Google's
+EfficientNet-Lite (Tan and Le, ICML 2019, without squeeze-and-excitation and with ReLU6). It was
+chosen because its ImageNet weights come in an ordinary Python package. The decoder is a feature
+pyramid (Lin et al., CVPR 2017) over a pyramid pooling module.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lrn_ros.networks.blocks import upsample
 from lrn_ros.networks.context import PPM
 from lrn_ros.networks.registry import register
 
-BN_EPS, BN_MOMENTUM = 1e-3, 0.01  # of the official code
+BN_EPS, BN_MOMENTUM = 1e-3, 0.01  # the values in the official code
 WIDTH = 96  # channels of the decoder
 
 
@@ -50,7 +50,7 @@ SCALES = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}  # width and depth of Lit
 
 
 def scaled_channels(channels: int, width: float) -> int:
-    """Channels times `width`, to the nearest multiple of 8 that loses at most a tenth.
+    """Multiply by `width` and round to the nearest multiple of 8 that loses at most a tenth.
 
     >>> scaled_channels(24, 1.1), scaled_channels(40, 1.1), scaled_channels(320, 1.1)
     (24, 48, 352)
@@ -63,9 +63,16 @@ def scaled_channels(channels: int, width: float) -> int:
 class SameConv(nn.Conv2d):
     """A convolution without bias whose output has ceil(n / stride) rows and columns.
 
-    With stride 2 the map is padded as TensorFlow pads maps of even size: one column less on the
-    left than on the right. The pretrained weights expect that. The zeros on the right are one more
-    than an even size needs, so that an odd one is rounded up with the same padding.
+    With stride 2 the map is padded as TensorFlow pads maps of even size: the left side gets one
+    column less than the right side. The pretrained weights expect this. The right side gets one
+    column more than an even size needs. So the same padding also rounds an odd size up.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel: size of the kernel.
+        stride: 1 or 2.
+        groups: groups of channels.
     """
 
     def __init__(
@@ -86,16 +93,18 @@ class SameConv(nn.Conv2d):
 def _unit(
     in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1
 ) -> list[nn.Module]:
-    """Convolution and BN."""
+    """A convolution and BN."""
     norm = nn.BatchNorm2d(out_channels, eps=BN_EPS, momentum=BN_MOMENTUM)
     return [SameConv(in_channels, out_channels, kernel, stride, groups), norm]
 
 
 class InvertedResidual(nn.Module):
-    """MobileNetV2's block: widen, filter each channel, project; a shortcut where shapes allow it.
+    """The block of MobileNetV2: widen, filter each channel, project.
+
+    The input is added to the result if both have the same shape.
 
     Args:
-        in_channels: of the input.
+        in_channels: channels of the input.
         stage: kernel, stride, expansion and output channels (already scaled).
     """
 
@@ -123,7 +132,7 @@ class EfficientNetLite(nn.Module):
         scale: 0, 1 or 2.
     """
 
-    # What the official checkpoint holds besides: the layers that classify an image.
+    # Prefixes of the tensors of the official checkpoint that classify an image.
     OFFICIAL_CLASSIFIER = ("_conv_head", "_bn1.", "_fc")
 
     def __init__(self, scale: int) -> None:
@@ -133,7 +142,7 @@ class EfficientNetLite(nn.Module):
         self.stages = nn.ModuleList()
         channels = STEM
         for index, row in enumerate(STAGES):
-            # The first and the last stage are not made deeper.
+            # The first and the last stage keep their depth.
             scaled = index not in (0, len(STAGES) - 1)
             repeats = math.ceil(row.repeats * depth) if scaled else row.repeats
             out = scaled_channels(row.channels, width)
@@ -161,7 +170,7 @@ class EfficientNetLite(nn.Module):
         return [features[i] for i in (1, 2, 4, 6)]
 
     def official_names(self) -> dict[str, str]:
-        """Names of the tensors in the official checkpoint, by their names here."""
+        """The name of every tensor in the official checkpoint, by its name here."""
         names = _norm("stem.1", "_bn0") | {"stem.0.weight": "_conv_stem.weight"}
         number = 0
         for i, stage in enumerate(self.stages):
@@ -192,11 +201,11 @@ def _conv_norm_relu(in_channels: int, out_channels: int, kernel: int) -> nn.Sequ
 class EfficientNetLiteFPN(nn.Module):
     """EfficientNet-Lite with a feature pyramid down to stride 4.
 
-    Pyramid pooling of the coarsest feature; on the way down each level adds its own feature; all
-    levels, brought to the finest size, are fused.
+    The coarsest feature passes a pyramid pooling module. On the way to finer strides each level
+    adds its own feature. All levels are then enlarged to the finest size and fused.
 
     Args:
-        num_classes: K.
+        num_classes: number of classes, K.
         scale: 0, 1 or 2.
     """
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A confusion matrix as a heat map. The only module that imports matplotlib, which is optional."""
+"""A confusion matrix as a heat map, drawn with matplotlib, which is an optional package."""
 
 from __future__ import annotations
 

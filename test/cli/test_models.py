@@ -128,3 +128,23 @@ def test_the_tables_of_the_papers_as_text(capsys):
     assert "  3  the paper adds 4.0 binary giga" in text
     assert "(cited)" in text and "not trained here" in text
     assert text.count("a blank is a figure that is not at hand") == 4
+
+
+def test_the_figures_of_the_paper(capsys, random_model, dataset, tmp_path, monkeypatch):
+    import cv2
+
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr("lrn_ros.model.artifact.weights_folder", lambda: random_model.parent)
+    out = tmp_path / "figures"
+    arguments = ["models", "--figures", str(out), "--data", str(dataset), "--backend", "torch"]
+    assert main([*arguments, "--images", "2", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["name"] == "random" and row["parameters"] == pytest.approx(0.680858, abs=1e-6)
+    assert main(["evaluate", str(random_model), str(dataset), "--backend", "torch", "--json"]) == 0
+    assert row["miou"] == pytest.approx(100 * json.loads(capsys.readouterr().out)["miou"])
+    for name in ("speed.png", "masks.png"):
+        assert cv2.imread(str(out / name)).shape[2] == 3
+    # Truth and mask are the second and third column of two rows.
+    assert cv2.imread(str(out / "masks.png")).std() > 10
+    assert main(arguments[:3]) == 2
+    assert "--figures needs --data" in capsys.readouterr().err
