@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lrn_ros.data.sources import Frame
+    from lrn_ros.data.sources import Frame, Source
     from lrn_ros.model.labels import LabelSet
 
-    Labelled = tuple[NDArray[np.uint8], NDArray[np.uint8] | None]
+    Labelled = tuple[NDArray[np.uint8], NDArray[np.uint8] | None, float | None]
 
 SCENE = "scene"
 _RATE = 10.0
@@ -35,16 +35,19 @@ class _Input:
     """What goes into a bag.
 
     Attributes:
-        frames: (H, W, 3) uint8 RGB with (H, W) uint8 class ids or None.
+        frames: (H, W, 3) uint8 RGB, (H, W) uint8 class ids or None, and the frame's own time in
+            seconds, None: its number and the rate say.
         count: their number; None: unknown.
         rate: Hz.
         label_set: the classes; None: there are no labels.
+        source: where the frames come from, if it may be damaged.
     """
 
     frames: Iterator[Labelled]
     count: int | None
     rate: float
     label_set: LabelSet | None
+    source: Source | None = None
 
 
 def add_parser(subparsers: Any) -> None:
@@ -88,8 +91,9 @@ def run(args: argparse.Namespace) -> int:
     writer = BagWriter(args.output, args.storage, args.topic, args.compressed, given.label_set)
     frames = labels = 0
     with writer, tqdm(total=given.count, unit="frame", disable=not sys.stderr.isatty()) as bar:
-        for rgb, label in given.frames:
-            writer.write(_START_NS + round(frames / given.rate * 1e9), rgb, label)
+        for rgb, label, seconds in given.frames:
+            at = frames / given.rate if seconds is None else seconds
+            writer.write(_START_NS + round(at * 1e9), rgb, label)
             frames, labels = frames + 1, labels + (label is not None)
             bar.update()
         if not frames:
@@ -97,6 +101,9 @@ def run(args: argparse.Namespace) -> int:
         if args.labels and not labels:
             raise UserError(f"--labels {args.labels}: no PNG there is named as an image")
     _print(args, frames, labels, given.rate)
+    if given.source is not None and given.source.damage:
+        print(f"lrn bag: {given.source.damage}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -110,7 +117,7 @@ def _scene(args: argparse.Namespace) -> _Input:
     rate, size = args.rate or _RATE, tuple(args.size or (360, 640))
     source = SceneSource(args.seed or 0, size, rate)
     count = args.frames or _SCENE_FRAMES
-    frames = ((f.rgb, f.label) for f in islice(source.frames(), count))
+    frames = ((f.rgb, f.label, f.seconds) for f in islice(source.frames(), count))
     return _Input(frames, count, rate, LabelSet.load("camvid11"))
 
 
@@ -133,18 +140,20 @@ def _files(args: argparse.Namespace) -> _Input:
     if split:
         files = find_files(*split)[: args.frames]
         pairs = (read_pair(f, label_set) for f in files)
-        frames = ((p.rgb, p.label) for p in pairs)
+        frames = ((p.rgb, p.label, None) for p in pairs)
         return _Input(frames, len(files), args.rate or _RATE, label_set)
     if args.labels:
         image_files(args.labels)  # raises where there are none
     elif args.label_set:
         raise UserError(f"--label-set {args.label_set}: {path} has no labels beside it; see --help")
-    source = open_source(path)
+    source = open_source(args.source)
     first = islice(source.frames(), args.frames)
-    found = ((f.rgb, _label(f, args.labels, label_set)) for f in first)
+    found = (
+        (f.rgb, _label(f, args.labels, label_set), None if args.rate else f.seconds) for f in first
+    )
     count = min(source.count or args.frames or 0, args.frames or source.count or 0) or None
     known = label_set if args.labels else None
-    return _Input(found, count, args.rate or source.rate or _RATE, known)
+    return _Input(found, count, args.rate or source.rate or _RATE, known, source)
 
 
 def _split(folder: Path) -> tuple[Path, str] | None:

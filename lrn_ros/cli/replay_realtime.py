@@ -151,7 +151,7 @@ def play_jobs(
                 loops=options.loops, clock=options.clock, start_s=extent.start_s,
                 duration_s=extent.duration_s, asked_fps=round(options.rate * bag.rate(topic), 3),
                 complete=complete, before=before, after=after, folder=folder, camera=camera,
-                interleaved=interleaved,
+                interleaved=interleaved, notes=tuple(bag.notes),
             ),
             camera,
         )

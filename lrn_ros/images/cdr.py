@@ -53,6 +53,25 @@ class CompressedImageMessage:
     data: memoryview
 
 
+@dataclass(frozen=True)
+class VideoMessage:
+    """A packet of a video topic; `data` is a read-only view as in ImageMessage.
+
+    Attributes:
+        header: its header; of a CompressedVideo its timestamp and frame_id.
+        codec: what the message says, such as h264 or libx264.
+        data: one packet; of H.264 and H.265 as in Annex B of their standards.
+        is_keyframe: None where the message does not say.
+        number: of the packet, by the encoder; None where the message does not say.
+    """
+
+    header: Header
+    codec: str
+    data: memoryview
+    is_keyframe: bool | None = None
+    number: int | None = None
+
+
 def parse_image(data: bytes) -> ImageMessage:
     """Fields of a serialized sensor_msgs/Image, in either byte order.
 
@@ -75,6 +94,26 @@ def parse_compressed_image(data: bytes) -> CompressedImageMessage:
     """Fields of a serialized sensor_msgs/CompressedImage; otherwise as `parse_image`."""
     reader = _Reader(data, "sensor_msgs/CompressedImage")
     return CompressedImageMessage(reader.header(), reader.text("format"), reader.sequence())
+
+
+def parse_compressed_video(data: bytes) -> VideoMessage:
+    """Fields of a serialized foxglove_msgs/CompressedVideo; otherwise as `parse_image`."""
+    reader = _Reader(data, "foxglove_msgs/CompressedVideo")
+    header, packet = reader.header(), reader.sequence()
+    return VideoMessage(header, reader.text("format"), packet)
+
+
+def parse_ffmpeg_packet(data: bytes) -> VideoMessage:
+    """Fields of a serialized ffmpeg_image_transport_msgs/FFMPEGPacket; as `parse_image`.
+
+    Its encoding may be followed by pixel formats, with semicolons between.
+    """
+    reader = _Reader(data, "ffmpeg_image_transport_msgs/FFMPEGPacket")
+    header = reader.header()
+    reader.integers("ii", "width and height")
+    codec, number = reader.text("encoding").partition(";")[0], reader.long("pts")
+    flags, _ = reader.octets(2, "flags and is_bigendian")
+    return VideoMessage(header, codec, reader.sequence(), bool(flags & 1), number)
 
 
 def stamp_ns(stamp: Any) -> int:
@@ -146,6 +185,14 @@ class _Reader:
         padding = -self._at % 4  # from the first field; the encapsulation has four bytes itself
         octets = self.octets(padding + 4 * len(layout), name)
         return struct.unpack_from(self.order + layout, octets, padding)
+
+    def long(self, name: str) -> int:
+        """A value of eight bytes; it begins at a multiple of eight after the encapsulation."""
+        padding = (4 - self._at) % 8
+        value: int = struct.unpack_from(f"{self.order}Q", self.octets(padding + 8, name), padding)[
+            0
+        ]
+        return value
 
     def text(self, name: str) -> str:
         """A string; its length counts the NUL at its end, and zero stands for an empty one too."""

@@ -19,6 +19,9 @@ from lrn_ros.errors import UserError
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+NO_KEYFRAME = "no_keyframe"
+"""Cause of an ImageError: the packet of a video belongs to a keyframe that is missing."""
+
 MAX_PIXELS = 64_000_000
 """Larger images are refused before anything is allocated or decoded."""
 
@@ -27,7 +30,7 @@ class ImageError(UserError):
     """An image that cannot be converted; `cause` is a short stable key for counting.
 
     One of `unknown encoding`, `zero size`, `too large`, `too small`, `odd size`, `wrong step`,
-    `short buffer`, `not bytes`, `undecodable`, `wrong shape`, `malformed`.
+    `short buffer`, `not bytes`, `undecodable`, `wrong shape`, `malformed`, `no_keyframe`.
     """
 
     def __init__(self, cause: str, message: str) -> None:

@@ -8,12 +8,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from lrn_ros.errors import BackendError, UserError
+from lrn_ros.images.compressed import read_image
 from lrn_ros.inference.backends import base
 from lrn_ros.inference.geometry import Geometry, check_network_size, fit
 from lrn_ros.inference.postprocess import upsample
@@ -216,15 +218,16 @@ class Segmenter:
 
     def __call__(
         self,
-        rgb: NDArray[np.uint8],
+        image: NDArray[np.uint8] | str | Path | Any,
         confidence: bool = False,
         output: str = "input",
         smooth: Smooth | None = None,
     ) -> Result:
-        """Segment a frame.
+        """Segment an image.
 
         Args:
-            rgb: (H, W, 3) uint8, RGB.
+            image: (H, W, 3) uint8, RGB; or the path of an image file, or a PIL image. The EXIF
+                orientation of these is not applied.
             confidence: also return the probability of the chosen class.
             output: "input" for a mask of the frame's size, "network" for the size at which the
                 network saw it.
@@ -232,26 +235,29 @@ class Segmenter:
                 Smoother.
 
         Raises:
-            UserError: `rgb` has another shape or dtype.
+            UserError: an array of another shape or dtype, or a file that is no image.
+            TypeError: `image` is something else.
         """
-        _check_frame(rgb)
+        rgb = _to_rgb(image)
         geometry = self.geometry(rgb.shape[0], rgb.shape[1], output)
         return self.run([rgb], geometry, confidence, [smooth] if smooth else [])[0]
 
-    def scores(self, rgb: NDArray[np.uint8], scale: float = 1.0) -> NDArray[np.float32]:
-        """Class scores of a frame, before softmax; slower than a mask.
+    def scores(
+        self, image: NDArray[np.uint8] | str | Path | Any, scale: float = 1.0
+    ) -> NDArray[np.float32]:
+        """Class scores of an image, before softmax; slower than a mask.
 
         Args:
-            rgb: (H, W, 3) uint8, RGB.
+            image: as in a call.
             scale: size of the network's input relative to the one that a mask is computed at.
 
         Returns:
             (K, H, W) float32, of the model's own classes.
 
         Raises:
-            UserError: `rgb` has another shape or dtype.
+            UserError, TypeError: as a call.
         """
-        _check_frame(rgb)
+        rgb = _to_rgb(image)
         geometry = self.geometry(rgb.shape[0], rgb.shape[1]).scaled(scale)
         return upsample(self.backend.logits(rgb, geometry), geometry, self.backend.stride)
 
@@ -297,6 +303,17 @@ def _cut_out(
     return replace(result, mask=scaled(result.mask), confidence=confidence)
 
 
-def _check_frame(rgb: NDArray[np.uint8]) -> None:
-    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
-        raise UserError(f"a frame is (H, W, 3) uint8 RGB, got {rgb.shape} {rgb.dtype}")
+def _to_rgb(image: Any) -> NDArray[np.uint8]:
+    """The pixels of whatever an image may be given as."""
+    if isinstance(image, (str, Path)):
+        return read_image(Path(image))
+    if type(image).__module__.partition(".")[0] == "PIL":
+        return np.asarray(image.convert("RGB"), np.uint8)
+    if not isinstance(image, np.ndarray):
+        raise TypeError(
+            "an image is an (H, W, 3) uint8 array in RGB, the path of an image file or a PIL image,"
+            f" not {type(image).__module__}.{type(image).__qualname__}"
+        )
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise UserError(f"a frame is (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
+    return image

@@ -15,11 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-import cv2
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from numpy.typing import NDArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -29,49 +27,9 @@ from sensor_msgs.msg import Image
 from lrn_ros.images.cdr import parse_image, read_stamp, stamp_ns
 from lrn_ros.images.compressed import write_png
 from lrn_ros.images.encodings import message_to_rgb
+from lrn_ros.images.video import VideoWriter
 from lrn_ros.play.processes import GREY
 from lrn_ros.ros.qos import profile
-
-_MAX_REPEATS = 250  # of a video frame while no newer one comes
-
-
-class OverlayVideo:
-    """An mp4 that plays in real time: a frame is shown until the next one's stamp."""
-
-    def __init__(self, path: Path, rate: float) -> None:
-        self._path, self._rate = path, rate
-        self._writer: cv2.VideoWriter | None = None
-        self._size = (0, 0)
-        self._first_ns = self._next = 0
-        self._last: NDArray[np.uint8] | None = None
-
-    def add(self, rgb: NDArray[np.uint8], stamp_ns: int) -> int:
-        """Append a frame; returns its position in the video."""
-        bgr = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), np.uint8)
-        if self._writer is None:
-            self._size, self._first_ns = (bgr.shape[1], bgr.shape[0]), stamp_ns
-            code = cv2.VideoWriter.fourcc(*"mp4v")
-            self._writer = cv2.VideoWriter(str(self._path), code, self._rate, self._size)
-            if not self._writer.isOpened():
-                raise OSError(f"{self._path}: OpenCV cannot write an mp4 video here")
-        if bgr.shape[1::-1] != self._size:
-            bgr = np.asarray(cv2.resize(bgr, self._size), np.uint8)
-        slot = round((stamp_ns - self._first_ns) / 1e9 * self._rate)
-        for _ in range(min(slot - self._next, _MAX_REPEATS) if self._last is not None else 0):
-            self._write(self._last)
-        self._last = bgr
-        self._write(bgr)
-        return self._next - 1
-
-    def close(self) -> None:
-        """Finish the file."""
-        if self._writer is not None:
-            self._writer.release()
-
-    def _write(self, bgr: Any) -> None:
-        assert self._writer is not None
-        self._writer.write(bgr)
-        self._next += 1
 
 
 class Recorder(Node):
@@ -140,7 +98,7 @@ class PictureRecorder(Recorder):
         super().__init__(segmentation, lines)
         self._masks = output / "masks"
         self._masks.mkdir(parents=True, exist_ok=True)
-        self._video = OverlayVideo(output / "overlay.mp4", rate)
+        self._video = VideoWriter(output / "overlay.mp4", rate)
         overlay = f"{segmentation}/overlay"
         self.create_subscription(Image, overlay, self._on_overlay, profile(10))
 
@@ -160,7 +118,8 @@ class PictureRecorder(Recorder):
         if message.header.frame_id == GREY:
             return
         stamp = stamp_ns(message.header.stamp)
-        self._note("overlay", stamp, position=self._video.add(message_to_rgb(message), stamp))
+        position = self._video.add(message_to_rgb(message), stamp / 1e9)  # plays in real time
+        self._note("overlay", stamp, position=position)
 
 
 def main(argv: list[str] | None = None) -> int:

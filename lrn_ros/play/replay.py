@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from lrn_ros.data.bags.decode import COMPRESSED, IMAGE
 from lrn_ros.data.bags.extent import Extent
 from lrn_ros.errors import RunError, UserError
 from lrn_ros.play.processes import NODE, ProcessGroup, environment, model_path, node_arguments
@@ -18,7 +19,7 @@ from lrn_ros.replay.job import ModelOptions, open_bag
 from lrn_ros.replay.realtime import PlayFiles
 
 _PLAYER = "player"
-_COMPRESSED, _COMPRESSED_TYPE = "/compressed", "sensor_msgs/msg/CompressedImage"
+_COMPRESSED = "/compressed"
 _DEMO_TOPIC = "/demo/image"
 
 
@@ -96,7 +97,12 @@ def play_bag(
     types = {open_bag(bag).topics[topic].type for topic in topics}
     if len(types) > 1:
         raise UserError(f"{bag}: one node takes images of one type, not {' and '.join(types)}")
-    compressed = types == {_COMPRESSED_TYPE}
+    if not types <= {IMAGE, COMPRESSED}:
+        raise UserError(
+            f"{bag}: real time plays single images, not {' or '.join(types)}; --mode accuracy"
+            " replays a video topic"
+        )
+    compressed = types == {COMPRESSED}
     images = {camera: _node_topic(topic, compressed) for camera, topic in cameras.items()}
     player = ["--bag", str(bag.resolve()), "--rate", str(options.rate)]
     player += ["--loop", str(options.loops), "--start", str(extent.start_s)]

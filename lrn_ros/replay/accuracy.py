@@ -135,7 +135,7 @@ class _Read:
     @property
     def time_ns(self) -> int:
         """The frame's stamp; where that is not set, the time at which it was recorded."""
-        return self.frame.stamp_ns or self.frame.recorded_ns
+        return self.frame.time_ns
 
 
 def _timed(frames: Iterator[BagFrame]) -> Iterator[tuple[BagFrame, float]]:
@@ -315,7 +315,10 @@ def replay(
             labels=compare.labels,
             mapping=compare.mapping,
             ground_truth=None if truth is None else TruthUse(truth.title, **asdict(truth.matching)),
-            findings=() if truth is None else of_labels(truth, scorer.alignment),
+            findings=(
+                *bag.notes,
+                *(() if truth is None else of_labels(truth, scorer.alignment)),
+            ),
             model=_model_use(segmenter, model_files or {}),
             settings=dict(settings or {}),
             files=digest_folder(folder, (files.frames.name, files.pictures.name)),

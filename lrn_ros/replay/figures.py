@@ -262,6 +262,7 @@ class PlayedAs:
         asked_fps: images per second that were to be published.
         complete: to its end.
         damage: what of the bag could not be read.
+        notes: what is unusual of the bag, see BagReader.
         before, after: how fast the machine was.
         folder: of the run, see PlayFiles, below that of the results.
         camera: what the node called it where it had several cameras, else empty.
@@ -279,6 +280,7 @@ class PlayedAs:
     asked_fps: float
     complete: bool
     damage: str | None = None
+    notes: tuple[str, ...] = ()
     before: Pace = Pace()  # noqa: RUF009 (frozen)
     after: Pace = Pace()  # noqa: RUF009 (frozen)
     folder: str = ""

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -184,51 +183,6 @@ class _Votes:
             return None
         by = tuple(s * unit for s in self._shifts[best])
         return Shift(by, float(shares[best]), here, self._labels)
-
-
-def of_stream(stamps_ns: Sequence[int], recorded_ns: Sequence[int]) -> list[str]:
-    """What is wrong with an image topic, a sentence each.
-
-    Args:
-        stamps_ns: stamps of the images in recorded order.
-        recorded_ns: when they were recorded.
-    """
-    if len(stamps_ns) < 2:
-        return []
-    stamps, recorded = np.array(stamps_ns, np.int64), np.array(recorded_ns, np.int64)
-    if unset := int((stamps == 0).sum()):
-        found = [f"stamps are not set: those of {unset} of {len(stamps)} images are 0"]
-    else:
-        found = _of_stamps(stamps, recorded)
-    # Stamps say when images were taken, the recorder's clock when they arrived, perhaps late.
-    intervals = np.diff(recorded if found else stamps)
-    usual = float(np.median(intervals))
-    gaps = np.flatnonzero(intervals > _GAP * usual) if usual > 0 else np.array([], int)
-    if len(gaps):
-        missing = int(np.maximum(1, np.round(intervals[gaps] / usual) - 1).sum())
-        found.append(
-            f"about {missing} images are missing in {len(gaps)} gaps, the first after image"
-            f" {gaps[0]} ({intervals[gaps[0]] / 1e9:.2f} s instead of {usual / 1e9:.2f} s)"
-        )
-    return found
-
-
-def _of_stamps(stamps: NDArray[np.int64], recorded: NDArray[np.int64]) -> list[str]:
-    steps, found = np.diff(stamps), []
-    if back := int((steps < 0).sum()):
-        at = int(np.flatnonzero(steps < 0)[0]) + 1
-        found.append(f"stamps go back {_times(back)}, first at image {at}")
-    if same := int((steps == 0).sum()):
-        found.append(f"{same} images have the stamp of the one before")
-    late = (stamps - recorded) / 1e9
-    apart = np.abs(late - np.median(late)) > _APART_S
-    if apart.any():
-        at = int(np.flatnonzero(apart)[0])
-        found.append(
-            f"{int(apart.sum())} images have wrong stamps: against the recorder's clock they are"
-            f" off by {late[at] - np.median(late):+.1f} s, first at image {at}"
-        )
-    return found
 
 
 def of_unlabelled(accuracy: Accuracy | None) -> list[str]:

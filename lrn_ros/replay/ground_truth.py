@@ -29,7 +29,10 @@ if TYPE_CHECKING:  # needs rosbags
 _HELD = 32  # labels of a topic that wait for their images
 _LEAP_NS = 1_000_000_000
 _AHEAD_NS = 500_000_000  # read by stamp before the recorder's clock says so
-_STAMP = re.compile(r"(\d{9,10})[._-](\d{1,9})|(\d{16,18}|[1-8]\d{18})")  # in 64 bits
+# In 64 bits. Those of a simulation have few digits of seconds, and more of the fraction.
+_STAMP = re.compile(
+    r"(\d{9,10})[._-](\d{1,9})|(\d{1,8})(?:[_-](\d{9})|\.(\d{3,9}))|(\d{16,18}|[1-8]\d{18})"
+)
 _NUMBER = re.compile(r"\d{1,18}")
 
 
@@ -343,12 +346,15 @@ def _stamp_of(stem: str) -> int | None:
     (1700000000250000000, 1700000000250000000, None)
     >>> _stamp_of("1700000000_250")
     1700000000000000250
+    >>> _stamp_of("1.100000000"), _stamp_of("0.25"), _stamp_of("3_000000007")
+    (1100000000, None, 3000000007)
     """
     match = _STAMP.fullmatch(stem)
     if match is None:
         return None
-    seconds, fraction, nanoseconds = match.groups()
+    *parts, nanoseconds = match.groups()
     if nanoseconds:
         return int(nanoseconds)
+    seconds, fraction = (part for part in parts if part is not None)
     whole = int(seconds) * 1_000_000_000
     return whole + int(fraction if "_" in stem else fraction.ljust(9, "0"))

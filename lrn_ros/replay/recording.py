@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lrn_ros.data.contact_sheet import Row
 from lrn_ros.data.datasets import read_label
 from lrn_ros.data.sources import Source
+from lrn_ros.images.video import VideoReader
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.replay.realtime import PlayFiles
 from lrn_ros.replay.records import read_lines
@@ -72,7 +73,9 @@ def sample_rows(
     whole = [frame for frame in frames if frame.position is not None]
     spread = np.linspace(0, len(whole) - 1, min(count, len(whole))).round().astype(int)
     chosen = {whole[i].index: whole[i] for i in spread}
-    overlays = dict(_video_frames(video, [frame.position or 0 for frame in chosen.values()]))
+    positions = [frame.position or 0 for frame in chosen.values()]
+    shown = VideoReader(str(video)).frames(positions) if positions else ()
+    overlays = {frame.index: frame.rgb for frame in shown}
     rows = []
     for frame in source.frames(set(chosen)) if chosen else ():
         recorded = chosen[frame.index]
@@ -86,16 +89,3 @@ def _read_mask(frame: RecordedFrame) -> NDArray[np.uint8] | None:
     """Class ids; None where the file was cut off when the recorder was ended."""
     mask = cv2.imread(str(frame.mask), cv2.IMREAD_UNCHANGED)
     return None if mask is None else np.asarray(mask, np.uint8)
-
-
-def _video_frames(path: Path, positions: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Frames of a video by position, RGB."""
-    capture = cv2.VideoCapture(str(path))
-    for position in range(max(positions, default=-1) + 1):
-        if not capture.grab():
-            break
-        if position in positions:
-            ok, bgr = capture.retrieve()
-            if ok:
-                yield position, np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
-    capture.release()

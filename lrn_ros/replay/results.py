@@ -19,6 +19,7 @@ from lrn_ros.errors import UserError
 from lrn_ros.metrics.latency import Percentiles, percentiles
 from lrn_ros.metrics.machine import describe
 from lrn_ros.replay.accuracy import Part, read_frames
+from lrn_ros.replay.clocks import of_stream
 from lrn_ros.replay.figures import (
     STAGES,
     BagResults,
@@ -33,7 +34,7 @@ from lrn_ros.replay.figures import (
     Results,
     Throughput,
 )
-from lrn_ros.replay.findings import of_stream, of_unlabelled
+from lrn_ros.replay.findings import of_unlabelled
 from lrn_ros.replay.records import digest_folder
 from lrn_ros.replay.tally import Tally, figures, vector
 
@@ -85,11 +86,10 @@ def merge(
         curve.append(Curve(part.name, stream.points(max(2, POINTS // len(parts)))))
         findings += [Finding(part.name, text) for text in _findings(part, stream)]
     played = realtime.bags if realtime else ()
-    findings += [
-        Finding(b.played.name, f"damaged: {b.played.damage}")
-        for b in played
-        if b.played.damage and b.played.name not in {part.name for part in parts}
-    ]
+    for b in played:  # what is known from the parts is not said again
+        if b.played.name not in {part.name for part in parts}:
+            damage = [f"damaged: {b.played.damage}"] if b.played.damage else []
+            findings += [Finding(b.played.name, text) for text in (*damage, *b.played.notes)]
     used = _models([r.model for r in records] or ([model] if model else []))
     seconds = sum(r.seconds for r in records)
     return Results(

@@ -13,17 +13,11 @@ from typing import Any
 from builtin_interfaces.msg import Time
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from lrn_ros.images.cdr import (
-    CompressedImageMessage,
-    ImageMessage,
-    parse_compressed_image,
-    parse_image,
-    stamp_ns,
-)
-from lrn_ros.images.encodings import ImageError
+from lrn_ros.images.cdr import CompressedImageMessage, ImageMessage, VideoMessage, stamp_ns
+from lrn_ros.images.encodings import NO_KEYFRAME, ImageError
 from lrn_ros.ros import graph
 from lrn_ros.ros.outputs import Outputs
 from lrn_ros.ros.qos import (
@@ -37,12 +31,15 @@ from lrn_ros.ros.qos import (
     reliability_given,
 )
 from lrn_ros.ros.statistics import Statistics
+from lrn_ros.ros.transports import (
+    PARSERS,
+    VIDEOS,
+    Picture,
+    VideoStream,
+    depth,
+    message_class,
+)
 
-# What is subscribed for a transport of graph.TRANSPORTS, and how its bytes are read.
-_INPUTS: dict[str, tuple[Any, Callable[[bytes], ImageMessage | CompressedImageMessage]]] = {
-    "raw": (Image, parse_image),
-    "compressed": (CompressedImage, parse_compressed_image),
-}
 _LOOK_AROUND_S = 2.0  # how often the graph is searched for names that nearly fit
 
 
@@ -51,12 +48,12 @@ class Frame:
     """A received image message that waits for the worker.
 
     Attributes:
-        message: with the fields of sensor_msgs Image or CompressedImage.
+        message: with the fields of sensor_msgs Image or CompressedImage, or a picture of a video.
         received_ns: node clock at receipt, nanoseconds.
         received_at: monotonic clock at receipt, seconds.
     """
 
-    message: ImageMessage | CompressedImageMessage
+    message: ImageMessage | CompressedImageMessage | Picture
     received_ns: int
     received_at: float
 
@@ -122,7 +119,8 @@ class Camera:
         self.prefix, self.statistics = prefix, Statistics()
         self.topic = self.no_publisher = ""
         self._node, self._deliver, self._transport = node, deliver, transport
-        self._type, self._parse = _INPUTS[transport]
+        self._type, self._parse = message_class(transport), PARSERS[transport]
+        self._video: VideoStream | None = None
         self._sequence = Sequence()
         self._info_bytes: bytes | None = None
         self._looked_around = 0.0
@@ -198,7 +196,8 @@ class Camera:
             )
 
     def _subscribe(self) -> Any:
-        qos = profile(reliable=self._reliable)
+        qos = profile(depth(self._transport), reliable=self._reliable)
+        self._video = VideoStream() if self._transport in VIDEOS else None
         topic = self._node.resolve_topic_name(self._name_given)
         overridable = overrides(reliability=reliability_given(self._node, topic))
         # Every event with a callback costs the executor time for every message, so the default
@@ -254,14 +253,28 @@ class Camera:
         self.statistics.arrived(1 + overwritten)
         if overwritten:
             self.statistics.dropped("superseded", overwritten)
+            self._lose_keyframe()
+        received_at = time.perf_counter()
         try:
-            frame = Frame(self._parse(data), now, time.perf_counter())
+            message = self._parse(data)
+            if not isinstance(message, VideoMessage):
+                self._deliver(self, Frame(message, now, received_at))
+            elif self._video is not None:
+                for picture in self._video.pictures(message):
+                    self._deliver(self, Frame(picture, now, received_at))
         except ImageError as error:
-            self.report("invalid", error.cause, str(error))
-        else:
-            self._deliver(self, frame)
+            if error.cause == NO_KEYFRAME:
+                self.statistics.dropped(NO_KEYFRAME)
+            else:
+                self.report("invalid", error.cause, str(error))
+
+    def _lose_keyframe(self) -> None:
+        """Note that messages are missing: of a video, what follows waits for a keyframe."""
+        if self._video is not None:
+            self._video.lost()
 
     def _on_lost(self, event: Any) -> None:
+        self._lose_keyframe()
         self._sequence.lost(event.total_count_change)
         self.statistics.dropped("transport", event.total_count_change)
 

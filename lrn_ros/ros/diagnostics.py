@@ -90,7 +90,11 @@ def camera_verdict(
         return DiagnosticStatus.STALE, silence + before
     if snapshot.recent["failed"]:
         return DiagnosticStatus.ERROR, faults
-    lost = [c for c in ("invalid", "transport", "stale", "compiling") if snapshot.recent[c]]
+    lost = [
+        c
+        for c in ("invalid", "transport", "stale", "compiling", "no_keyframe")
+        if snapshot.recent[c]
+    ]
     if lost:
         causes.append("drops: " + ", ".join(f"{c} {snapshot.recent[c]}" for c in lost))
     causes += [faults] if faults else []

@@ -17,6 +17,8 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 TRANSPORTS = {
     "raw": ("", "sensor_msgs/msg/Image"),
     "compressed": ("/compressed", "sensor_msgs/msg/CompressedImage"),
+    "foxglove": ("/foxglove", "foxglove_msgs/msg/CompressedVideo"),
+    "ffmpeg": ("/ffmpeg", "ffmpeg_image_transport_msgs/msg/FFMPEGPacket"),
 }
 _MAX_NAMED = 3  # topics in one message
 

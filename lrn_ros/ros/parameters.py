@@ -189,8 +189,9 @@ class Settings:
         "input: outputs are as large as the image; network: as large as the network's input",
     )  # fmt: skip
     image_transport: str = _parameter(
-        "raw", _one_of("raw", "compressed"),
-        "raw, or compressed (jpeg and png, on the image topic's name + /compressed)",
+        "raw", _one_of("raw", "compressed", "foxglove", "ffmpeg"),
+        "raw, compressed (jpeg and png), or video: foxglove (foxglove_msgs/CompressedVideo), ffmpeg"
+        " (FFMPEGPacket); all but raw on the image topic's name + /TRANSPORT",
     )  # fmt: skip
     cameras: tuple[str, ...] = _parameter(
         [""], _PREFIXES, 'camera prefixes such as [front, left]; [""]: one camera without a prefix'

@@ -27,6 +27,7 @@ CAUSES = {
     "transport": "lost on the way, as the middleware reports it; the node never received it",
     "stale": "older than `max_age_ms` on receipt; with `temporal_smoothing` also by its stamp older"
     " than an image before it",
+    "no_keyframe": "a packet of a video for which its keyframe, or a packet since, is missing",
     "invalid": "not a usable image; the log says the reason once, /diagnostics says it too",
     "compiling": "the backend is being restarted, or no size is compiled yet that could stand in",
     "inactive": "received while the node was not active",

@@ -31,6 +31,7 @@ from lrn_ros.ros.guard import Exceptions
 from lrn_ros.ros.health import Health, Limits
 from lrn_ros.ros.parameters import Settings
 from lrn_ros.ros.schedule import Schedule, Slot
+from lrn_ros.ros.transports import Picture
 
 _OTHER_CLOCK_NS = 60 * 10**9  # a stamp longer ago than this is no measure of latency
 
@@ -257,14 +258,20 @@ class Worker:
                 settings.health_frozen_frames, settings.health_dark,
                 settings.health_saturated, settings.health_blurred,
             )  # fmt: skip
-            health = job.slot.health.look(job.frame.message.data, job.rgb, limits)
+            message = job.frame.message
+            # Of a video the packets differ where the picture stands still.
+            data = job.rgb.data if isinstance(message, Picture) else message.data
+            health = job.slot.health.look(data, job.rgb, limits)
         job.camera.statistics.looked_at(health)
         return health
 
 
 def _decode(slot: Slot, frame: Frame, behind_ns: int) -> _Job:
     taken, message = time.perf_counter(), frame.message
-    if isinstance(message, CompressedImageMessage):
+    if isinstance(message, Picture):
+        rgb = message.to_rgb()
+        taken -= message.decoding_s  # of the codec, when the message came
+    elif isinstance(message, CompressedImageMessage):
         rgb = compressed_to_rgb(message.data, message.format)
     else:
         rgb = message_to_rgb(message)

@@ -115,3 +115,123 @@ def test_unreadable_input_and_foreign_output(random_model, dataset, tmp_path, ca
     assert "nothing was overwritten" in capsys.readouterr().err
     assert main(["segment", str(dataset / "val"), "--output", str(dataset / "val"), *model]) == 2
     assert "is the input" in capsys.readouterr().err
+
+
+def _segment(random_model, *arguments):
+    fast = ["--model", str(random_model), "--backend", "torch", "--network-size", "64", "96"]
+    return main(["segment", *map(str, arguments), *fast])
+
+
+def test_one_unreadable_image_ends_no_folder(random_model, dataset, tmp_path, capsys):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    pixels = cv2.imread(str(dataset / "val" / "val_0.png"))
+    for name in ("b", "d"):
+        cv2.imwrite(str(folder / f"{name}.png"), pixels)
+    jpeg = cv2.imencode(".jpg", pixels)[1].tobytes()
+    (folder / "a.jpg").write_bytes(jpeg[: len(jpeg) // 2])
+    (folder / "c.png").write_bytes(b"")
+    (folder / "._b.png").write_bytes(b"\0\5\26\7")  # hidden, as macOS writes them
+    assert _segment(random_model, folder, "--output", out) == 1
+    said = capsys.readouterr().err
+    assert "a.jpg: cannot be read as an image" in said and "cut short" in said
+    assert "2 of 4 images cannot be read: a.jpg, c.png" in said and "._b" not in said
+    assert sorted(p.name for p in out.glob("*_mask.png")) == ["b_mask.png", "d_mask.png"]
+    assert _segment(random_model, folder / "c.png", "--output", out) == 2
+    assert "c.png: cannot be read as an image" in capsys.readouterr().err
+
+
+def test_no_result_overwrites_another_and_none_is_left(random_model, dataset, tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for i, name in enumerate(("a.png", "a.bmp", "b.png")):
+        cv2.imwrite(str(folder / name), cv2.imread(str(dataset / "val" / f"val_{i}.png")))
+    assert _segment(random_model, folder, "--output", out) == 0
+    names = ["a_bmp", "a_png", "b"]
+    assert sorted(p.name for p in out.glob("*_mask.png")) == [f"{n}_mask.png" for n in names]
+    one, two = (cv2.imread(str(out / f"{n}_overlay.png")) for n in names[:2])
+    assert (one != two).any()
+    (out / "notes.md").write_text("mine")
+    assert _segment(random_model, folder / "b.png", "--output", out) == 0
+    left = {f"b_{kind}.png" for kind in ("mask", "color", "overlay")}
+    assert {p.name for p in out.iterdir()} == left | {"notes.md", ".lrn_output"}
+
+
+def test_patterns_lists_and_several_images(random_model, dataset, tmp_path, capsys):
+    val = dataset / "val"
+    (tmp_path / "list.txt").write_text(f"# mine\n{val}/val_2.png\n\n{val}/val_0.png\n")
+    for number, given in enumerate(
+        ([f"{val}/val_[02].png"], [tmp_path / "list.txt"], [val / "val_0.png", val / "val_2.png"])
+    ):
+        out = tmp_path / f"out{number}"
+        assert _segment(random_model, *given, "--output", out) == 0
+        assert sorted(p.name for p in out.glob("*_mask.png")) == [
+            "val_0_mask.png",
+            "val_2_mask.png",
+        ]
+    for given, says in (
+        ([f"{val}/x*.png"], "no image has such a name"),
+        (["7"], "there is no /dev/video7"),
+        (["rtsp://me:secret@127.0.0.1:9/x"], "rtsp://me:***@127.0.0.1:9/x: cannot be read"),
+        ([val / "val_0.png", tmp_path / "list.txt"], "list.txt is not an image"),
+    ):
+        capsys.readouterr()
+        assert _segment(random_model, *given, "--output", tmp_path / "none") == 2
+        said = capsys.readouterr().err
+        assert says in said and "secret" not in said
+
+
+def test_own_ids_and_scores(random_model, dataset, tmp_path, capsys):
+    out = tmp_path / "out"
+    labels = LabelSet.load("camvid11")
+    arguments = [dataset / "val", "--output", out, "--limit", "1"]
+    assert _segment(random_model, *arguments, "--label-ids") == 2
+    assert "camvid11 has no ids of its own" in capsys.readouterr().err
+    assert _segment(random_model, *arguments, "--save-scores") == 0
+    scores = np.load(out / "scores" / "val_0.npy")
+    mask = cv2.imread(str(out / "val_0_mask.png"), cv2.IMREAD_UNCHANGED)
+    assert scores.shape == (11, 64, 96) and scores.dtype == np.float16
+    np.testing.assert_allclose(scores.sum(0, dtype=float), 1, atol=0.01)
+    assert (scores.argmax(0) == mask).mean() > 0.99  # float16 makes ties
+    own = LabelSet("own", labels.names, labels.colors, ids=tuple(range(20, 31)))
+    model = _with_labels(random_model, own, tmp_path / "own.safetensors")
+    assert _segment(model, *arguments, "--label-ids") == 0
+    ids = cv2.imread(str(out / "labelIds" / "val_0_pred_labelIds.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(ids, mask + 20)
+    assert not (out / "scores" / "val_0.npy").exists()
+
+
+def _with_labels(model, labels, path):
+    """The model with another label set of as many classes."""
+    from dataclasses import replace
+
+    from lrn_ros.model.artifact import read_info, read_weights, save_model
+
+    save_model(path, replace(read_info(model), labels=labels), read_weights(model))
+    return path
+
+
+def test_a_cut_video_is_said(random_model, dataset, tmp_path, capsys):
+    video, out = tmp_path / "drive.avi", tmp_path / "out"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 12.0, (96, 64))
+    for _ in range(10):
+        writer.write(cv2.imread(str(dataset / "val" / "val_0.png")))
+    writer.release()
+    video.write_bytes(video.read_bytes()[:-9000])
+    assert _segment(random_model, video, "--output", out) == 1
+    assert "it announces 10 frames" in capsys.readouterr().err
+    assert 1 <= cv2.VideoCapture(str(out / "overlay.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) < 10
+
+
+def test_what_the_segmenter_takes(segmenter, dataset):
+    from PIL import Image
+
+    path = dataset / "val" / "val_0.png"
+    wanted = segmenter(_rgb(path)).mask
+    for given in (path, str(path), Image.open(path), Image.open(path).convert("RGBA")):
+        np.testing.assert_array_equal(segmenter(given).mask, wanted)
+    for wrong in ([1, 2], None, b"x", np.zeros((4, 4))[:0].tolist()):
+        with pytest.raises(
+            TypeError, match="the path of an image file or a PIL image, not builtins"
+        ):
+            segmenter(wrong)

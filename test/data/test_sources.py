@@ -4,6 +4,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
@@ -12,6 +16,8 @@ import pytest
 
 from lrn_ros.data.sources import SceneSource, open_source
 from lrn_ros.errors import UserError
+from lrn_ros.images.compressed import encode_jpeg
+from lrn_ros.images.video import VideoWriter
 from lrn_ros.model.labels import UNLABELLED, LabelSet
 from lrn_ros.scene import StreetScene
 
@@ -151,3 +157,51 @@ def test_not_a_source(tmp_path, name, says):
         (tmp_path / file).write_text("no frames", encoding="utf-8")
     with pytest.raises(UserError, match=says):
         open_source(tmp_path / name)
+
+
+class _Camera(BaseHTTPRequestHandler):
+    """A network camera: JPEGs one after the other, each a grey that tells its number."""
+
+    count = 40
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        for i in range(self.count):
+            jpeg = encode_jpeg(np.full((48, 64, 3), 5 * i, np.uint8))
+            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+            self.wfile.write(head.encode() + jpeg + b"\r\n")
+            time.sleep(0.02)
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+def test_a_live_stream_gives_its_newest_frame():
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Camera) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        source = open_source(f"http://127.0.0.1:{server.server_port}/camera.mjpg")
+        assert source.count is None and "127.0.0.1" in source.title
+        numbers, times = [], []
+        for frame in source.frames():
+            numbers.append(round(frame.rgb.mean() / 5))
+            times.append(frame.seconds)
+            time.sleep(0.15)  # slower than the camera
+        server.shutdown()
+    assert numbers == sorted(set(numbers)) and len(numbers) < _Camera.count / 2
+    assert numbers[-1] >= _Camera.count - 2 and times == sorted(times)
+
+
+def test_a_finite_video_at_an_address(tmp_path):
+    writer = VideoWriter(tmp_path / "a.mp4", 10.0)
+    for i in range(8):
+        writer.add(np.full((48, 64, 3), 20 * i, np.uint8), i / 10)
+    writer.close()
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        source = open_source(f"http://127.0.0.1:{server.server_port}/a.mp4")
+        frames = list(source.frames())
+        server.shutdown()
+    assert source.count == 8 and [round(f.rgb.mean() / 20) for f in frames] == [*range(8)]

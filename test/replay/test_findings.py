@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from lrn_ros.model.labels import LabelSet
-from lrn_ros.replay.findings import Alignment, of_stream, of_unlabelled
+from lrn_ros.replay.findings import Alignment, of_unlabelled
 from lrn_ros.replay.ground_truth import FolderTruth
 from lrn_ros.replay.tally import Tally
 
@@ -31,17 +31,6 @@ def test_of_many_labels_the_first_twenty_and_every_tenth_are_tried() -> None:
     assert found is not None and found.by == (2, 0)
     assert found.labels == 20 + 4  # 20, 30, 40, 50
     assert found.share == 1 > found.here
-
-
-def test_images_that_come_late_are_not_missing() -> None:
-    rng, step = np.random.default_rng(0), 33_333_333
-    stamps = [10**18 + i * step for i in range(3000)]
-    late = [s + int(rng.random() < 0.01) * 50_000_000 for s in stamps]
-    assert of_stream(stamps, late) == []
-    (said,) = of_stream(stamps[:1000] + stamps[1002:], late[:1000] + late[1002:])
-    assert said.startswith("about 2 images are missing in 1 gaps, the first after image 999")
-    unset = of_stream([0] * 2998, stamps[:1000] + stamps[1002:])
-    assert [u[:15] for u in unset] == ["stamps are not ", "about 2 images "]
 
 
 def test_later_labels_count_too() -> None:

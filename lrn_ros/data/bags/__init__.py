@@ -10,10 +10,11 @@ STORAGE_SUFFIXES = (".db3", ".mcap", ".db3.zstd", ".mcap.zstd")
 
 
 def is_bag(path: Path) -> bool:
-    """Whether `path` is a rosbag2 folder or its storage file."""
+    """Whether `path` is a bag or its storage file; of ROS 1 too, whose reader says what to do."""
     if path.is_dir():
-        return (path / "metadata.yaml").is_file() or any(map(is_storage, path.iterdir()))
-    return is_storage(path)
+        names = [p for p in path.iterdir() if is_storage(p) or p.suffix == ".bag"]
+        return bool(names) or (path / "metadata.yaml").is_file()
+    return is_storage(path) or path.suffix == ".bag"
 
 
 def is_storage(path: Path) -> bool:

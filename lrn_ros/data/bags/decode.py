@@ -1,14 +1,142 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Label images of a bag to class ids: by id, or by colour."""
+"""Image messages of a bag to pixels, and label images to class ids: by id, or by colour."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrn_ros.errors import UserError
+from lrn_ros.images.cdr import (
+    Header,
+    parse_compressed_image,
+    parse_compressed_video,
+    parse_ffmpeg_packet,
+    parse_image,
+)
+from lrn_ros.images.compressed import compressed_to_rgb, png_encoding
+from lrn_ros.images.encodings import ImageError, message_to_rgb
 from lrn_ros.model.labels import UNLABELLED, LabelSet
+
+if TYPE_CHECKING:
+    from lrn_ros.data.bags.reader import BagMessage
+
+IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED = "sensor_msgs/msg/CompressedImage"
+VIDEO = "foxglove_msgs/msg/CompressedVideo"
+PACKET = "ffmpeg_image_transport_msgs/msg/FFMPEGPacket"
+IMAGE_TYPES = (IMAGE, COMPRESSED, VIDEO, PACKET)
+VIDEO_TYPES = (VIDEO, PACKET)
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """A message whose pixels are known.
+
+    Attributes:
+        index: of the message in its topic.
+        recorded_ns: when the message was recorded, nanoseconds.
+        header: its header.
+        data: the message, serialized.
+        to_rgb: gives (H, W, 3) uint8; may raise ImageError.
+    """
+
+    index: int
+    recorded_ns: int
+    header: Header
+    data: bytes
+    to_rgb: Callable[[], NDArray[np.uint8]]
+
+
+class StillDecoder:
+    """Decodes messages that hold an image each."""
+
+    def __init__(self, kind: str) -> None:
+        self._compressed = kind == COMPRESSED
+
+    def add(self, index: int, message: BagMessage) -> list[DecodedImage]:
+        """The image of a message; raises ImageError where it has none."""
+        if self._compressed:
+            packed = parse_compressed_image(message.data)
+            make = partial(compressed_to_rgb, packed.data, packed.format)
+            return [DecodedImage(index, message.recorded_ns, packed.header, message.data, make)]
+        image = parse_image(message.data)
+        make = partial(message_to_rgb, image)
+        return [DecodedImage(index, message.recorded_ns, image.header, message.data, make)]
+
+    def finish(self) -> list[DecodedImage]:
+        """Nothing is left."""
+        return []
+
+    def without_image(self) -> list[tuple[int, ImageError]]:
+        """None: every message has an image or an error."""
+        return []
+
+
+class VideoDecoder:
+    """Decodes the messages of a video topic, which are to be given from its first one on."""
+
+    def __init__(self, kind: str) -> None:
+        from lrn_ros.images.video_packets import PacketDecoder
+
+        self._parse = parse_compressed_video if kind == VIDEO else parse_ffmpeg_packet
+        self._packets = PacketDecoder()
+        self._about: dict[
+            int, tuple[int, Header, bytes]
+        ] = {}  # of messages whose pictures may come
+
+    def add(self, index: int, message: BagMessage) -> list[DecodedImage]:
+        """The images that are complete now; raises ImageError for a message without one."""
+        packet = self._parse(message.data)
+        pictures = self._packets.decode(index, packet)
+        self._about[index] = message.recorded_ns, packet.header, message.data
+        return list(self._images(pictures))
+
+    def finish(self) -> list[DecodedImage]:
+        """The images that were waiting for later messages."""
+        return list(self._images(self._packets.flush()))
+
+    def without_image(self) -> list[tuple[int, ImageError]]:
+        """Messages that gave no image and no error, after `finish`."""
+        from lrn_ros.images.video_packets import missing_keyframe
+
+        return [(index, missing_keyframe()) for index in self._about]
+
+    def _images(self, pictures: list[tuple[int, Any]]) -> Iterator[DecodedImage]:
+        from lrn_ros.images.video_packets import to_rgb
+
+        for index, picture in pictures:
+            recorded_ns, header, data = self._about.pop(index)
+            yield DecodedImage(index, recorded_ns, header, data, partial(to_rgb, picture))
+
+
+def decoder_of(kind: str) -> StillDecoder | VideoDecoder:
+    """The decoder for a topic of one of IMAGE_TYPES; raises UserError where PyAV is missing."""
+    return VideoDecoder(kind) if kind in VIDEO_TYPES else StillDecoder(kind)
+
+
+def label_pixels(message: BagMessage) -> tuple[Header, str, NDArray[np.uint8]]:
+    """Header, encoding and (H, W, 3) uint8 pixels of a label image.
+
+    Raises:
+        ImageError: it cannot be decoded.
+        UserError: it is compressed with losses.
+    """
+    if message.type != COMPRESSED:
+        image = parse_image(message.data)
+        return image.header, image.encoding, message_to_rgb(image)
+    packed = parse_compressed_image(message.data)
+    if bytes(packed.data[:2]) == b"\xff\xd8":
+        raise UserError("labels as JPEG have no exact values; PNG works")
+    encoding = png_encoding(packed.data)
+    return packed.header, encoding, compressed_to_rgb(packed.data, packed.format)
+
 
 _IDS = ("mono8", "8UC1")
 _COLOURS = ("rgb8", "bgr8", "rgba8", "bgra8", "8UC3", "8UC4")

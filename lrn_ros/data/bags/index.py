@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import shlex
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -33,21 +34,24 @@ class Index:
         topics: by name, in the order of the names.
         seconds: from the first message to the last.
         damage: what is known by now to be wrong with metadata.yaml or the files.
+        notes: what is unusual of the bag and harms nothing.
     """
 
     files: list[Path]
     topics: dict[str, BagTopic]
     seconds: float
     damage: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def read_index(path: Path, unpacked: Unpacked) -> Index:
     """The index of a bag, given its folder or a storage file.
 
-    A file that a folder's metadata.yaml names stands for the whole bag.
+    A file stands for the whole bag where a metadata.yaml beside it names it, or names others that
+    are numbered as it is.
 
     Raises:
-        UserError: not a bag.
+        UserError: not a bag, or one of ROS 1.
         OSError: see Plain.
     """
     if not path.exists():
@@ -55,10 +59,7 @@ def read_index(path: Path, unpacked: Unpacked) -> Index:
     folder = path if path.is_dir() else path.parent
     files = sorted(filter(is_storage, folder.iterdir()), key=_numbered)
     if not (files if path.is_dir() else is_storage(path)):
-        works = ", ".join(STORAGE_SUFFIXES)
-        raise UserError(
-            f"{path}: not a rosbag2; a folder with storage files ({works}) or one works"
-        )
+        raise UserError(_not_a_bag(path))
     try:
         index = _read_metadata(folder)
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -68,10 +69,77 @@ def read_index(path: Path, unpacked: Unpacked) -> Index:
         return _survey(
             files, unpacked, f"metadata.yaml {'is missing' if missing else 'cannot be read'}"
         )
-    if path.is_file() and path not in index.files:
+    parts = [_there(file) for file in index.files]
+    series, twins = {_series(file) for file in parts}, {_plain(file) for file in parts}
+    unlisted = [f for f in files if _series(f) in series and _plain(f) not in twins]
+    if path.is_file() and path not in (*parts, *unlisted) and _plain(path) not in twins:
         return _survey([path], unpacked)
-    # A recorder that was killed may leave a metadata.yaml that counts no messages.
-    return index if any(t.count for t in index.topics.values()) else _survey(index.files, unpacked)
+    damage = [f"{file.name}: the file is missing" for file in parts if not file.is_file()]
+    damage += [f"{file.name}: not in metadata.yaml, read all the same" for file in unlisted]
+    index = replace(index, files=sorted({*parts, *unlisted}, key=_numbered) if unlisted else parts)
+    return _counted(replace(index, damage=tuple(damage)), unlisted, unpacked)
+
+
+def _not_a_bag(path: Path) -> str:
+    old = [path] if path.suffix == ".bag" else sorted(path.glob("*.bag")) if path.is_dir() else []
+    if old:
+        return (
+            f"{path}: a bag of ROS 1; make a rosbag2 of it with:"
+            f" rosbags-convert --src {shlex.quote(str(old[0]))}"
+            f" --dst {shlex.quote(str(old[0].with_suffix('')))}"
+        )
+    works = ", ".join(STORAGE_SUFFIXES)
+    return f"{path}: not a rosbag2; a folder with storage files ({works}) or one works"
+
+
+def _there(file: Path) -> Path:
+    """The file, or where it is missing, the same file compressed or not."""
+    plain = _plain(file)
+    packed = plain.with_name(f"{plain.name}.zstd")
+    return next((f for f in (file, plain, packed) if f.is_file()), file)
+
+
+def _plain(file: Path) -> Path:
+    """The file without the suffix of a compressed one: `ros2 bag` leaves both in the folder."""
+    return file.with_suffix("") if file.suffix == ".zstd" else file
+
+
+def _series(file: Path) -> str:
+    """What the files of a split bag have in common: NAME_0.mcap and NAME_1.mcap are one series."""
+    return re.sub(r"\d+(?=\.[^.]+$)", "", _plain(file).name)
+
+
+def _counted(index: Index, unlisted: list[Path], unpacked: Unpacked) -> Index:
+    """The index with what metadata.yaml does not count: of files, and of topics that it has at 0.
+
+    A recorder that was killed may leave a metadata.yaml that counts no messages.
+    """
+    topics = dict(index.topics)
+    found = _survey(unlisted, unpacked)
+    none_counted = not any(topic.count for topic in topics.values())
+    if none_counted or (any(topic.count == 0 for topic in topics.values())):
+        files = [f for f in index.files if f not in unlisted]
+        if not none_counted:  # a compressed one would be unpacked for a topic that may be empty
+            files = [f for f in files if f.suffix != ".zstd"]
+        listed = _survey(files, unpacked)
+        for name, topic in listed.topics.items():
+            if not topics.get(name, topic).count or name not in topics:
+                topics[name] = topic
+        index = replace(
+            index,
+            seconds=index.seconds or listed.seconds,
+            damage=tuple(dict.fromkeys((*index.damage, *listed.damage))),
+            notes=listed.notes,
+        )
+    for name, topic in found.topics.items():
+        before = topics[name].count if name in topics else 0
+        topics[name] = BagTopic(topic.type, before + topic.count)
+    return replace(
+        index,
+        topics=dict(sorted(topics.items())),
+        damage=(*index.damage, *found.damage),
+        notes=(*index.notes, *found.notes),
+    )
 
 
 def _read_metadata(folder: Path) -> Index:
@@ -90,17 +158,20 @@ def _survey(files: list[Path], unpacked: Unpacked, *damage: str) -> Index:
     """The index from the files themselves."""
     topics: dict[str, BagTopic] = {}
     times: list[int] = []
+    notes: tuple[str, ...] = ()
     for file in files:
         contents = survey(file, unpacked)
         if contents.damage:
             damage += (f"{file.name}: {contents.damage}",)
+        if contents.note:
+            notes += (f"{file.name} is {contents.note} and is read by a scan of the file",)
         for name, (kind, count) in contents.topics.items():
             before = topics[name].count if name in topics else 0
             topics[name] = BagTopic(kind, before + count)
         if any(count for _, count in contents.topics.values()):
             times += (contents.start_ns, contents.end_ns)
     seconds = (max(times) - min(times)) / 1e9 if times else 0.0
-    return Index(files, dict(sorted(topics.items())), seconds, damage)
+    return Index(files, dict(sorted(topics.items())), seconds, damage, notes)
 
 
 def _numbered(path: Path) -> list[tuple[int, str]]:

@@ -5,34 +5,40 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lrn_ros.data.bags.decode import label_of
+from lrn_ros.data.bags.decode import (
+    COMPRESSED,
+    IMAGE,
+    IMAGE_TYPES,
+    VIDEO_TYPES,
+    DecodedImage,
+    StillDecoder,
+    VideoDecoder,
+    decoder_of,
+    label_of,
+    label_pixels,
+)
 from lrn_ros.data.bags.extent import Extent, within
 from lrn_ros.data.bags.index import BagTopic, read_index
-from lrn_ros.data.bags.storage import Damaged, read_storage
-from lrn_ros.data.bags.times import recorded_times
+from lrn_ros.data.bags.storage import Damaged, Record, read_storage
+from lrn_ros.data.bags.times import recorded_times, same_receipt
 from lrn_ros.data.bags.unpack import Unpacked
 from lrn_ros.errors import UserError
-from lrn_ros.images.cdr import (
-    CompressedImageMessage,
-    ImageMessage,
-    parse_compressed_image,
-    parse_image,
-    stamp_ns,
-)
-from lrn_ros.images.compressed import compressed_to_rgb
-from lrn_ros.images.encodings import ImageError, message_to_rgb
+from lrn_ros.images.cdr import read_stamp, stamp_ns
+from lrn_ros.images.encodings import NO_KEYFRAME, ImageError
 from lrn_ros.model.labels import UNLABELLED, LabelSet
 
-IMAGE = "sensor_msgs/msg/Image"
-COMPRESSED = "sensor_msgs/msg/CompressedImage"
+_RATE_MESSAGES = 50  # whose stamps say how often a topic's messages come
+_LOG = logging.getLogger("lrn_ros")
 STRING = "std_msgs/msg/String"
 
 
@@ -43,7 +49,8 @@ class BagMessage:
     Attributes:
         type: such as sensor_msgs/msg/Image.
         data: serialized (CDR).
-        recorded_ns: when it was recorded, nanoseconds.
+        recorded_ns: when it was recorded, nanoseconds; of an image its stamp, where the receive
+            times of its topic are equal.
     """
 
     type: str
@@ -62,6 +69,7 @@ class BagFrame:
         frame_id: its header's.
         index: of the message in its topic, from 0.
         data: the message as it was recorded, serialized.
+        time_ns: its stamp; where those of its topic are not set, when it was recorded.
     """
 
     rgb: NDArray[np.uint8]
@@ -70,6 +78,7 @@ class BagFrame:
     frame_id: str
     index: int
     data: bytes
+    time_ns: int
 
 
 @dataclass(frozen=True)
@@ -89,23 +98,29 @@ class BagLabel:
 
 @dataclass
 class _Bad:
-    """Messages of a topic that cannot be decoded."""
+    """Messages of a topic that cannot be decoded, by cause: how many, and what is said of them."""
 
     topic: str
-    count: int = 0
-    first: str = ""
+    causes: dict[str, tuple[int, str]] = field(default_factory=dict)
     others: bool = False  # there are some that can
 
     def add(self, index: int, error: ImageError) -> None:
         """Count one."""
-        self.count += 1
-        self.first = self.first or f"{self.topic}, message {index}: {error}"
+        # Of a video it matters what is missing; of images one by one, what is wrong with the first.
+        cause = error.cause if error.cause == NO_KEYFRAME else ""
+        count, said = self.causes.get(cause, (0, f"{self.topic}, message {index}: {error}"))
+        self.causes[cause] = count + 1, said
+
+    def __str__(self) -> str:
+        found = [f"{said}; messages left out: {n}" for n, said in self.causes.values()]
+        return "; ".join(found)
 
 
 class BagReader:
     """Reads a bag: sqlite3 or mcap, compressed or not, in one file or several.
 
-    A damaged bag is read up to the damage: the iterators end there, and `damage` says why. Every
+    A damaged file is read up to the damage, the files behind it are read, and `damage` says what is
+    missing. A file without an index is read by a scan, which is logged. Every
     iterator opens the files for itself, so several can be walked side by side. A file that is
     compressed as a whole is unpacked once, into the folder for temporary files; see Unpacked.
 
@@ -128,7 +143,10 @@ class BagReader:
         index = read_index(path, self._unpacked)
         self.topics: dict[str, BagTopic] = index.topics
         self._files, self._seconds = index.files, index.seconds
-        self._damages = list(index.damage)
+        self._damages, self._notes = list(index.damage), list(index.notes)
+        self._by_stamps: dict[str, bool] = {}
+        for note in index.notes:
+            _say_once(f"{path}: {note}")
         if not self.topics:
             raise UserError(f"{path}: nothing in this bag can be read ({self.damage or 'empty'})")
 
@@ -137,18 +155,29 @@ class BagReader:
         """What of the bag cannot be read and why, as far as known by now; None: nothing."""
         return "; ".join(self._damages) or None
 
+    @property
+    def notes(self) -> list[str]:
+        """What is unusual of the bag and harms nothing, as far as known by now, a sentence each."""
+        return list(self._notes)
+
     def image_topics(self) -> list[str]:
-        """Topics with images, raw or compressed, by name; without those of labels."""
+        """Topics with images, raw, compressed or as video, by name; without those of labels."""
         labels = self.label_topics()
-        kinds = (IMAGE, COMPRESSED)
         return [
-            n for n, t in self.topics.items() if t.type in kinds and t.count and n not in labels
-        ]
+            n for n, t in self.topics.items()
+            if t.type in IMAGE_TYPES and t.count and n not in labels
+        ]  # fmt: skip
 
     def label_topics(self) -> list[str]:
-        """Topics with images beside whose name NAME there is a std_msgs/String NAME/classes."""
+        """Topics with images beside whose name NAME there is a std_msgs/String NAME/classes.
+
+        Compressed ones are named NAME/compressed.
+        """
         named = {n.removesuffix("/classes") for n, t in self.topics.items() if t.type == STRING}
-        return [n for n, t in self.topics.items() if t.type == IMAGE and t.count and n in named]
+        return [
+            n for n, t in self.topics.items()
+            if t.type in (IMAGE, COMPRESSED) and t.count and _base(n) in named
+        ]  # fmt: skip
 
     def image_topic(self, topic: str | None = None) -> str:
         """The topic, if it has images; None: the only one of `image_topics`.
@@ -158,12 +187,19 @@ class BagReader:
         """
         known = self.image_topics()
         if topic is not None:
-            return self._checked(topic, (IMAGE, COMPRESSED), known)
+            return self._checked(topic, IMAGE_TYPES, known)
         if not known:
-            raise UserError(f"{self.path}: no topic of type {IMAGE} or {COMPRESSED}")
+            raise UserError(
+                f"{self.path}: no topic of type {', '.join(IMAGE_TYPES)} with messages; there are"
+                f" {self._list_topics()}"
+            )
         if len(known) > 1:
             raise UserError(f"{self.path}: several image topics, name one of {', '.join(known)}")
         return known[0]
+
+    def _list_topics(self) -> str:
+        """The topics with their types and counts."""
+        return ", ".join(f"{n} ({t.type}, {t.count})" for n, t in self.topics.items()) or "none"
 
     def rate(self, topic: str) -> float:
         """Messages of a topic per second, from its first to its last, in Hz; 0: unknown.
@@ -171,6 +207,10 @@ class BagReader:
         Where a file does not tell when these were recorded: per second of the bag.
         """
         count = self.topics[topic].count
+        if self._is_played_by_stamps(topic):
+            stamps = [m.recorded_ns for m in islice(self.messages(topic), _RATE_MESSAGES)]
+            usual = float(np.median(np.diff(stamps))) if len(stamps) > 1 else 0.0
+            return round(1e9 / usual, 3) if usual > 0 else 0.0
         first, last = self._time(topic, self._files, 0), self._time(topic, self._files[::-1], -1)
         seconds = self._seconds if first is None or last is None else (last - first) / 1e9
         return round((count - 1) / seconds, 3) if count > 1 and seconds > 0 else 0.0
@@ -205,8 +245,9 @@ class BagReader:
         """The labels of a topic in recorded order.
 
         Args:
-            topic: of type sensor_msgs/Image; mono8 (8UC1) holds the ids of the set, as a PNG would
-                (see LabelSet.ids, ignore, void); a colour image its colours, black unlabelled.
+            topic: of type sensor_msgs/Image, or CompressedImage with PNG; mono8 (8UC1) holds the
+                ids of the set (see LabelSet.ids, ignore, void); a colour image its colours, black
+                unlabelled.
             label_set: its classes; None: those of the bag, see `label_set`. Where these have the
                 same names, mono8 holds the ids that the bag gives them, unlabelled 255 and the
                 set's `ignore`.
@@ -215,7 +256,7 @@ class BagReader:
             UserError: no such topic or no classes; while iterating, an id or a colour that the set
                 does not have, another encoding, or not one label can be read.
         """
-        self._checked(topic, (IMAGE,), self.label_topics() or self.image_topics())
+        self._checked(topic, (IMAGE, COMPRESSED), self.label_topics() or self.image_topics())
         try:
             own = self.label_set(topic)
         except UserError:
@@ -235,7 +276,8 @@ class BagReader:
         Raises:
             UserError: what is there is not a list of classes.
         """
-        for name in (f"{topic}/classes", f"{topic.rpartition('/')[0]}/classes"):
+        base = _base(topic)
+        for name in (f"{base}/classes", f"{base.rpartition('/')[0]}/classes"):
             found = self.topics.get(name)
             if found is not None and found.type == STRING and found.count:
                 return self._classes(name)
@@ -285,21 +327,54 @@ class BagReader:
     ) -> Iterator[tuple[int, BagMessage]]:
         """Messages with their indices; some before `start_ns` may be passed by."""
         count = 0
-        try:
-            for file in self._files:
-                passed = 0 if start_ns is None else self._count_before(file, topic, start_ns)
-                count += passed
-                start = start_ns if passed else None
+        by_stamps = self._is_played_by_stamps(topic)
+        for file in self._files:
+            passed = (
+                0 if start_ns is None or by_stamps else self._count_before(file, topic, start_ns)
+            )
+            count += passed
+            start = start_ns if passed else None
+            try:
                 for record in read_storage(file, topic, self._unpacked, start):
-                    yield count, BagMessage(record.type, record.data, record.recorded_ns)
+                    time_ns = (
+                        _stamp(record, record.recorded_ns) if by_stamps else record.recorded_ns
+                    )
+                    yield count, BagMessage(record.type, record.data, time_ns)
                     count += 1
-        except Damaged as error:
-            self._note(f"{file.name}: {error}")
+            except Damaged as error:  # the files behind it are read all the same
+                self._note(f"{file.name}: {error}")
         promised = self.topics[topic].count
         if count < promised:
             self._note(f"{topic} has {promised} messages, {count} can be read")
         if not count and self.damage:
             raise UserError(f"{self.path}: no message of {topic} can be read ({self.damage})")
+
+    def _is_played_by_stamps(self, topic: str) -> bool:
+        """Whether the messages of a topic are told apart by their stamps alone."""
+        if topic not in self._by_stamps:
+            self._by_stamps[topic] = self._has_equal_receipts(topic)
+        return self._by_stamps[topic]
+
+    def _has_equal_receipts(self, topic: str) -> bool:
+        """Whether the receive times of a topic are equal, in the first file that has some.
+
+        The receive times are equal in some recordings that were converted, and in those of a
+        simulation whose clock the recorder followed while it stood still.
+        """
+        if self.topics[topic].type not in IMAGE_TYPES:
+            return False
+        for file in self._files:
+            if file.suffix == ".zstd" and file != self._files[0]:
+                return False  # it would be unpacked for this alone
+            times = self._times(file, topic) if file.is_file() else None
+            if times is not None and len(times) > 1:
+                if same_receipt(times):
+                    note = f"{topic}: receive times are equal, so the stamps are taken for them"
+                    self._notes.append(note)
+                    _say_once(f"{self.path}: {note}")
+                    return True
+                return False
+        return False
 
     def _count_before(self, file: Path, topic: str, start_ns: int) -> int:
         times = self._times(file, topic)
@@ -308,45 +383,78 @@ class BagReader:
     def _frames(
         self, topic: str, wanted: Collection[int] | None, extent: Extent
     ) -> Iterator[BagFrame]:
+        kind = self.topics[topic].type
+        decoder, bad = decoder_of(kind), _Bad(topic)
         last = None if wanted is None else max(wanted, default=-1)
-        bad = _Bad(topic)
-        for index, message in self.part(topic, extent):
-            if last is not None and index > last:
-                return
+        # A frame of a video is made of those before it: all of them are decoded.
+        is_video = kind in VIDEO_TYPES
+        items = self._messages(topic) if is_video else self.part(topic, extent)
+        skips = wanted is not None and not is_video
+        images = self._decoded(decoder, bad, items, wanted if skips else None, last)
+        if is_video and (first := next(self.messages(topic), None)):
+            images = within(images, extent, first.recorded_ns)
+        for index, image, time_ns in _timed(images):
             if wanted is not None and index not in wanted:
                 continue
             try:
-                image, rgb = _decoded(message)
+                rgb = image.to_rgb()
             except ImageError as error:
                 bad.add(index, error)
                 continue
             bad.others = True
-            stamp, frame_id = stamp_ns(image.header.stamp), image.header.frame_id
-            yield BagFrame(rgb, stamp, message.recorded_ns, frame_id, index, message.data)
+            stamp, recorded = stamp_ns(image.header.stamp), image.recorded_ns
+            about = image.header.frame_id, index, image.data, time_ns
+            yield BagFrame(rgb, stamp, recorded, *about)
         self._note_bad(bad)
+
+    def _decoded(
+        self,
+        decoder: StillDecoder | VideoDecoder,
+        bad: _Bad,
+        items: Iterator[tuple[int, BagMessage]],
+        wanted: Collection[int] | None,
+        last: int | None,
+    ) -> Iterator[tuple[int, DecodedImage]]:
+        """Messages with their images, up to the index `last`; those without one are counted."""
+        for index, message in items:
+            if last is not None and index > last:
+                break
+            if wanted is not None and index not in wanted:
+                continue
+            try:
+                images = decoder.add(index, message)
+            except ImageError as error:
+                bad.add(index, error)
+                continue
+            yield from ((image.index, image) for image in images)
+        yield from ((image.index, image) for image in decoder.finish())
+        for index, reason in decoder.without_image():
+            bad.add(index, reason)
 
     def _labels(self, topic: str, label_set: LabelSet) -> Iterator[BagLabel]:
         bad = _Bad(topic)
         for index, message in enumerate(self.messages(topic)):
+            where = f"{self.path}: {topic}, message {index}"
             try:
-                image = parse_image(message.data)
-                rgb = message_to_rgb(image)
+                header, encoding, rgb = label_pixels(message)
             except ImageError as error:
                 bad.add(index, error)
                 continue
+            except UserError as error:
+                raise UserError(f"{where}: {error}") from error
             bad.others = True
-            where = f"{self.path}: {topic}, message {index}"
-            label = label_of(image.encoding, rgb, label_set, where)
-            yield BagLabel(
-                label, stamp_ns(image.header.stamp), message.recorded_ns, image.header.frame_id
-            )
+            label = label_of(encoding, rgb, label_set, where)
+            yield BagLabel(label, stamp_ns(header.stamp), message.recorded_ns, header.frame_id)
         self._note_bad(bad)
 
     def _note_bad(self, bad: _Bad) -> None:
-        if bad.count and not bad.others:
-            raise UserError(f"{self.path}: {bad.first}")
-        if bad.count:
-            self._note(f"{bad.first}; messages left out: {bad.count}")
+        if bad.causes and not bad.others:
+            kind = self.topics[bad.topic].type
+            about = f" ({kind})" if kind in VIDEO_TYPES else ""
+            said = "; ".join(said for _, said in bad.causes.values())
+            raise UserError(f"{self.path}: {said}{about}")
+        if bad.causes:
+            self._note(str(bad))
 
     def _note(self, damage: str) -> None:
         if damage not in self._damages:
@@ -356,10 +464,46 @@ class BagReader:
         found = self.topics.get(topic)
         if found is None or not found.count:
             there = ", ".join(known) or "none"
-            raise UserError(f"{self.path}: no image topic {topic!r}; there are {there}")
+            raise UserError(
+                f"{self.path}: no image topic {topic!r}; there are {there}; all topics:"
+                f" {self._list_topics()}"
+            )
         if found.type not in kinds:
             raise UserError(f"{self.path}: {topic} is {found.type}, not {' or '.join(kinds)}")
         return topic
+
+
+def _base(topic: str) -> str:
+    """The name of a topic without that of its transport."""
+    return topic.removesuffix("/compressed")
+
+
+def _timed(
+    images: Iterator[tuple[int, DecodedImage]],
+) -> Iterator[tuple[int, DecodedImage, int]]:
+    """Images with their times: stamps, or where these are not set, when they were recorded.
+
+    A first stamp of 0 may be the beginning of a simulation, a second one is none.
+    """
+    begin = list(islice(images, 1))
+    if begin and not stamp_ns(begin[0][1].header.stamp):
+        begin += islice(images, 1)
+    has_stamps = any(stamp_ns(image.header.stamp) for _, image in begin)
+    for index, image in chain(begin, images):
+        yield index, image, stamp_ns(image.header.stamp) if has_stamps else image.recorded_ns
+
+
+def _stamp(message: Record | BagMessage, otherwise: int) -> int:
+    """The stamp of a message that begins with one; `otherwise` for one that is too short."""
+    try:
+        return read_stamp(message.data)
+    except ImageError:
+        return otherwise
+
+
+@cache
+def _say_once(text: str) -> None:
+    _LOG.info(text)
 
 
 def _with_ids(label_set: LabelSet, own: LabelSet) -> LabelSet:
@@ -369,13 +513,3 @@ def _with_ids(label_set: LabelSet, own: LabelSet) -> LabelSet:
         return label_set
     ignore = UNLABELLED if label_set.ignore in ids.values() else label_set.ignore
     return replace(label_set, ids=tuple(ids[n] for n in label_set.names), ignore=ignore, void=())
-
-
-def _decoded(
-    message: BagMessage,
-) -> tuple[ImageMessage | CompressedImageMessage, NDArray[np.uint8]]:
-    if message.type == COMPRESSED:
-        compressed = parse_compressed_image(message.data)
-        return compressed, compressed_to_rgb(compressed.data, compressed.format)
-    image = parse_image(message.data)
-    return image, message_to_rgb(image)

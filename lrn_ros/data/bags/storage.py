@@ -2,27 +2,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages of one storage file of a bag, with the rosbags library; damaged files up to the damage.
 
-What the library cannot open, for want of an index or of pages, is read here from its beginning:
-mcap record by record (https://mcap.dev/spec), sqlite3 row by row.
+What the library cannot open, for want of an index or of pages, is read from its beginning: mcap
+record by record, sqlite3 row by row.
 """
 
 from __future__ import annotations
 
-import os
 import shlex
 import struct
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
 
 import apsw
-import lz4.frame  # type: ignore[import-untyped]
 from rosbags.rosbag2 import Reader
 
+from lrn_ros.data.bags import mcap
 from lrn_ros.data.bags.unpack import Unpacked, plain_name
 
 if sys.version_info >= (3, 14):
@@ -49,6 +46,14 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Unindexed:
+    """Why a file is read from its beginning, and whether it is whole all the same."""
+
+    reason: str
+    whole: bool
+
+
+@dataclass(frozen=True)
 class Contents:
     """What a storage file has.
 
@@ -56,12 +61,14 @@ class Contents:
         topics: type and number of messages by name.
         start_ns, end_ns: times of the first and the last message, nanoseconds.
         damage: why not all of it can be read; None: it can, as far as its index says.
+        note: why it is read from its beginning, though it is whole; None: it is not.
     """
 
     topics: dict[str, tuple[str, int]]
     start_ns: int
     end_ns: int
     damage: str | None = None
+    note: str | None = None
 
 
 def read_storage(
@@ -79,9 +86,11 @@ def read_storage(
         raise Damaged(_MISSING)
     plain = unpacked.get(path)  # keeps the file
     with library(plain.path) as opened:
-        if isinstance(opened, str):
-            yield from _salvage(plain.path, topic)
-            raise Damaged(opened)
+        if isinstance(opened, Unindexed):
+            yield from _from_beginning(plain.path, topic, opened.whole)
+            if opened.whole:
+                return
+            raise Damaged(opened.reason)
         if chosen := [c for c in opened.connections if c.topic == topic]:
             try:
                 for connection, recorded_ns, data in opened.messages(chosen, start_ns):
@@ -102,21 +111,25 @@ def survey(path: Path, unpacked: Unpacked) -> Contents:
         return Contents({}, 0, 0, _MISSING)
     plain = unpacked.get(path)  # keeps the file
     with library(plain.path) as opened:
-        if not isinstance(opened, str):
+        if not isinstance(opened, Unindexed):
             known = {n: (t.msgtype or "", t.msgcount) for n, t in opened.topics.items()}
             start, end = opened.start_time, opened.end_time - 1
             return Contents(known, start, end, _unfinished(path))
         topics: dict[str, tuple[str, int]] = {}
         times: list[int] = []
-        for record in _salvage(plain.path, None):
-            topics[record.topic] = (record.type, topics.get(record.topic, ("", 0))[1] + 1)
-            times = [*times[:1], record.recorded_ns]
+        damage, note = (None, opened.reason) if opened.whole else (opened.reason, None)
+        try:
+            for record in _from_beginning(plain.path, None, opened.whole):
+                topics[record.topic] = (record.type, topics.get(record.topic, ("", 0))[1] + 1)
+                times = [*times[:1], record.recorded_ns]
+        except Damaged as error:
+            damage = str(error)
         first, last = (times[0], times[-1]) if times else (0, 0)
-        return Contents(topics, first, last, opened)
+        return Contents(topics, first, last, damage, note)
 
 
 @contextmanager
-def library(path: Path) -> Iterator[Reader | str]:
+def library(path: Path) -> Iterator[Reader | Unindexed]:
     """The library's reader of a file, or why there is none."""
     with plain_name(path) as named:
         try:
@@ -124,12 +137,41 @@ def library(path: Path) -> Iterator[Reader | str]:
             reader = Reader(named)
             reader.open()
         except Exception as error:  # damaged bytes make the library raise anything
-            yield _unfinished(path) or _reason(error).replace(str(named), str(path))
+            reason = _unfinished(path) or _reason(error).replace(str(named), str(path))
+            yield Unindexed(reason, _is_whole_mcap(path))
             return
         try:
-            yield reader
+            missing = _missing_index(reader, path) if path.suffix == ".mcap" else None
+            yield Unindexed(missing, _is_whole_mcap(path)) if missing else reader
         finally:
             reader.close()
+
+
+def _is_whole_mcap(path: Path) -> bool:
+    try:
+        return path.suffix == ".mcap" and mcap.layout(path).whole
+    except struct.error:
+        return False
+
+
+def _missing_index(reader: Reader, path: Path) -> str | None:
+    """What the library would not find every message of a file for; None: it finds all.
+
+    It takes a chunk without a message index for one without messages, and one channel's messages
+    for missing where the summary does not repeat the channel.
+    """
+    try:
+        found = mcap.layout(path)
+    except struct.error:
+        return "damaged inside"
+    indexed, listed = sum(found.indexed.values()), sum(c.msgcount for c in reader.connections)
+    complete = reader.message_count == indexed == listed and (indexed or not found.starts)
+    if not complete or found.loose:
+        return "without a complete index of its messages"
+    if not found.has_chunk_indexes:
+        return "without an index of its chunks"
+    types = {c.msgtype for c in reader.connections}
+    return "without the types of its messages" if types & {"", "__schemaless__"} else None
 
 
 def _unfinished(path: Path) -> str | None:
@@ -174,17 +216,20 @@ _DAMAGE = (
 )  # fmt: skip
 
 
-def _salvage(path: Path, topic: str | None) -> Iterator[Record]:
-    """The messages before the damage, in the order of the file; ends there without an error."""
+def _from_beginning(path: Path, topic: str | None, whole: bool) -> Iterator[Record]:
+    """All messages of a whole mcap file in the order of their times; else those before the damage.
+
+    It ends at the damage without an error.
+    """
     try:
         if path.suffix == ".db3":
             yield from _salvage_sqlite(path, topic)
         else:
-            with path.open("rb") as file:
-                if file.read(len(_MAGIC)) == _MAGIC:
-                    yield from _Scan(topic).records(file)
+            for name, kind, recorded_ns, data in mcap.scan(path, topic, in_order=whole):
+                yield Record(name, kind, recorded_ns, _decompressed(data))
     except _DAMAGE:
-        return
+        if whole:  # its end is there, so what is damaged is inside
+            raise Damaged("damaged inside") from None
 
 
 def _salvage_sqlite(path: Path, topic: str | None) -> Iterator[Record]:
@@ -219,62 +264,3 @@ class _WholePages(apsw.VFS):
                 return size
 
         return File("", name, flags)
-
-
-_MAGIC = b"\x89MCAP0\r\n"
-_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END = 3, 4, 5, 6, 15
-_UNPACK = {"": bytes, "lz4": lz4.frame.decompress, "zstd": zstd.decompress}
-
-
-class _Scan:
-    """Messages of an mcap file by its records alone, until one is incomplete."""
-
-    def __init__(self, topic: str | None) -> None:
-        self._topic = topic
-        self._schemas: dict[int, str] = {0: ""}
-        self._channels: dict[int, tuple[str, str]] = {}
-
-    def records(self, file: BinaryIO) -> Iterator[Record]:
-        """The messages from the file's position on; chunks are entered."""
-        start = file.tell()
-        size = file.seek(0, os.SEEK_END)
-        file.seek(start)
-        while head := file.read(9):
-            kind, length = struct.unpack("<BQ", head)
-            if kind == _DATA_END or length > size - file.tell():
-                return
-            if kind == _CHUNK:
-                yield from self.records(BytesIO(_chunk(file.read(length))))
-            elif kind == _MESSAGE:
-                yield from self._message(file.read(length))
-            elif kind in (_SCHEMA, _CHANNEL):
-                self._declare(kind, file.read(length))
-            else:
-                file.seek(length, os.SEEK_CUR)
-
-    def _message(self, body: bytes) -> Iterator[Record]:
-        channel, _, recorded_ns = struct.unpack_from("<HIQ", body)
-        topic, kind = self._channels[channel]
-        if self._topic in (None, topic):
-            yield Record(topic, kind, recorded_ns, _decompressed(body[22:]))
-
-    def _declare(self, kind: int, body: bytes) -> None:
-        if kind == _SCHEMA:
-            (number,) = struct.unpack_from("<H", body)
-            self._schemas[number] = _text(body, 2)
-        else:
-            number, schema = struct.unpack_from("<HH", body)
-            self._channels[number] = (_text(body, 4), self._schemas[schema])
-
-
-def _chunk(body: bytes) -> bytes:
-    """The records of a chunk: after times, size and checksum come the compression and the data."""
-    compression = _text(body, 28)
-    at = 32 + len(compression)
-    (length,) = struct.unpack_from("<Q", body, at)
-    return _UNPACK[compression](body[at + 8 : at + 8 + length])
-
-
-def _text(body: bytes, at: int) -> str:
-    (length,) = struct.unpack_from("<I", body, at)
-    return body[at + 4 : at + 4 + length].decode()

@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-import os
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -14,10 +13,15 @@ import apsw
 import numpy as np
 from numpy.typing import NDArray
 
-from lrn_ros.data.bags.storage import library
+from lrn_ros.data.bags.mcap import index_times
+from lrn_ros.data.bags.storage import Unindexed, library
 from lrn_ros.data.bags.unpack import Unpacked
 
-_MESSAGE_INDEX, _DATA_END = 7, 15
+
+def same_receipt(recorded_ns: Sequence[int] | NDArray[np.int64]) -> bool:
+    """Whether receive times tell nothing: most of them are those of the message before."""
+    steps = np.diff(np.asarray(recorded_ns, np.int64))
+    return len(steps) > 0 and int((steps == 0).sum()) > len(steps) / 2
 
 
 def recorded_times(path: Path, topic: str, unpacked: Unpacked) -> NDArray[np.int64] | None:
@@ -33,10 +37,10 @@ def recorded_times(path: Path, topic: str, unpacked: Unpacked) -> NDArray[np.int
         return None
     plain = unpacked.get(path)
     with library(plain.path) as opened:
-        if isinstance(opened, str):
+        if isinstance(opened, Unindexed):
             return None
         counts = {c.id: c.msgcount for c in opened.connections if c.topic == topic}
-    read = _of_database if plain.path.suffix == ".db3" else _of_mcap
+    read = _of_database if plain.path.suffix == ".db3" else index_times
     try:
         times = read(plain.path, counts)
     except (apsw.Error, struct.error, ValueError):
@@ -51,21 +55,3 @@ def _of_database(path: Path, topics: Collection[int]) -> NDArray[np.int64]:
     uri = f"{path.absolute().as_uri()}?immutable=1"
     with closing(apsw.Connection(uri, flags=flags)) as database:
         return np.array([time for (time,) in database.execute(query)], np.int64)
-
-
-def _of_mcap(path: Path, channels: Collection[int]) -> NDArray[np.int64]:
-    """From the index behind every chunk, of pairs of a time and an offset; chunks are passed by."""
-    times: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
-    with path.open("rb") as file:
-        file.seek(8)  # the magic
-        while len(head := file.read(9)) == 9:
-            kind, length = struct.unpack("<BQ", head)
-            if kind == _DATA_END:
-                break
-            if kind != _MESSAGE_INDEX:
-                file.seek(length, os.SEEK_CUR)
-                continue
-            body = file.read(length)
-            if struct.unpack_from("<H", body)[0] in channels:
-                times.append(np.frombuffer(body, "<i8", offset=6)[::2])
-    return np.concatenate(times)

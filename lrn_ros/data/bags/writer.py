@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -89,11 +88,11 @@ class BagWriter:
 
     def __enter__(self) -> BagWriter:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._partial = Path(
-            tempfile.mkdtemp(
-                prefix=f".{self._path.name}.", suffix=".partial", dir=self._path.parent
-            )
+        # Removed at the end of the process at the latest, wherever an interrupt comes.
+        self._folder = tempfile.TemporaryDirectory(
+            prefix=f".{self._path.name}.", suffix=".partial", dir=self._path.parent
         )
+        self._partial = Path(self._folder.name)
         # The storage file takes its name from the folder, so this has the final one already.
         self._writer = Writer(
             self._partial / self._path.name, version=9, storage_plugin=self._storage
@@ -112,7 +111,7 @@ class BagWriter:
             if error is None:
                 os.rename(self._partial / self._path.name, self._path)
         finally:
-            shutil.rmtree(self._partial, ignore_errors=True)
+            self._folder.cleanup()
 
     def write(
         self, stamp_ns: int, rgb: NDArray[np.uint8], label: NDArray[np.uint8] | None = None

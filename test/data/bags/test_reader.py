@@ -35,6 +35,14 @@ def _png(rgb):
     return cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].ravel()
 
 
+def _jpeg(rgb):
+    return cv2.imencode(".jpg", rgb)[1].ravel()
+
+
+def _png16(values):
+    return cv2.imencode(".png", values.astype(np.uint16))[1].ravel()
+
+
 def _images(frames=FRAMES, first=0):
     return [image(first + i, rgb, "rgb8") for i, rgb in enumerate(frames)]
 
@@ -132,7 +140,10 @@ def test_a_split_bag(tmp_path, storage):
     _check(list(BagReader(path / name).frames()), frames[3:4], 3)  # alone
     (path / "metadata.yaml").write_text(metadata)
     (path / name).unlink()
-    _check(list(bag.frames()), frames[:3])
+    left = list(bag.frames())
+    _check(left[:3], frames[:3])
+    for frame, rgb in zip(left[3:], frames[4:], strict=True):  # the files behind it are read
+        np.testing.assert_array_equal(frame.rgb, rgb)
     assert bag.damage is not None and f"{name}: the file is missing" in bag.damage
 
 
@@ -266,15 +277,18 @@ def test_the_ids_of_a_label_topic(tmp_path):
 def test_labels_without_exact_values_are_refused(tmp_path):
     topics = {
         "/mono16": [image(0, np.zeros((4, 6), np.uint16), "mono16")],
-        "/jpeg": [image(0, _png(FRAMES[0]), "png")],
+        "/jpeg": [image(0, _jpeg(FRAMES[0]), "jpeg")],
+        "/png16": [image(0, _png16(LABELS[0]), "png")],
         "/odd/classes": [text("[1]")],
         "/odd": [image(0, LABELS[0], "mono8")],
     }
     bag = BagReader(write_bag(tmp_path / "bag", "MCAP", topics))
     with pytest.raises(UserError, match="labels in mono16 have no exact values; mono8, "):
         list(bag.labels("/mono16", SET))
-    with pytest.raises(UserError, match="/jpeg is sensor_msgs/msg/CompressedImage, not"):
-        bag.labels("/jpeg", SET)
+    with pytest.raises(UserError, match="/jpeg, message 0: labels as JPEG have no exact values"):
+        list(bag.labels("/jpeg", SET))
+    with pytest.raises(UserError, match="/png16, message 0: labels in mono16 have no exact"):
+        list(bag.labels("/png16", SET))
     with pytest.raises(UserError, match="/odd/classes is not a list of classes"):
         bag.labels("/odd")
 
