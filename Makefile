@@ -5,6 +5,7 @@
 #   make test    set up .venv and run every check: ruff, mypy, pytest
 #   make lint    set up .venv and run ruff and mypy only
 #   make docs    set up .venv and write the tables that the documentation repeats of the code
+#   make picture set up .venv and make the README's picture with the present weights, for a release
 #   make setup   set up .venv only
 #   make clean   remove .venv and everything that was built
 #
@@ -61,11 +62,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 VERSION := -c 'import sys; print(*sys.version_info[:2])'
 PIP := $(BIN)/python -m pip install --quiet --quiet
 
-.PHONY: help setup demo test lint docs clean
+.PHONY: help setup demo test lint docs picture clean
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n '4,23s/^# \{0,1\}//p' Makefile
+	@sed -n '4,24s/^# \{0,1\}//p' Makefile
 
 setup: $(STAMP)
 
@@ -106,6 +107,9 @@ lint: $(STAMP)
 
 docs: $(STAMP)
 	@$(BIN)/python docs/tables.py
+
+picture: $(STAMP)
+	@$(BIN)/python docs/picture.py
 
 test: export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 ifneq ($(strip $(PYTEST_ARGS)),)
