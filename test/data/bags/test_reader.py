@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from bag_files import STAMP_DELAY_NS, STEP_NS, image, storage_file, text, write_bag
+from bag_files import STAMP_DELAY_NS, STEP_NS, STORE, image, rosbag2, storage_file, text, write_bag
 
 from lrn_ros.data.bags import is_bag
 from lrn_ros.data.bags import storage as storage_module
@@ -340,3 +340,47 @@ def test_no_image_topic(tmp_path):
     bag = BagReader(write_bag(tmp_path / "bag", "MCAP", {"/words": [text("a")]}))
     with pytest.raises(UserError, match="no topic of type sensor_msgs/msg/Image"):
         bag.frames()
+
+
+def test_labels_as_png(tmp_path):
+    """Lossless, and named as image_transport names a compressed topic."""
+    topics = {
+        "/image": _images(),
+        "/truth/compressed": [image(i, _png_of(p), "png") for i, p in enumerate(LABELS)],
+        "/truth/classes": [text(json.dumps(CLASSES))],
+        "/colours": [image(i, _png(SET.lookup()[p]), "png") for i, p in enumerate(LABELS)],
+    }
+    bag = BagReader(write_bag(tmp_path / "bag", "MCAP", topics))
+    assert bag.label_topics() == ["/truth/compressed"]
+    assert bag.image_topics() == ["/colours", "/image"]
+    for topic, labels in (("/truth/compressed", None), ("/colours", SET)):
+        found = list(bag.labels(topic, labels))
+        assert len(found) == len(LABELS)
+        for label, wanted in zip(found, LABELS):
+            np.testing.assert_array_equal(label.label, np.where(wanted < len(SET), wanted, 255))
+
+
+def _png_of(values):
+    return cv2.imencode(".png", values)[1].ravel()
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_equal_receive_times_are_replaced_by_stamps(tmp_path, storage):
+    """As in recordings that were converted; the first stamp is that of a simulation's beginning."""
+    path = tmp_path / "bag"
+    plugin = rosbag2.StoragePlugin[storage]
+    with rosbag2.Writer(path, version=9, storage_plugin=plugin) as writer:
+        kind = "sensor_msgs/msg/Image"
+        connection = writer.add_connection("/image", kind, typestore=STORE)
+        for i, rgb in enumerate(FRAMES):
+            message = image(i - 1, rgb, "rgb8")  # the first stamp is 0
+            writer.write(connection, 10**18, STORE.serialize_cdr(message, kind))
+    bag = BagReader(path)
+    assert bag.rate("/image") == pytest.approx(10)
+    frames = list(bag.frames(extent=Extent(0.15, 0.2)))
+    assert [f.index for f in frames] == [2, 3]
+    for frame in bag.frames():
+        assert frame.recorded_ns == frame.stamp_ns == frame.time_ns == frame.index * STEP_NS
+        np.testing.assert_array_equal(frame.rgb, FRAMES[frame.index])
+    assert bag.notes == ["/image: receive times are equal, so the stamps are taken for them"]
+    assert bag.damage is None
