@@ -3,6 +3,7 @@
 #
 #   make demo    set up .venv and run the whole path on this machine: camera, node, recorder
 #   make test    set up .venv and run every check: ruff, mypy, pytest
+#   make gpu     on a machine with an NVIDIA GPU: everything that needs one, in a quarter of an hour
 #   make lint    set up .venv and run ruff and mypy only
 #   make docs    set up .venv and write the tables that the documentation repeats of the code
 #   make picture set up .venv and make the README's picture with the present weights, for a release
@@ -14,7 +15,7 @@
 #                          https://download.pytorch.org/whl/cpu saves several GB of CUDA packages
 #   PYTEST_ARGS='-k bags'           runs a part of the tests and nothing else: no lint, no GPU packages;
 #                                   without it the tests without DDS run two by two
-#   DEMO_ARGS='--input video.mp4'   passed on to `lrn demo`
+#   DEMO_ARGS='--input video.mp4'   passed on to `lrn demo`; GPU_ARGS likewise to benchmark/gpu.py
 #
 #   ROS_DISTRO=kilted      takes that distribution's wheels instead of Jazzy's, in .venv-kilted;
 #                          `make test` then runs lint and the tests over DDS
@@ -62,7 +63,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 VERSION := -c 'import sys; print(*sys.version_info[:2])'
 PIP := $(BIN)/python -m pip install --quiet --quiet
 
-.PHONY: help setup demo test lint docs picture clean
+.PHONY: help setup demo test gpu lint docs picture clean
 .DEFAULT_GOAL := help
 
 help:
@@ -95,6 +96,9 @@ $(TEST_STAMP): $(STAMP)
 demo: $(STAMP)
 	@echo "==> lrn demo: a camera, the node and a recorder as three processes"
 	@ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(BIN)/python -m lrn_ros demo $(DEMO_ARGS)
+
+gpu: $(STAMP)
+	@$(BIN)/python benchmark/gpu.py $(GPU_ARGS)
 
 lint: $(STAMP)
 	@echo "==> ruff"

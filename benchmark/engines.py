@@ -3,7 +3,7 @@
 """Every architecture in every precision, built for several GPUs by TensorRT for RTX; none runs.
 
 python benchmark/engines.py --output benchmark/engines.md     # needs no GPU; a quarter of an hour
-python benchmark/engines.py --architectures lrnnet_c --gpus SM89
+python benchmark/engines.py --architectures lrnnet_c --gpus SM89 --size 512 1024
 """
 
 from __future__ import annotations
@@ -124,18 +124,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--architectures", nargs="+", default=architectures(), metavar="NAME")
     parser.add_argument("--gpus", nargs="+", choices=GPUS, default=list(GPUS))
+    size = "of the network's input (64 96)"
+    parser.add_argument("--size", type=int, nargs=2, default=SIZE, metavar=("H", "W"), help=size)
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the table there too")
     args = parser.parse_args()
     head = ["architecture", "precision", "convolutions in it", *args.gpus]
+    shape = "1x{}x{}".format(*args.size)
     lines = [
-        f"Engines of {PRODUCT} for an input of 1x{SIZE[0]}x{SIZE[1]}, in MB: built, not run.\n",
+        f"Engines of {PRODUCT} for an input of {shape}, in MB: built, not run.\n",
         f"| {' | '.join(head)} |",
         f"|{'---|' * len(head)}",
     ]
     print("\n".join(lines), flush=True)
     failed = []
     for name in args.architectures:
-        for row in measure(name, args.gpus):
+        for row in measure(name, args.gpus, tuple(args.size)):
             lines.append(_line(row))
             print(lines[-1], flush=True)
             failed += [] if row.is_whole else [row]

@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from lrn_ros.benchmark.measure import Combination, Plan, Run, Samples
+from lrn_ros.benchmark.measure import STEADY, Combination, Plan, Run, Samples
 from lrn_ros.benchmark.models import Model
 from lrn_ros.benchmark.worker import BASELINE
 from lrn_ros.metrics.latency import Percentiles, percentiles
@@ -32,6 +32,7 @@ class Figures:
     Attributes:
         combination: what ran.
         random: whether the weights are random.
+        other: somebody else's network, of which only the network is run: `total` is `bare`.
         device: the backend's words for it.
         total: frame in, mask out, by the caller's clock, ms.
         preprocess: as the Segmenter reports it, ms, like the next two.
@@ -41,7 +42,8 @@ class Figures:
         eager: the baseline's network as it was trained, eagerly in PyTorch: a prepared image to
             coarse scores, ms.
         frames_per_second: of one frame after the other: frames by the sum of `total`.
-        spread: of the rounds' medians of `total`: largest less smallest, by the median of all.
+        spread: of the rounds' medians of `total`: largest less smallest, divided by the median.
+        round_medians: smallest and largest of them, ms.
         speedup: the baseline's median of `bare` or `eager`, whichever is less, by that of `total`.
         share_of_bare: median of `bare` by that of `total`: the speed of the whole relative to the
             network's alone.
@@ -57,11 +59,14 @@ class Figures:
         images: scored ones.
         not_scored: why the last three are None.
         file_miou: on the validation split that the model file names, 0-1; not measured here.
-        samples_ms: "total", "bare" and, of the baseline, "eager" of every round, every frame.
+        samples_ms: "total", "bare" and, of the baseline, "eager" of every round, every frame, also
+            of the rounds that do not count.
+        used_rounds: first round that counts and first one after them.
     """
 
     combination: Combination
     random: bool
+    other: bool
     device: str
     total: Percentiles
     preprocess: Percentiles
@@ -71,6 +76,7 @@ class Figures:
     eager: Percentiles | None
     frames_per_second: float
     spread: float
+    round_medians: tuple[float, float]
     speedup: float | None
     share_of_bare: float
     start_s: float
@@ -86,6 +92,12 @@ class Figures:
     not_scored: str | None
     file_miou: float | None
     samples_ms: dict[str, list[list[float]]]
+    used_rounds: tuple[int, int]
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether the rounds agree well enough for the figures to be taken as they are."""
+        return self.spread <= STEADY
 
 
 def limits(run: Run) -> Limits | None:
@@ -99,12 +111,15 @@ def limits(run: Run) -> Limits | None:
 def figures(plan: Plan, run: Run) -> list[Figures]:
     """A row for everything that was measured, in order."""
     models = {m.name: m for m in plan.models}
-    by_combination = {s.combination: s for s in run.samples}
+    counted = [replace(s, rounds_ms=s.rounds_ms[run.used] or s.rounds_ms) for s in run.samples]
+    by_combination = {s.combination: s for s in counted}
     rows = []
-    for samples in run.samples:
+    for samples, whole in zip(counted, run.samples):
         model, size = samples.combination.model, samples.combination.size
         baseline = by_combination.get(Combination(model, *BASELINE, size))
-        rows.append(_row(models[model], samples, baseline, limits(run)))
+        row = _row(models[model], samples, baseline, limits(run))
+        start, stop, _ = run.used.indices(len(whole.rounds_ms))
+        rows.append(replace(row, samples_ms=_rounded(whole), used_rounds=(start, stop)))
     return rows
 
 
@@ -112,7 +127,7 @@ def _row(
     model: Model, samples: Samples, baseline: Samples | None, limits: Limits | None
 ) -> Figures:
     total, bare = _all(samples, "total"), _all(samples, "bare")
-    medians = [np.median(r["total"]) for r in samples.rounds_ms]
+    medians = [float(np.median(r["total"])) for r in samples.rounds_ms]
     middle = float(np.median(total))
     parameters, multiply_adds = _cost(model, samples.combination.size)
     rate = multiply_adds / (float(np.median(bare)) * 1e-3) if multiply_adds else None
@@ -121,6 +136,7 @@ def _row(
     return Figures(
         combination=samples.combination,
         random=model.random,
+        other=model.info is None,
         device=samples.device,
         total=_percentiles(total),
         preprocess=_percentiles(_all(samples, "pre")),
@@ -129,7 +145,8 @@ def _row(
         bare=_percentiles(bare),
         eager=percentiles(_all(samples, "eager")),
         frames_per_second=len(total) * 1e3 / sum(total),
-        spread=float(np.ptp(medians)) / middle,
+        spread=samples.spread(),
+        round_medians=(min(medians), max(medians)),
         speedup=_fastest(baseline) / middle if baseline else None,
         share_of_bare=float(np.median(bare)) / middle,
         start_s=samples.start_s,
@@ -144,12 +161,17 @@ def _row(
         images=score.get("images"),
         not_scored=_not_scored(model, score, baseline),
         file_miou=model.val_miou,
-        samples_ms={
-            name: [[round(v, 4) for v in r[name]] for r in samples.rounds_ms]
-            for name in ("total", "bare", "eager")
-            if _all(samples, name)
-        },
+        samples_ms={},
+        used_rounds=(0, len(samples.rounds_ms)),
     )
+
+
+def _rounded(samples: Samples) -> dict[str, list[list[float]]]:
+    return {
+        name: [[round(v, 4) for v in r[name]] for r in samples.rounds_ms]
+        for name in ("total", "bare", "eager")
+        if _all(samples, name)
+    }
 
 
 def _all(samples: Samples, name: str) -> list[float]:
@@ -175,7 +197,7 @@ def _cost(model: Model, size: tuple[int, int]) -> tuple[int | None, int | None]:
         if error.name != "torch":
             raise
         return None, None
-    if model.info.options:
+    if model.info is None or model.info.options:
         return None, None
     counts = count(model.info.architecture, num_classes=len(model.info.labels), size=size)
     return counts.parameters, counts.mac
@@ -190,6 +212,8 @@ def _peak(combination: Combination, limits: Limits | None) -> float | None:
 def _not_scored(model: Model, score: dict[str, Any], baseline: Samples | None) -> str | None:
     if "images" in score:
         return None
+    if model.info is None:
+        return "somebody else's network: nothing is known of its labels"
     if model.random:
         return "random weights: their labels say nothing"
     if "refused" in score:

@@ -8,6 +8,7 @@ so that a drift of the machine hits all alike. What is derived from it: benchmar
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from lrn_ros.scene import StreetScene
 
 SCENES = 8  # rendered frames of every size
 RESERVE = 512e6  # bytes of memory that are left alone
+STEADY = 0.1  # largest spread of a figure that says nothing of a disturbance
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,17 @@ class Samples:
     peak: float = 0.0
     score: dict[str, Any] = field(default_factory=dict)
 
+    def spread(self, rounds: slice = slice(None)) -> float:
+        """Of the rounds' medians of "total": largest less smallest, divided by the median of all.
+
+        Args:
+            rounds: those that count, at least one.
+        """
+        totals = [one["total"] for one in self.rounds_ms[rounds]]
+        medians = [float(np.median(total)) for total in totals]
+        middle = float(np.median([value for total in totals for value in total]))
+        return (max(medians) - min(medians)) / middle
+
 
 @dataclass
 class Run:
@@ -90,6 +103,7 @@ class Run:
         skipped: the combinations that are not among them.
         limits: of the machine, one a round, see benchmark.worker.limits.
         no_limits: why they are missing.
+        used: the rounds that the figures are of, see `steadiest`; of those that were measured.
         interrupted: by Ctrl-C, so that rounds are missing.
     """
 
@@ -97,6 +111,7 @@ class Run:
     skipped: list[Skipped] = field(default_factory=list)
     limits: list[dict[str, Any]] = field(default_factory=list)
     no_limits: str | None = None
+    used: slice = field(default_factory=lambda: slice(None))
     interrupted: bool = False
 
 
@@ -109,7 +124,8 @@ class Plan:
         combinations: of them, see `combine`.
         threads: CPU threads of every process.
         frames: measured frames of a combination in a round.
-        rounds: how often it is everybody's turn.
+        rounds: how often it is everybody's turn, at least, and how many rounds in a row count.
+        budget_s: for how long rounds are repeated while figures are not steady.
         data: a data set whose val split the masks are scored on; None: the rendered frames.
     """
 
@@ -119,6 +135,7 @@ class Plan:
     frames: int
     rounds: int
     data: Path | None = None
+    budget_s: float = 0.0
 
 
 def combine(
@@ -126,8 +143,11 @@ def combine(
     backends: Sequence[str],
     precisions: Sequence[str],
     sizes: Sequence[tuple[int, int]],
+    others: Sequence[str] = (),
 ) -> list[Combination]:
     """All combinations; the baseline of every model and size is added where it is not among them.
+
+    Somebody else's networks, `others`, run with openvino in fp32 and bf16 as far as asked for.
 
     >>> [str(c) for c in combine(["m"], ["openvino"], ["bf16"], [(64, 96)])]
     ['m torch fp32 64x96', 'm openvino bf16 64x96']
@@ -135,7 +155,31 @@ def combine(
     kinds = [(b, p) for b in dict.fromkeys(backends) for p in dict.fromkeys(precisions)]
     kinds = kinds if BASELINE in kinds else [BASELINE, *kinds]
     places = [(m, s) for m in dict.fromkeys(models) for s in dict.fromkeys(sizes)]
-    return [Combination(m, *kind, size) for m, size in places for kind in kinds]
+    own = [Combination(m, *kind, size) for m, size in places for kind in kinds]
+    plain = [p for p in dict.fromkeys(precisions) if p in ("fp32", "bf16")]
+    return own + [
+        Combination(other, "openvino", precision, size)
+        for other in others
+        for size in dict.fromkeys(sizes)
+        for precision in plain
+    ]
+
+
+def steadiest(samples: Sequence[Samples], rounds: int) -> tuple[slice, float]:
+    """Of so many rounds in a row those in which the largest spread of all is the smallest.
+
+    Args:
+        samples: of every combination, with the same number of rounds.
+        rounds: how many rounds in a row.
+
+    Returns:
+        The rounds, and that spread; of equal ones the last.
+    """
+    count = max(len(one.rounds_ms) for one in samples)
+    windows = [slice(i, i + rounds) for i in range(max(1, count - rounds + 1))]
+    worst = [max(one.spread(window) for one in samples) for window in windows]
+    best = min(range(len(windows)), key=lambda i: (worst[i], -i))
+    return windows[best], worst[best]
 
 
 def measure(plan: Plan, folder: Path, step: Callable[[str], None]) -> Run:
@@ -162,6 +206,7 @@ class _Session:
         self._workers: dict[Combination, Worker] = {}
         self._samples: dict[Combination, Samples] = {}
         self._run = Run()
+        self._others = {m.name for m in plan.models if m.info is None}
 
     def run(self) -> Run:
         """See measure."""
@@ -169,14 +214,16 @@ class _Session:
         limits = Worker(self._folder / "limits.log")
         try:
             self._start_all()
-            for number in range(self._plan.rounds if self._workers else 0):
-                self._round(number, limits)
+            self._rounds(limits)
             self._score_all()
         except KeyboardInterrupt:
             run.interrupted = True
         finally:
             for worker in (limits, *self._workers.values()):
                 worker.close()
+        complete = [s for s in self._samples.values() if len(s.rounds_ms) >= self._plan.rounds]
+        if complete and not run.interrupted:
+            run.used = steadiest(complete, self._plan.rounds)[0]
         for combination, samples in self._samples.items():
             if samples.rounds_ms:
                 run.samples.append(samples)
@@ -241,6 +288,7 @@ class _Session:
                 threads=self._plan.threads,
                 cache=str(folder),
                 frames=str(frames),
+                other=combination.model in self._others,
             )
         except WorkerEnded as error:
             self._drop(combination, "failed", str(error))
@@ -257,9 +305,28 @@ class _Session:
         self._samples.pop(combination, None)
         self._skip(combination, status, reason)
 
+    def _rounds(self, limits: Worker) -> None:
+        """The rounds that were asked for, and more until the last ones are steady."""
+        end, number = time.monotonic() + self._plan.budget_s, 0
+        while self._workers:
+            self._round(number, limits)
+            number += 1
+            if number < self._plan.rounds:
+                continue
+            last = slice(number - self._plan.rounds, number)
+            spreads = {c: s.spread(last) for c, s in self._samples.items()}
+            worst = max(spreads, key=lambda c: spreads[c], default=None)
+            if worst is None or spreads[worst] <= STEADY:
+                return
+            text = f"{worst} is not steady, its medians differ by {100 * spreads[worst]:.0f} %"
+            if time.monotonic() >= end:
+                self._step(f"{text}; the budget is spent")
+                return
+            self._step(f"{text}: once more")
+
     def _round(self, number: int, limits: Worker) -> None:
         """Everybody's turn, every other time in the opposite order."""
-        text = f"round {number + 1} of {self._plan.rounds}"
+        text = f"round {number + 1} of {max(number + 1, self._plan.rounds)}"
         if self._run.no_limits is None:
             self._step(f"{text}: limits of the machine")
             try:
@@ -280,7 +347,7 @@ class _Session:
     def _score_all(self) -> None:
         """Compare every combination's masks with those of its baseline."""
         random = {m.name for m in self._plan.models if m.random}
-        named = [c for c in self._workers if c.model not in random]
+        named = [c for c in self._workers if c.model not in random | self._others]
         for model, size in dict.fromkeys((c.model, c.size) for c in named):
             group = [c for c in named if (c.model, c.size) == (model, size)]
             baseline = Combination(model, *BASELINE, size)

@@ -12,6 +12,7 @@ from lrn_ros.errors import RunError, UserError, install
 from lrn_ros.inference.backends.base import MODULES
 from lrn_ros.model.artifact import SUFFIXES, ModelInfo, read_info, resolve_model, save_model
 from lrn_ros.model.labels import LabelSet
+from lrn_ros.model.onnx_file import read_onnx
 
 _SIZE = (360, 480)  # of a random model's header; the benchmark names every size
 
@@ -22,14 +23,14 @@ class Model:
 
     Attributes:
         name: as given.
-        info: its header.
+        info: its header; None of somebody else's ONNX file, which has none.
         files: suffix -> file.
         missing: suffix -> why there is no such file.
         random: whether its weights are random.
     """
 
     name: str
-    info: ModelInfo
+    info: ModelInfo | None
     files: dict[str, Path]
     missing: dict[str, str]
     random: bool = False
@@ -37,7 +38,8 @@ class Model:
     @property
     def val_miou(self) -> float | None:
         """The mIoU on a validation split that the file's header states, 0-1."""
-        named = [v for k, v in self.info.metrics.items() if k.split()[-1] == "val"]
+        metrics = self.info.metrics if self.info else {}
+        named = [v for k, v in metrics.items() if k.split()[-1] == "val"]
         return named[0].get("miou") if named else None
 
     def file(self, suffix: str, precision: str) -> Path:
@@ -47,6 +49,8 @@ class Model:
             KeyError: there is none with this suffix.
         """
         file = self.files[suffix]
+        if self.info is None:
+            return file
         own = file.with_name(f"{file.stem}_{precision}{suffix}")
         return own if suffix == ".onnx" and own.is_file() else file
 
@@ -65,6 +69,26 @@ def find_models(names: Sequence[str], backends: Sequence[str], folder: Path) -> 
     """
     suffixes = {MODULES[b].suffix for b in backends}
     return [_find(name, suffixes, folder) for name in dict.fromkeys(names)]
+
+
+def other_models(paths: Sequence[Path], taken: Sequence[str]) -> list[Model]:
+    """Somebody else's networks as ONNX files, under the names of the files.
+
+    Args:
+        paths: the files; what they take is looked at where they are run.
+        taken: names that are in use.
+
+    Raises:
+        UserError: no such file, not ONNX, or two with one name.
+    """
+    found: list[Model] = []
+    for path in paths:
+        read_onnx(path)
+        if path.stem in (*taken, *(model.name for model in found)):
+            raise UserError(f"--onnx {path}: another model is called {path.stem} too: rename it")
+        missing = {".safetensors": "somebody else's ONNX file runs with openvino only"}
+        found.append(Model(path.stem, None, {".onnx": path}, missing))
+    return found
 
 
 def _find(name: str, suffixes: set[str], folder: Path) -> Model:

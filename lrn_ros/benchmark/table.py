@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from lrn_ros.benchmark.figures import Figures, Limits
-from lrn_ros.benchmark.measure import Plan, Run
+from lrn_ros.benchmark.measure import STEADY, Plan, Run
 from lrn_ros.benchmark.worker import BASELINE
 from lrn_ros.metrics.machine import Machine
 
@@ -19,7 +19,12 @@ def _number(value: float | None, digits: int, factor: float = 1.0) -> str:
 
 
 def _model(row: Figures) -> str:
-    return row.combination.model + (" (random)" if row.random else "")
+    mark = " (random)" if row.random else " (onnx)" if row.other else ""
+    return row.combination.model + mark
+
+
+def _spread(row: Figures) -> str:
+    return _number(row.spread, 1, 100) + ("" if row.is_steady else " !")
 
 
 _NAMES: tuple[_Column, ...] = (
@@ -40,7 +45,7 @@ _LATENCY: tuple[_Column, ...] = (
     ("frames/s", lambda r: _number(r.frames_per_second, 1)),
     ("x baseline", lambda r: _number(r.speedup, 2)),
     ("% of bare", lambda r: _number(r.share_of_bare, 1, 100)),
-    ("spread %", lambda r: _number(r.spread, 1, 100)),
+    ("spread %", _spread),
 )
 _COST: tuple[_Column, ...] = (
     *_NAMES,
@@ -67,6 +72,18 @@ def report(
         f"{plan.threads} threads a process, {plan.rounds} rounds of {plan.frames} frames, all"
         f" processes in turns. Baseline: {' '.join(BASELINE)}: bare or eager, whichever is less.",
     ]
+    measured = max((len(one.rounds_ms) for one in run.samples), default=0)
+    if measured > plan.rounds and rows:
+        first, last = rows[0].used_rounds
+        lines.append(
+            f"Rounds were repeated until they were steady or the budget was spent: {measured} were"
+            f" measured, the figures are of rounds {first + 1} to {last}."
+        )
+    if not all(row.is_steady for row in rows):
+        lines.append(
+            f"!: the rounds differ by more than {100 * STEADY:g} %. Something else ran on this"
+            " machine: differences below the spread mean nothing."
+        )
     if run.interrupted:
         lines.append("Interrupted: rounds are missing.")
     if rows:
@@ -75,6 +92,11 @@ def report(
         lines.append(f"Scored on the val split of {plan.data}.")
     else:
         lines.append("Same label: on rendered street scenes.")
+    if any(r.other for r in rows):
+        lines.append(
+            "(onnx): somebody else's file, its network alone from a random input: compare its p50"
+            " with bare."
+        )
     if any(r.random for r in rows):
         lines.append("(random): an architecture with random weights; it has a cost, no accuracy.")
     unscored = {f"Not scored: {r.combination}: {r.not_scored}." for r in rows if r.not_scored}

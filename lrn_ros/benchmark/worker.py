@@ -136,6 +136,77 @@ class _Combination:
             yield pair.rgb, pair.label
 
 
+class _Other:
+    """Somebody else's network in OpenVINO, from a random input to whatever it gives.
+
+    Args:
+        model: an ONNX file with one image as its input, planes first or last.
+        precision: "fp32" or "bf16".
+        size: (height, width) of the image.
+        threads: of the processor.
+    """
+
+    def __init__(self, model: str, precision: str, size: list[int], threads: int) -> None:
+        start = time.perf_counter()
+        import numpy as np
+        import openvino as ov
+
+        from lrn_ros.inference.processor import has_bf16
+
+        if precision == "bf16" and not has_bf16():
+            raise UserError("this processor has no bf16")
+        core = ov.Core()
+        try:
+            read = core.read_model(model)
+            shape = _image_shape(read.inputs, size)
+            read.reshape({read.input(0): shape})
+            hint = {"fp32": "f32", "bf16": "bf16"}[precision]
+            config = {
+                "PERFORMANCE_HINT": "LATENCY",
+                "INFERENCE_PRECISION_HINT": hint,
+                "INFERENCE_NUM_THREADS": str(threads),
+            }
+            self._request = core.compile_model(read, "CPU", config).create_infer_request()
+        except RuntimeError as error:
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            raise UserError(f"OpenVINO cannot run {model} at {size}: {lines[-1][:200]}") from error
+        kind = read.input(0).element_type.to_dtype()
+        image = np.random.default_rng(0).uniform(0, 255 if kind == np.uint8 else 1, shape)
+        self._image = image.astype(kind)
+        self._infer()
+        self.start_s = time.perf_counter() - start
+        self.device = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
+        self._infer()
+
+    def _infer(self) -> None:
+        self._request.infer([self._image], share_inputs=True, share_outputs=True)
+
+    def turn(self, frames: int) -> dict[str, Any]:
+        """Measure so many frames; the first is left out."""
+        total = [_ms(self._infer) for _ in range(frames + 1)][1:]
+        nothing = [0.0] * len(total)
+        found = {"total": total, "network": total, "bare": total, "pre": nothing, "post": nothing}
+        return {"ms": found, **_memory()}
+
+
+def _image_shape(inputs: list[Any], size: list[int]) -> list[int]:
+    """The shape of one image for a model's only input.
+
+    Raises:
+        UserError: it takes something else, or another size only.
+    """
+    if len(inputs) != 1 or len(inputs[0].partial_shape) != 4:
+        given = ", ".join(f"{i.any_name} {i.partial_shape}" for i in inputs)
+        raise UserError(f"the model takes {given}; one image with four axes is needed")
+    axes = inputs[0].partial_shape
+    planes = [axes[n].is_static and axes[n].get_length() == 3 for n in (1, 3)]
+    shape = [1, *size, 3] if planes[1] and not planes[0] else [1, 3, *size]
+    for axis, length in zip(axes, shape):
+        if axis.is_static and axis.get_length() != length:
+            raise UserError(f"the model takes {axes} only, not {shape}")
+    return shape
+
+
 def eager(model: Path, rgb: NDArray[np.uint8]) -> Callable[[], Any]:
     """A call of the network as it was trained, nothing folded, on a prepared float32 image."""
     import torch
@@ -197,7 +268,7 @@ def main() -> None:
     """Answer until the input ends; an exception that is not the user's ends the process."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print is no answer
-    combination: _Combination | None = None
+    combination: _Combination | _Other | None = None
     for line in sys.stdin:
         request = json.loads(line)
         do = request.pop("do")
@@ -205,7 +276,12 @@ def main() -> None:
             if do == "limits":
                 reply = limits(**request)
             elif do == "load":
-                combination = _Combination(**request)
+                other = request.pop("other", False)
+                names = ("model", "precision", "size", "threads")
+                if other:
+                    combination = _Other(**{name: request[name] for name in names})
+                else:
+                    combination = _Combination(**request)
                 reply = {"start_s": combination.start_s, "device": combination.device, **_memory()}
             else:
                 reply = getattr(combination, do)(**request)

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrn_ros.cli.common import claim_output, positive, print_json, write_json
+from lrn_ros.cli.common import claim_output, duration, positive, print_json, write_json
 from lrn_ros.errors import UserError, needs
 
 if TYPE_CHECKING:
@@ -41,12 +41,16 @@ def add_parser(subparsers: Any) -> None:
     protocol += " sizes of its paper; --models, --backends and --precisions change that"
     add("--protocol", choices=("paper",), help=protocol)
     add("--backends", nargs="+", metavar="BACKEND", help="default: all; torch fp32 is always run")
+    others = "somebody else's networks, in the same run: any ONNX file whose input is one image"
+    add("--onnx", nargs="+", type=Path, default=[], metavar="FILE", help=others)
     add("--precisions", nargs="+", metavar="PRECISION", help="default: fp32 fp16 bf16 int8")
     sizes = "of the frames and of the network's input, multiples of 8 (512x1024)"
     add("--sizes", nargs="+", type=_size, default=[(512, 1024)], metavar="HxW", help=sizes)
     add("--threads", type=positive, help="CPU threads of every process; default: usable cores")
     add("--frames", type=positive, default=20, help="in a round (%(default)s)")
-    add("--rounds", type=positive, default=5, help="(%(default)s)")
+    add("--rounds", type=positive, default=5, help="at least (%(default)s)")
+    budget = "rounds are repeated for as long while they differ by more than 10 %% (10m)"
+    add("--budget", type=duration, default=600.0, metavar="TIME", help=budget)
     data = "score on the val split of this data set; default: agreement on rendered scenes"
     add("--data", type=Path, metavar="DIR", help=data)
     files = f"folder for {_JSON}, {_TEXT} and {_PICTURE}"
@@ -127,31 +131,42 @@ def _complete_protocol(args: argparse.Namespace) -> None:
 
 def _plan(args: argparse.Namespace, folder: Path) -> Plan:
     from lrn_ros.benchmark.measure import Plan, combine
-    from lrn_ros.benchmark.models import find_models
+    from lrn_ros.benchmark.models import find_models, other_models
     from lrn_ros.benchmark.worker import BASELINE
     from lrn_ros.data.layouts import find_files
 
     if args.data is not None:
         find_files(args.data, "val")
+    others = other_models(args.onnx, args.models)
     models = find_models(args.models, (BASELINE[0], *args.backends), folder)
     combinations = []
     for model in models:
         sizes = _sizes_of(model) if args.protocol else args.sizes
         combinations += combine([model.name], args.backends, args.precisions, sizes)
-    return Plan(models, combinations, args.threads, args.frames, args.rounds, args.data)
+    names = [other.name for other in others]
+    combinations += combine([], args.backends, args.precisions, args.sizes, names)
+    return Plan(
+        [*models, *others],
+        combinations,
+        args.threads,
+        args.frames,
+        args.rounds,
+        args.data,
+        args.budget,
+    )
 
 
 def _sizes_of(model: Model) -> Sequence[tuple[int, int]]:
     """The sizes at which the paper of a model's architecture gives its speed."""
     from lrn_ros.networks.reported import speed_sizes
 
-    known = speed_sizes()
-    if model.info.architecture not in known:
+    known, architecture = speed_sizes(), model.info.architecture if model.info else "stranger"
+    if architecture not in known:
         raise UserError(
-            f"--protocol paper: {model.name} is a {model.info.architecture}, which is in no table"
+            f"--protocol paper: {model.name} is a {architecture}, which is in no table"
             f" of the papers; {', '.join(known)} are"
         )
-    return known[model.info.architecture]
+    return known[architecture]
 
 
 def _say(text: str) -> None:
@@ -168,6 +183,9 @@ def _command(args: argparse.Namespace) -> str:
         parts += ["--sizes", *("{}x{}".format(*s) for s in args.sizes)]
     for option in ("threads", "frames", "rounds"):
         parts += [f"--{option}", str(getattr(args, option))]
+    parts += ["--budget", f"{args.budget:g}s"]
+    if args.onnx:
+        parts += ["--onnx", *map(str, args.onnx)]
     return shlex.join([*parts, "--data", str(args.data)] if args.data else parts)
 
 
@@ -198,7 +216,7 @@ def _report(args: argparse.Namespace, plan: Plan, found: Run, rows: list[Figures
         write_json(args.output / _JSON, data)
         page = f"# Benchmark\n\n```sh\n{command}\n```\n\n{text}\n"
         (args.output / _TEXT).write_text(page, encoding="utf-8")
-        _say(_draw(args.output / _PICTURE, rows))
+        _say(_draw(args.output / _PICTURE, rows, f"{machine.cpu}, {plan.threads} threads"))
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
@@ -206,13 +224,13 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     return {**row.pop("combination"), **row}
 
 
-def _draw(path: Path, rows: list[Figures]) -> str:
+def _draw(path: Path, rows: list[Figures], machine: str) -> str:
     """Draw what has an accuracy; returns what was written and what is not on the picture."""
     from lrn_ros.benchmark.plot import accuracy, draw_latency
 
     shown = [r for r in rows if accuracy(r) is not None and r.parameters is not None]
     absent = sorted({r.combination.model for r in rows if r not in shown})
     if shown:
-        draw_latency(path, shown)
+        draw_latency(path, shown, machine)
     wrote = f"wrote {path.parent}/: {_JSON}, {_TEXT}" + (f", {_PICTURE}" if shown else "")
     return wrote + (f"; not drawn, without accuracy: {', '.join(absent)}" if absent else "")

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,20 @@ import pytest
 pytest.importorskip("torch")
 from lrn_ros.benchmark import measure as benchmark  # noqa: E402
 from lrn_ros.benchmark.figures import figures, limits  # noqa: E402
-from lrn_ros.benchmark.measure import Plan, combine, measure, render  # noqa: E402
-from lrn_ros.benchmark.models import find_models  # noqa: E402
+from lrn_ros.benchmark.measure import (  # noqa: E402
+    Combination,
+    Plan,
+    Samples,
+    combine,
+    measure,
+    render,
+    steadiest,
+)
+from lrn_ros.benchmark.models import find_models, other_models  # noqa: E402
+from lrn_ros.benchmark.table import report  # noqa: E402
 from lrn_ros.benchmark.worker import BASELINE, eager  # noqa: E402
+from lrn_ros.errors import UserError  # noqa: E402
+from lrn_ros.metrics.machine import describe  # noqa: E402
 
 SIZE = (64, 96)
 
@@ -71,6 +83,114 @@ def test_others_rest_during_a_turn(plan: Plan, tmp_path: Path) -> None:
     for row in figures(plan, run):
         total = np.ravel(row.samples_ms["total"])
         assert row.frames_per_second == pytest.approx(1e3 / total.mean(), rel=1e-3)
+
+
+def samples(*medians: float) -> Samples:
+    """Of rounds with these medians."""
+    made = Samples(Combination("m", "torch", "fp32", SIZE), 1.0, "CPU", 100.0)
+    made.rounds_ms = [{"total": [m - 1, m, m + 1]} for m in medians]
+    return made
+
+
+def test_the_steadiest_rounds_in_a_row_count() -> None:
+    quiet, disturbed = samples(10, 10, 10, 10, 10), samples(20, 12, 10, 10.5, 14)
+    assert steadiest([quiet, disturbed], 2) == (slice(2, 4), pytest.approx(0.5 / 10.25, abs=0.003))
+    assert steadiest([quiet], 3)[0] == slice(2, 5)  # of equal ones the last
+    assert steadiest([disturbed], 5)[0] == slice(0, 5)
+    assert disturbed.spread() == pytest.approx(10 / 12, rel=0.1)
+
+
+@pytest.mark.parametrize(("budget", "rounds"), [(0.0, 2), (1e6, 4)])
+def test_rounds_are_repeated_until_they_are_steady_or_the_budget_is_spent(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: float, rounds: int
+) -> None:
+    monkeypatch.setattr(benchmark, "STEADY", 0.0)
+    said: list[str] = []
+
+    def step(text: str) -> None:
+        said.append(text)
+        if text.startswith("round 4"):
+            benchmark.STEADY = 1e9
+
+    run = measure(replace(plan, budget_s=budget), tmp_path, step)
+    assert {len(one.rounds_ms) for one in run.samples} == {rounds}
+    assert any("the budget is spent" in text for text in said) == (budget == 0)
+    assert sum(text.endswith("once more") for text in said) == rounds - 2
+    assert run.used.stop - run.used.start == 2 and run.used == steadiest(run.samples, 2)[0]
+    monkeypatch.setattr("lrn_ros.benchmark.figures.STEADY", budget)
+    rows = figures(plan, run)
+    for row, one in zip(rows, run.samples):
+        counted = [r["total"] for r in one.rounds_ms[run.used]]
+        assert row.total.p50 == pytest.approx(np.median(counted), rel=1e-3)
+        assert row.spread == pytest.approx(np.ptp(np.median(counted, axis=1)) / np.median(counted))
+        assert row.is_steady == bool(budget) and len(row.samples_ms["total"]) == rounds
+    text = report(plan, run, rows, None, describe())
+    assert ("differ by more than" in text) is (" ! |" in text) is (budget == 0)
+    assert ("4 were measured" in text) == (rounds == 4)
+
+
+def test_the_picture_shows_what_is_not_steady(plan: Plan, tmp_path: Path) -> None:
+    plot = pytest.importorskip("lrn_ros.benchmark.plot", exc_type=ImportError)
+    row = figures(plan, measure(plan, tmp_path, lambda text: None))[0]
+    p50 = row.total.p50
+    steady = replace(row, miou=0.5, spread=0.01, round_medians=(p50, p50))
+    rows = {
+        "steady": [steady],
+        "another machine": [steady],
+        "whiskers": [replace(steady, round_medians=(0.8 * p50, 1.3 * p50))],
+        "not steady": [replace(steady, spread=0.3)],
+    }
+    pictures = set()
+    for name, one in rows.items():
+        plot.draw_latency(tmp_path / "a.png", one, "B" if name == "another machine" else "A")
+        pictures.add((tmp_path / "a.png").read_bytes())
+    assert len(pictures) == len(rows)
+
+
+def write_network(path: Path, shape: list[int | str]) -> Path:
+    """Somebody else's network: one convolution of an image."""
+    onnx = pytest.importorskip("onnx")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    weight = onnx.numpy_helper.from_array(np.ones((4, 3, 3, 3), np.float32), "weight")
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "weight"], ["y"], pads=[1, 1, 1, 1])],
+        "other",
+        [helper.make_tensor_value_info("x", kind, shape)],
+        [helper.make_tensor_value_info("y", kind, None)],
+        [weight],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, ir_version=9, opset_imports=opset), path)
+    return path
+
+
+def test_somebody_elses_networks(random_model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    paths = [
+        write_network(tmp_path / "any.onnx", [1, 3, "h", "w"]),
+        write_network(tmp_path / "small.onnx", [1, 3, 32, 32]),
+    ]
+    others = other_models(paths, [])
+    name = str(random_model)
+    combinations = combine([name], ["torch"], ["fp32", "fp16"], [SIZE], ["any", "small"])
+    assert [str(c) for c in combinations[2:]] == [
+        "any openvino fp32 64x96", "small openvino fp32 64x96"
+    ]  # fmt: skip
+    models = [*find_models([name], ["torch"], tmp_path), *others]
+    plan = Plan(models, combinations, threads=1, frames=3, rounds=1)
+    run = measure(plan, tmp_path, lambda text: None)
+    reasons = {s.combination.model: s.reason for s in run.skipped}
+    assert "only, not [1, 3, 64, 96]" in reasons["small"]
+    row = figures(plan, run)[-1]
+    assert row.combination.model == "any" and row.other and row.miou is row.parameters is None
+    assert row.total == row.bare and row.total.p50 > 0
+    text = report(plan, run, figures(plan, run), None, describe())
+    assert "| any (onnx) " in text and "compare its p50 with bare" in text
+    with pytest.raises(UserError, match="another model is called any too"):
+        other_models(paths[:1], ["any"])
+    (tmp_path / "text.onnx").write_text("no graph")
+    with pytest.raises(UserError, match="not an ONNX file"):
+        other_models([tmp_path / "text.onnx"], [])
 
 
 def test_the_limits_are_those_of_this_machine(plan: Plan, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ SMALL = ["--sizes", "64x96", "--threads", "1"]
 
 
 def benchmark(*arguments: object) -> int:
-    return main(["benchmark", *map(str, arguments)])
+    return main(["benchmark", "--budget", "1s", *map(str, arguments)])
 
 
 @pytest.fixture(scope="module")

@@ -130,6 +130,7 @@ class StandInGpu:
         ends = {
             runtime.cudaMemcpyKind.cudaMemcpyHostToDevice: ("pinned", "memory"),
             runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost: ("memory", "pinned"),
+            runtime.cudaMemcpyKind.cudaMemcpyDeviceToDevice: ("memory", "memory"),
         }
         assert (self.live[source], self.live[target]) == ends[kind]
         whole = len(self._buffers[source])
@@ -138,8 +139,9 @@ class StandInGpu:
         return OK
 
     def _cudaMemcpy(self, target: int, source: int, size: int, kind: Any) -> Any:
-        assert kind == runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
-        assert self.live[target] == "memory" and size == len(self._buffers[target])
+        is_upload = kind == runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
+        there = target if is_upload else source
+        assert self.live[there] == "memory" and size == len(self._buffers[there])
         ctypes.memmove(target, source, size)
         return OK
 

@@ -14,7 +14,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 if not torch.cuda.is_available():
-    pytest.skip("no GPU", allow_module_level=True)
+    pytest.skip("torch finds no GPU; `make gpu` runs these tests on one", allow_module_level=True)
 
 from lrn_ros import Segmenter  # noqa: E402
 from lrn_ros.inference.backends.cuda import CudaBackend, Engine  # noqa: E402
@@ -24,6 +24,7 @@ from lrn_ros.inference.postprocess import upsample_argmax  # noqa: E402
 from lrn_ros.inference.result import Result  # noqa: E402
 from lrn_ros.scene import StreetScene  # noqa: E402
 
+pytestmark = pytest.mark.gpu
 MODEL = "lrnnet_c_camvid"
 SIZES = [(360, 480), (720, 1280), (135, 240), (300, 97)]
 Load = Callable[..., Segmenter]
