@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from lrn_ros.networks.reported import Reported
 
 
+_TEACHERS = (
+    "efficientnet_lite*_fpn: teachers of the small networks in training; none of the four papers"
+    " describes them"
+)
+
+
 @dataclass(frozen=True)
 class Weights:
     """A model file under weights/: what its header says."""
@@ -97,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
         for n, c in counts.items()
     ]
     _table(("architecture", "parameters", "conv", "total"), rows, right=3)
+    print(_TEACHERS)
     print("\nreported and reproduced, 19 classes (millions, billions)")
     _print_compared(compared)
     print("\nweights")

@@ -71,6 +71,7 @@ def test_models_table(capsys, random_model, monkeypatch):
         *("lrnnet_c", "512x1024", "ptflops", "+", "core"),
         *("0.68", "0.681", "+0.2", "%", "8.58", "8.588", "+0.1", "%"),
     ]
+    assert any("teachers" in line and "none of the four papers" in line for line in lines)
     assert any(line.split()[:3] == ["random", "lrnnet_c", "11"] for line in lines)
 
 
