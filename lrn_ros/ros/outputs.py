@@ -65,15 +65,23 @@ class Outputs:
     def __init__(self, node: Node, prefix: str) -> None:
         self._node = node
         self._ids: NDArray[np.uint8] | None = None  # (256,) id of each class; None: its position
-        own = f"~/{prefix}/" if prefix else "~/"
+        self._made: list[Any] = []
+        try:
+            self._advertise(f"~/{prefix}/" if prefix else "~/")
+        except Exception:  # of a quality of service that the user chose
+            self.destroy()
+            raise
 
+    def _advertise(self, own: str) -> None:
         def advertise(kind: Any, topic: str, depth: int = 1, latched: bool = False) -> Any:
-            # Every event with a callback costs the executor time for every message.
-            return node.create_publisher(
+            publisher = self._node.create_publisher(
                 kind, topic, profile(depth, latched=latched),
                 qos_overriding_options=overrides(),
+                # Every event with a callback costs the executor time for every message.
                 event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
             )  # fmt: skip
+            self._made.append(publisher)
+            return publisher
 
         self._publishers = {
             name: advertise(kind, own + name, depth)
@@ -106,10 +114,9 @@ class Outputs:
 
     def destroy(self) -> None:
         """Remove the publishers."""
-        latched = self._classes, self._legend, self._label_info
-        for publisher in (*self._publishers.values(), *latched):
-            if publisher is not None:
-                self._node.destroy_publisher(publisher)
+        for publisher in self._made:
+            self._node.destroy_publisher(publisher)
+        self._made = []
 
     def publish_labels(
         self, labels: LabelSet, ids: Sequence[int], threshold: float, palette: str

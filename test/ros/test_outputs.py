@@ -142,6 +142,24 @@ def test_every_mask_is_under_the_published_ids(rig: Rig) -> None:
     np.testing.assert_array_equal(decoded, MASK * 10)
 
 
+def test_a_publisher_that_cannot_be_made_leaves_none_behind() -> None:
+    node: Any = Node()
+    removed: list[Any] = []
+    node.destroy_publisher = removed.append
+    create = node.create_publisher
+
+    def refuse(kind: Any, topic: str, qos: Any, **options: Any) -> Publisher:
+        if topic == "~/legend":
+            raise ValueError("not with this quality of service")
+        made: Publisher = create(kind, topic, qos, **options)
+        return made
+
+    node.create_publisher = refuse
+    with pytest.raises(ValueError, match="not with this"):
+        Outputs(node, "")
+    assert removed == list(node.made.values()) and len(removed) > 5
+
+
 def test_times_for_plot_tools(rig: Rig) -> None:
     rig.listen("debug/processing_time_ms", "debug/end_to_end_ms")
     sent = publish(rig)
