@@ -90,6 +90,7 @@ setup(
         "ros-kilted": [*KILTED, *BAGS],
         "torch": TORCH,
         "openvino": ["openvino>=2024.4"],
+        "onnxruntime": ["onnxruntime>=1.19"],
         "tensorrt": TENSORRT,
         "evaluate": [*TORCH, MATPLOTLIB],
         "train": [*TORCH, "lightning>=2.4", MATPLOTLIB],

@@ -26,7 +26,7 @@ STOP_S = "60"  # an interrupted replay writes its report before it ends
 ARGUMENTS = (
     ("bag", None, "rosbag2: its folder or its storage file; several with spaces between them"),
     ("model", "", "model name or file; empty: the package's model"),
-    ("backend", "", "auto, tensorrt, cuda, openvino or torch; empty: auto"),
+    ("backend", "", "auto, tensorrt, cuda, openvino, onnxruntime or torch; empty: auto"),
     ("precision", "", "auto, fp32, fp16, bf16 or int8; empty: auto"),
     ("network_size", "", "height and width that the network runs at, such as '360 480'"),
     ("threads", "", "CPU threads of the backend"),

@@ -204,7 +204,7 @@ def _cost(model: Model, size: tuple[int, int]) -> tuple[int | None, int | None]:
 
 
 def _peak(combination: Combination, limits: Limits | None) -> float | None:
-    on_cpu = combination.backend in ("openvino", "torch")
+    on_cpu = combination.backend in ("openvino", "onnxruntime", "torch")
     found = {"fp32": limits.fp32, "bf16": limits.bf16} if limits and on_cpu else {}
     return found.get(combination.precision)
 

@@ -32,11 +32,12 @@ def add_parser(subparsers: Any) -> None:
     )
     add = parser.add_argument
     files = (
-        "a name under weights/, or a path: a .safetensors file for onnx, else an .onnx file;"
+        "a name under weights/, the path of a model file, or the folder of a training run;"
         " for onnx also 'all': every model under weights/"
     )
     add("model", metavar="MODEL", help=files)
-    add("--format", choices=_FORMATS, required=True, help="onnx: write a file; else: compile")
+    add("--format", choices=_FORMATS, default="onnx",
+        help="onnx: write a file; else: compile (%(default)s)")  # fmt: skip
     kinds = (
         "fp32, fp16 or int8; default: fp32 for onnx, else the backend's choice; for onnx also all"
     )
@@ -56,6 +57,8 @@ def add_parser(subparsers: Any) -> None:
         " default: on rendered street scenes"
     )
     add("--data", type=Path, metavar="DIR", help=data)
+    force = "onnx: overwrite a file under the package's own weights/"
+    add("--force", action="store_true", help=force)
     add("--json", action="store_true", help="print as JSON")
     parser.set_defaults(run=run)
 
@@ -119,11 +122,15 @@ def _write(
     args: argparse.Namespace, model: Path, precision: str, size: tuple[int, int] | None
 ) -> dict[str, Any]:
     """Export, compare, write; what was done."""
-    from lrn_ros.model.artifact import read_info
+    from lrn_ros.model.artifact import read_info, weights_folder
 
     out = args.output or model.with_name(_name(model.stem, precision, size))
     if out.suffix != ".onnx":
         raise UserError(f"--output {out}: the name of an ONNX file ends in .onnx")
+    if out.is_file() and out.resolve().parent == weights_folder().resolve() and not args.force:
+        raise UserError(
+            f"{out}: a file that came with the package; --output names another, --force overwrites"
+        )
     info = read_info(model)
     with needs("export", "export"):
         from lrn_ros.export import agreement

@@ -29,6 +29,8 @@ from lrn_ros.inference.geometry import MULTIPLE, check_network_size
 from lrn_ros.inference.preprocess import resize
 from lrn_ros.inference.segmenter import Segmenter
 from lrn_ros.model.artifact import KEY, ExportInfo, ModelInfo, write_atomically
+from lrn_ros.model.json_text import to_json
+from lrn_ros.model.labels import UNLABELLED
 from lrn_ros.networks.deploy import fold_normalisation
 
 logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision; nothing does
@@ -108,11 +110,39 @@ def export_onnx(
     _check(figures, precision)
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
     export = ExportInfo(precision, reference.backend.stride, size, digest, figures)
-    entry = graph.metadata_props.add()
-    entry.key, entry.value = KEY, replace(reference.info, export=export).to_json()
+    for key, value in describe(replace(reference.info, export=export)).items():
+        entry = graph.metadata_props.add()
+        entry.key, entry.value = key, value
     onnx.checker.check_model(graph)
     write_atomically(out, graph.SerializeToString())
     return export
+
+
+def describe(info: ModelInfo) -> dict[str, str]:
+    """The metadata of an exported file: KEY for this package, the others for anybody's program.
+
+    docs/onnx.md explains the keys.
+    """
+    export = info.export
+    if export is None:
+        raise ValueError(f"{info.name} is not exported")
+    count, height, width = (1, *export.size) if export.size else ("N", "H", "W")
+    free = "" if export.size else f"; H and W are multiples of {MULTIPLE} from 64 up"
+    shrunk = f"{height}/{export.stride}, {width}/{export.stride}"
+    return {
+        KEY: info.to_json(),
+        "input": f"image: uint8 RGB ({count}, {height}, {width}, 3){free}",
+        "output": f"logits: float32 ({count}, {len(info.labels)}, {shrunk}), before the softmax",
+        "color_order": "RGB",
+        "size_multiple": str(MULTIPLE),
+        "trained_size": f"{info.size[0]}x{info.size[1]}",
+        "stride": str(export.stride),
+        "class_names": to_json(info.labels.names),
+        "class_colors": to_json(info.labels.colors),
+        "unlabelled": str(UNLABELLED),
+        "temperature": str(info.temperature),
+        "license": info.license,
+    }
 
 
 def _check(figures: dict[str, Any], precision: str) -> None:
@@ -121,14 +151,22 @@ def _check(figures: dict[str, Any], precision: str) -> None:
         raise RunError(
             f"nothing written: {precision} gives {100 * figures['same_label']:.3f} % of the pixels"
             f" of {figures['images']} images the label that torch gives, at least"
-            f" {100 * bar.same_label:g} % are needed"
+            f" {100 * bar.same_label:g} % are needed{_advice(precision, figures)}"
         )
     loss = figures.get("torch_miou", 0.0) - figures.get("miou", 0.0)
     if loss > bar.miou_loss:
         raise RunError(
             f"nothing written: {precision} loses {100 * loss:.2f} points of mIoU, at most"
-            f" {100 * bar.miou_loss:g} may be lost"
+            f" {100 * bar.miou_loss:g} may be lost{_advice(precision, figures)}"
         )
+
+
+def _advice(precision: str, figures: dict[str, Any]) -> str:
+    """What to try where an export is refused."""
+    if precision != "int8":
+        return "; fp32 works" if precision == "fp16" else ""
+    own = "" if "miou" in figures else " calibrate with --data DIR on images of your own camera, or"
+    return f";{own} take more images into its train split, or --precision fp16"
 
 
 class ImageNetwork(nn.Module):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +17,7 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
+from tqdm import tqdm
 
 from lrn_ros.export.agreement import Image
 
@@ -66,7 +68,7 @@ def quantise(model: onnx.ModelProto, images: Iterable[Image]) -> onnx.ModelProto
         quantize_static(
             source,
             target,
-            _Reader(images),
+            _Reader(tqdm(images, "calibration", unit="image", disable=not sys.stderr.isatty())),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv"],
             per_channel=True,

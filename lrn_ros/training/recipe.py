@@ -431,7 +431,9 @@ def _beside(recipe: Path, value: Any) -> Any:
     """A path in a recipe, which is relative to the recipe's folder; what is none, as it is."""
     is_path = isinstance(value, str) and ("/" in value or Path(value).suffix in _PATH_SUFFIXES)
     there = recipe.parent / Path(value).expanduser() if is_path else None
-    return str(there) if there is not None and there.exists() else value
+    if there is None or not there.exists():
+        return value
+    return str(there) if "/" in str(there) else f"./{there}"  # a path, not a name
 
 
 def parse_changes(texts: list[str]) -> dict[str, Any]:

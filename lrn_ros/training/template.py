@@ -18,6 +18,7 @@ from lrn_ros.data.convert import distinct_colour
 from lrn_ros.data.datasets import LABELS_FILE, read_ids
 from lrn_ros.data.layouts import Files, find_files, split_names
 from lrn_ros.errors import UserError
+from lrn_ros.inference.processor import has_bf16
 from lrn_ros.memory import available_memory
 from lrn_ros.model.artifact import write_atomically
 from lrn_ros.model.labels import UNLABELLED, LabelSet
@@ -155,20 +156,11 @@ def _recipe(name: str, where: dict[str, str], train: SplitFigures, seconds: floa
         minutes=seconds / 60,
         steps=max(2000, 100 * epoch),
         batch=_BATCH,
-        precision="bf16-mixed" if _has_bf16() else "32-true",
+        precision="bf16-mixed" if has_bf16() or Path("/dev/nvidiactl").exists() else "32-true",
         eval_every=max(100, min(1000, 5 * epoch)),
     )
     remark = f"{train.images} images to train on. docs/training.md has every key."
     return _head(remark, text)
-
-
-def _has_bf16() -> bool:
-    """Whether this machine computes in bfloat16."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        flags = ""
-    return "bf16" in flags or Path("/dev/nvidiactl").exists()
 
 
 def _head(remark: str, text: str) -> bytes:

@@ -164,7 +164,7 @@ def test_bf16_is_close(random_model: Path, segmenter: Segmenter) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"backend": "tpu"}, "available are auto, tensorrt, cuda, openvino, torch"),
+        ({"backend": "tpu"}, "available are auto, tensorrt, cuda, openvino, onnxruntime, torch"),
         ({"precision": "fp8"}, "fp32"),
         ({"backend": "torch", "precision": "int8"}, "fp32 and bf16 work"),
         ({"network_size": (100, 100)}, "multiples of 8"),
@@ -179,8 +179,10 @@ def test_bad_arguments_say_what_works(random_model: Path, arguments: dict, says:
 def test_auto_says_what_it_passed_over(random_model: Path) -> None:
     segmenter = Segmenter.load(random_model)
     assert segmenter.backend.name == "torch"
-    assert [name for name, _ in segmenter.passed_over] == ["tensorrt", "cuda", "openvino"]
-    assert all("lrn export" in segmenter.passed_over[i][1] for i in (0, 2))
+    assert [name for name, _ in segmenter.passed_over] == [
+        *("tensorrt", "cuda", "openvino", "onnxruntime")
+    ]
+    assert all("lrn export" in segmenter.passed_over[i][1] for i in (0, 2, 3))
     with pytest.raises(BackendError, match="no NVIDIA driver|CPU-only build|no usable"):
         Segmenter.load(random_model, backend="cuda")
 
@@ -298,4 +300,4 @@ def test_importing_the_package_needs_neither_torch_nor_rclpy() -> None:
         "sys.exit(bool({'torch', 'rclpy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    assert list(MODULES) == ["tensorrt", "cuda", "openvino", "torch"]
+    assert list(MODULES) == ["tensorrt", "cuda", "openvino", "onnxruntime", "torch"]

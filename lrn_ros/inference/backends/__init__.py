@@ -45,5 +45,6 @@ MODULES = {
     "tensorrt": BackendModule(f"{__name__}.tensorrt", ".onnx", "tensorrt", _fp16, True),
     "cuda": BackendModule(f"{__name__}.cuda", ".safetensors", "torch", str, True),
     "openvino": BackendModule(f"{__name__}.openvino", ".onnx", "openvino", int8_instead_of_fp32),
+    "onnxruntime": BackendModule(f"{__name__}.onnxruntime", ".onnx", "onnxruntime"),
     "torch": BackendModule(f"{__name__}.torch", ".safetensors", "torch"),
 }
