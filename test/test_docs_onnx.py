@@ -58,12 +58,16 @@ def test_metadata(model: Path) -> None:
 
 def test_python(model: Path, tmp_path: Path) -> None:
     (tmp_path / "segment.py").write_text(block("python"))
-    rgb = RGB[:90, :133]  # no multiple of 8
-    cv2.imwrite(str(tmp_path / "image.png"), rgb[..., ::-1])
-    command = [sys.executable, "segment.py", str(model), "image.png", "mask.png"]
-    done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
-    mask = cv2.imread(str(tmp_path / "mask.png"), cv2.IMREAD_UNCHANGED)
-    expected = Segmenter.load(model, backend="onnxruntime", network_size=(96, 136))(rgb).mask
+    cv2.imwrite(str(tmp_path / "odd.png"), RGB[:90, :133, ::-1])
+    cv2.imwrite(str(tmp_path / "image.png"), RGB[..., ::-1])
+    masks = []
+    for name in ("odd", "image"):
+        command = [sys.executable, "segment.py", str(model), f"{name}.png", "mask.png"]
+        done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+        masks.append(cv2.imread(str(tmp_path / "mask.png"), cv2.IMREAD_UNCHANGED))
+    odd, mask = masks
+    assert odd.shape == (90, 133)
+    expected = Segmenter.load(model, backend="onnxruntime", network_size=(96, 136))(RGB).mask
     assert (mask == expected).mean() > 0.999 and len(np.unique(mask)) > 1
     assert read_info(model).labels.names[int(mask[0, 0])] in done.stdout
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The onnxruntime backend on shipped files: as torch in fp32, batches, precisions, what is refused."""
+"""The onnxruntime backend on shipped files: as torch in fp32, batches, precisions, refusals."""
 
 from __future__ import annotations
 
