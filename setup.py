@@ -80,6 +80,7 @@ setup(
         "av>=12",
         "Jinja2>=3.0",
         "numpy>=1.21",
+        "pillow>=9.1",  # labels with a palette, or of 1, 2 and 4 bits
         "opencv-python-headless>=4.5,<5",  # 5 renames and removes functions used here
         "PyYAML>=5.4",
         "safetensors>=0.4",
