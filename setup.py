@@ -27,8 +27,16 @@ def ros_wheels(distro, interfaces, lifecycle_msgs, rclpy, rmw):
 
 JAZZY = ros_wheels("jazzy", "5.3.6", "2.0.3", "7.1.6", "8.4.3")
 KILTED = ros_wheels("kilted", "5.5.1", "2.3.0", "9.1.2", "9.3.3")
-# rosbags reads and writes the messages; what is imported beside it is named too.
-BAGS = ["rosbags>=0.11.3", "apsw>=3.40", "lz4>=4.0", "backports.zstd>=1.0; python_version < '3.14'"]
+# rosbags reads and writes the messages; what is imported beside it is named too. Reports of replays
+# are made with Jinja2.
+BAGS = [
+    "rosbags>=0.11.3",
+    "apsw>=3.40",
+    "lz4>=4.0",
+    "backports.zstd>=1.0; python_version < '3.14'",
+    "Jinja2>=3.0",
+    "MarkupSafe>=2.0",
+]
 VIEW = ["aiohttp>=3.9"]
 SCALE = ["distributed>=2024.1"]
 TORCH = ["torch>=2.6"]
@@ -78,7 +86,6 @@ setup(
     python_requires=">=3.10",
     install_requires=[
         "av>=12",
-        "Jinja2>=3.0",
         "numpy>=1.21",
         "pillow>=9.1",  # labels with a palette, or of 1, 2 and 4 bits
         "opencv-python-headless>=4.5,<5",  # 5 renames and removes functions used here

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrn_ros.cli.common import points, print_json
+from lrn_ros.errors import needs
 
 if TYPE_CHECKING:
-    from lrn_ros.replay.comparison import Comparison, Difference, ReplayRun
+    from lrn_ros.replay.comparison import Difference, ReplayRun, RunComparison
     from lrn_ros.replay.gate import Judgement, Margins
 
 FIGURES = (
@@ -76,7 +77,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Compare, print and judge."""
     from lrn_ros.replay.comparison import compare, read_run
-    from lrn_ros.replay.gate import State, judge, verdict
+    from lrn_ros.replay.gate import Verdict, judge, verdict
     from lrn_ros.replay.records import to_data
 
     margins = _margins(args)
@@ -93,7 +94,8 @@ def run(args: argparse.Namespace) -> int:
     state = verdict(judgements)
     said = _verdict(state, judgements)
     if args.html:
-        from lrn_ros.report.comparison import write_comparison
+        with needs("bags", "--html"):
+            from lrn_ros.report.comparison import write_comparison
 
         write_comparison(args.html, a, b, found, judgements, said, rows(found))
     if args.json:
@@ -105,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
             **to_data(found),
             "unlike": _unlike(a, b),
             "judgements": [to_data(j) | {"state": j.state.value} for j in judgements],
-            "worse": [j.text for j in judgements if j.state is State.WORSE],
+            "worse": [j.text for j in judgements if j.state is Verdict.WORSE],
             "verdict": said,
         })  # fmt: skip
     else:
@@ -116,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
             f"only {found.blocks} blocks of consecutive frames: the intervals are rough",
             file=sys.stderr,
         )
-    return {State.PASSES: 0, State.WORSE: 1}.get(state, 2)
+    return {Verdict.PASSES: 0, Verdict.WORSE: 1}.get(state, 2)
 
 
 def _margins(args: argparse.Namespace) -> Margins:
@@ -136,14 +138,14 @@ def _margins(args: argparse.Namespace) -> Margins:
 
 
 def _verdict(state: Any, judgements: list[Judgement]) -> str:
-    from lrn_ros.replay.gate import State
+    from lrn_ros.replay.gate import Verdict
 
-    if state is State.PASSES:
+    if state is Verdict.PASSES:
         return "B passes"
-    if state is State.WORSE:
+    if state is Verdict.WORSE:
         return "B is worse than A"
     names = ", ".join(j.name for j in judgements if j.needed and j.state is state)
-    why = "too few frames" if state is State.TOO_FEW else "the machine's pace changed"
+    why = "too few frames" if state is Verdict.TOO_FEW else "the machine's pace changed"
     return f"none: {why} for {names}"
 
 
@@ -157,9 +159,9 @@ def _unlike(a: ReplayRun, b: ReplayRun) -> list[str]:
     return unlike(a, b)
 
 
-def _print(a: ReplayRun, b: ReplayRun, found: Comparison, judgements: list[Judgement]) -> None:
+def _print(a: ReplayRun, b: ReplayRun, found: RunComparison, judgements: list[Judgement]) -> None:
     from lrn_ros.metrics.text import table
-    from lrn_ros.replay.gate import State
+    from lrn_ros.replay.gate import Verdict
 
     for name, side in _sides(a, b):
         model = side.results.model
@@ -177,12 +179,12 @@ def _print(a: ReplayRun, b: ReplayRun, found: Comparison, judgements: list[Judge
             " one run alone; left out"
         )
     for judgement in judgements:
-        if judgement.state is not State.PASSES:
-            word = "worse" if judgement.state is State.WORSE else "undecided"
+        if judgement.state is not Verdict.PASSES:
+            word = "worse" if judgement.state is Verdict.WORSE else "undecided"
             print(f"{word:9} {judgement.text}")
 
 
-def rows(found: Comparison) -> list[list[str]]:
+def rows(found: RunComparison) -> list[list[str]]:
     """The figures of a comparison as rows of text: name, A, B, B - A, interval, samples."""
     lines = []
     for key, title in FIGURES:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lrn_ros.cli.common import claim_output, frequency, natural, positive, print_json
 from lrn_ros.cli.replay import REPORT, print_results
 from lrn_ros.cli.replay_realtime import progress_bar
-from lrn_ros.errors import RunError, UserError
+from lrn_ros.errors import RunError, UserError, needs
 
 if TYPE_CHECKING:
     from lrn_ros.data.sources import Source
@@ -56,13 +56,15 @@ def run(args: argparse.Namespace) -> int:
     from lrn_ros.metrics.machine import measure_pace
     from lrn_ros.model.artifact import SUFFIXES, read_info, resolve_model
     from lrn_ros.play.processes import check_domain, check_ros
-    from lrn_ros.play.replay import PlayOptions, SourceOptions, play_source
+    from lrn_ros.play.session import PlayOptions, SourceOptions, play_source
     from lrn_ros.replay.figures import PlayedAs
     from lrn_ros.replay.job import ModelOptions
     from lrn_ros.replay.realtime import read_played
     from lrn_ros.replay.records import sealed
     from lrn_ros.replay.results import RESULTS
 
+    with needs("bags", "the report"):
+        import jinja2  # noqa: F401
     check_ros()
     check_domain(args.domain_id)
     info = read_info(resolve_model(args.model, SUFFIXES))

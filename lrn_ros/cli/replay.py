@@ -24,7 +24,7 @@ from lrn_ros.cli.replay_realtime import (
     play_bags,
     print_realtime,
 )
-from lrn_ros.errors import RunError, UserError
+from lrn_ros.errors import RunError, UserError, needs
 from lrn_ros.metrics.text import number, percent
 
 if TYPE_CHECKING:
@@ -102,7 +102,9 @@ def run(args: argparse.Namespace) -> int:
     from lrn_ros.replay.records import write_record
     from lrn_ros.replay.results import RESULTS, merge
     from lrn_ros.replay.run import Outcome
-    from lrn_ros.report.page import write_report
+
+    with needs("bags", "the report"):
+        from lrn_ros.report.page import write_report
 
     check_mode(args)
     jobs = _jobs(args)

@@ -18,7 +18,7 @@ from lrn_ros.cli.common import natural, positive, speed
 from lrn_ros.errors import RunError, UserError
 
 if TYPE_CHECKING:
-    from lrn_ros.play.replay import PlayOptions
+    from lrn_ros.play.session import PlayOptions
     from lrn_ros.play.watch import Progress
     from lrn_ros.replay.accuracy import Part
     from lrn_ros.replay.comparison import ReplayRun
@@ -94,7 +94,7 @@ def play_bags(
         what was played, the last bag perhaps not to its end, and False after Ctrl-C; what has
         failed with other bags is put into `failed` by name.
     """
-    from lrn_ros.play.replay import PlayOptions
+    from lrn_ros.play.session import PlayOptions
 
     runs: list[Played] = []
     rate, loops = args.rate or 1.0, args.loop or 1
@@ -131,7 +131,7 @@ def play_jobs(
         interleaved: see PlayedAs.
     """
     from lrn_ros.metrics.machine import measure_pace
-    from lrn_ros.play.replay import cameras_of, play_bag
+    from lrn_ros.play.session import cameras_of, play_bag
     from lrn_ros.replay.figures import PlayedAs
     from lrn_ros.replay.job import open_bag
     from lrn_ros.replay.realtime import read_played
@@ -207,7 +207,7 @@ def play_in_turns(a: ReplayRun, b: ReplayRun, turns: int = 2) -> tuple[ReplayRun
 def _jobs_of(parts: list[Part], bag: Path) -> tuple[list[Job], PlayOptions]:
     """The jobs that parts were made by, as far as real time needs them, and how to play them."""
     from lrn_ros.data.bags.extent import Extent
-    from lrn_ros.play.replay import PlayOptions
+    from lrn_ros.play.session import PlayOptions
     from lrn_ros.replay.job import Job, ModelOptions
     from lrn_ros.replay.scoring import TruthOptions
 

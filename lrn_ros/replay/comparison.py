@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RunComparison:
     """Differences by name of the figure, see tally.figures, and p50_ms, p95_ms, unanswered.
 
     Attributes:
@@ -73,7 +73,7 @@ class Comparison:
         realtime: end-to-end latency, and the share of frames that were not answered; empty where a
             run has none.
         drift: by what share the machine's pace differed while the two runs played, NaN: unknown.
-        interleaved: the models were played in turns, so that drift does not matter.
+        interleaved: the models were played in turns; then `drift` is that of the mean paces.
     """
 
     frames: int
@@ -117,7 +117,7 @@ def read_run(folder: Path) -> ReplayRun:
     return ReplayRun(folder, results, parts, played)
 
 
-def compare(a: ReplayRun, b: ReplayRun, allowed: Collection[str] = ()) -> Comparison:
+def compare(a: ReplayRun, b: ReplayRun, allowed: Collection[str] = ()) -> RunComparison:
     """Compare run B with run A.
 
     Args:
@@ -150,7 +150,7 @@ def compare(a: ReplayRun, b: ReplayRun, allowed: Collection[str] = ()) -> Compar
         _difference("iou", of_a["iou"][:, k], of_b["iou"][:, k], read.occurs[k], same["miou"])
         for k in range(len(classes))
     ]
-    return Comparison(
+    return RunComparison(
         frames=sum(len(s) for s in read.stamps),
         labelled=samples["miou"],
         blocks=blocks.count,
@@ -333,7 +333,7 @@ def _percentiles(times: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _realtime(a: Mapping[str, Played], b: Mapping[str, Played]) -> dict[str, Any]:
-    """The fields of a Comparison that are about real time."""
+    """The fields of a RunComparison that are about real time."""
     if not a or not b:
         return {"realtime": {}, "drift": math.nan, "interleaved": False}
     times: _Times = ([], [])
@@ -362,13 +362,20 @@ def _realtime(a: Mapping[str, Played], b: Mapping[str, Played]) -> dict[str, Any
     same = all(np.array_equal(np.isnan(p), np.isnan(q)) for p, q in zip(*times))
     samples = sum(len(line) for line in times[0])
     found["unanswered"] = _difference("unanswered", shares[0], shares[1], samples, same)
-    paces = [p.reference_ms for run in (*a.values(), *b.values())
-             for p in (run.how.before, run.how.after)]  # fmt: skip
+    interleaved = all(run.how.interleaved for run in (*a.values(), *b.values()))
     return {
         "realtime": _known(found),
-        "drift": max(paces) / min(paces) - 1 if all(map(math.isfinite, paces)) else math.nan,
-        "interleaved": all(run.how.interleaved for run in (*a.values(), *b.values())),
+        "drift": _drift(a.values(), b.values(), interleaved),
+        "interleaved": interleaved,
     }
+
+
+def _drift(a: Iterable[Played], b: Iterable[Played], interleaved: bool) -> float:
+    """By what share the machine's pace differed; of runs in turns the mean pace of each counts."""
+    sides = [[p.reference_ms for run in runs for p in (run.how.before, run.how.after)]
+             for runs in (a, b)]  # fmt: skip
+    paces = [float(np.mean(side)) for side in sides] if interleaved else [*sides[0], *sides[1]]
+    return max(paces) / min(paces) - 1 if all(map(math.isfinite, paces)) else math.nan
 
 
 def _way(run: Played) -> tuple[Any, ...]:

@@ -201,7 +201,7 @@ class BagResults:
 
 
 @dataclass(frozen=True)
-class Finding:
+class RecordingFinding:
     """What is wrong with a recording or its labels."""
 
     bag: str
@@ -355,7 +355,7 @@ class Results:
     histogram: Histogram | None
     throughput: Throughput
     bags: tuple[BagResults, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[RecordingFinding, ...]
     curve: tuple[Curve, ...]
     realtime: Realtime | None
     failed: tuple[Failure, ...]

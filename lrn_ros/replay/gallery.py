@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures kept from a replay: the worst frames of every class, and frames spread over the bag.
+"""KeptPictures kept from a replay: the worst frames of every class, and frames spread over the bag.
 
 Images are kept as small JPEG files, masks and labels as PNG files of class ids, from which `draw`
 makes what people look at. Memory is bounded: a few frames a class are kept, and the frames that are
@@ -64,7 +64,7 @@ class KeptFrame:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class KeptPictures:
     """What there are pictures of: the worst frames by class name, and frames over the bag."""
 
     worst: dict[str, tuple[WorstFrame, ...]]
@@ -137,7 +137,7 @@ class Gallery:
             for name, data in files.items():
                 _file(folder, index, name).write_bytes(data)
         worst = {self._labels.names[k]: tuple(v) for k, v in self._worst.items()}
-        data = to_data(Pictures(worst, tuple(kept for kept, _ in self._spread)))
+        data = to_data(KeptPictures(worst, tuple(kept for kept, _ in self._spread)))
         (folder / _INDEX).write_text(json.dumps(data), encoding="utf-8")
 
     def _judge(self, kept: KeptFrame, matrix: NDArray[np.int64]) -> bool:
@@ -168,13 +168,13 @@ class Gallery:
         return frame in kept
 
 
-def read_pictures(folder: Path) -> Pictures:
+def read_pictures(folder: Path) -> KeptPictures:
     """What `Gallery.write` has written; nothing where there are no pictures."""
     try:
         data = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
-        found: Pictures = from_data(Pictures, data, str(folder / _INDEX))
+        found: KeptPictures = from_data(KeptPictures, data, str(folder / _INDEX))
     except (OSError, ValueError):
-        return Pictures({}, ())
+        return KeptPictures({}, ())
     return found
 
 

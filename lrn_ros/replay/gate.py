@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from lrn_ros.errors import UserError
-from lrn_ros.replay.comparison import LOWER_IS_BETTER, Comparison, Difference
+from lrn_ros.replay.comparison import LOWER_IS_BETTER, Difference, RunComparison
 
 VULNERABLE = ("pedestrian", "person", "bicyclist", "rider", "car")  # gated unless told otherwise
 CLASS_POINTS = 3.0  # by which their IoU may be lower
 FEWEST = 10  # samples below which a figure decides nothing
 
 
-class State(Enum):
+class Verdict(Enum):
     """What a figure says about B."""
 
     PASSES = "passes"
@@ -54,7 +54,7 @@ class Judgement:
     """What one figure says, as a sentence; without a `needed` one there is no verdict."""
 
     name: str
-    state: State
+    state: Verdict
     text: str
     needed: bool
 
@@ -70,7 +70,7 @@ class _Gate:
     lower_is_better: bool = field(default=False)
 
 
-def judge(found: Comparison, margins: Margins) -> list[Judgement]:
+def judge(found: RunComparison, margins: Margins) -> list[Judgement]:
     """What every figure says that has a margin.
 
     Raises:
@@ -81,7 +81,7 @@ def judge(found: Comparison, margins: Margins) -> list[Judgement]:
     ]
 
 
-def _quality(found: Comparison, margins: Margins) -> list[_Gate]:
+def _quality(found: RunComparison, margins: Margins) -> list[_Gate]:
     gates = []
     labelled = "miou" in found.figures
     for key, name, points, needed, unit in (
@@ -114,7 +114,7 @@ def _quality(found: Comparison, margins: Margins) -> list[_Gate]:
     return gates
 
 
-def _speed(found: Comparison, margins: Margins) -> list[_Gate]:
+def _speed(found: RunComparison, margins: Margins) -> list[_Gate]:
     gates = []
     asked = margins.drop_points is not None or margins.latency_percent is not None
     if asked and not found.realtime:
@@ -140,7 +140,7 @@ def _speed(found: Comparison, margins: Margins) -> list[_Gate]:
     return gates
 
 
-def decide(difference: Difference, margin: float, lower_is_better: bool) -> State:
+def decide(difference: Difference, margin: float, lower_is_better: bool) -> Verdict:
     """What a figure says about B.
 
     An interval that lies beyond the margin, or within it, decides. One that holds the margin
@@ -151,38 +151,39 @@ def decide(difference: Difference, margin: float, lower_is_better: bool) -> Stat
     if not lower_is_better:
         low, high = -high, -low
     if low == high == 0:
-        return State.PASSES
+        return Verdict.PASSES
     if difference.samples < FEWEST or not math.isfinite(low):
-        return State.TOO_FEW
+        return Verdict.TOO_FEW
     if high <= margin or low > margin:
-        return State.WORSE if low > margin else State.PASSES
+        return Verdict.WORSE if low > margin else Verdict.PASSES
     if (high - low) / 2 > margin:
-        return State.TOO_FEW
-    return State.WORSE if difference.loss > margin else State.PASSES
+        return Verdict.TOO_FEW
+    return Verdict.WORSE if difference.loss > margin else Verdict.PASSES
 
 
-def _judgement(gate: _Gate, found: Comparison) -> Judgement:
+def _judgement(gate: _Gate, found: RunComparison) -> Judgement:
     d = gate.difference
     state = decide(d, gate.margin, gate.lower_is_better)
     amount = f"{100 * abs(d.b - d.a):.2f} points, {100 * d.a:.2f} % to {100 * d.b:.2f} %"
     if gate.percent:
-        drifts = not found.interleaved and not found.drift <= gate.margin / d.a
-        state = State.DRIFT if drifts else state
+        drifts = not found.drift <= gate.margin / d.a
+        state = Verdict.DRIFT if drifts else state
         amount = f"{100 * abs(d.b - d.a) / d.a:.1f} %, {d.a:.2f} ms to {d.b:.2f} ms"
     sentence = f"{gate.name} {'rose' if d.b > d.a else 'fell'} by {amount}"
-    if state is State.TOO_FEW:
+    if state is Verdict.TOO_FEW:
         sentence += f"; {d.samples} {gate.unit} are too few for this margin"
-    elif state is State.DRIFT:
+    elif state is Verdict.DRIFT:
         by = f"{100 * found.drift:.0f} %" if math.isfinite(found.drift) else "an unknown share"
-        sentence += f"; the machine's pace changed by {by} between the runs: --rerun plays in turns"
-    elif state is State.WORSE and not d.sure:
+        sentence += f"; the machine's pace differed by {by} between the runs"
+        sentence += "" if found.interleaved else ": --rerun plays in turns"
+    elif state is Verdict.WORSE and not d.sure:
         sentence += "; it may be chance, more frames would tell"
     return Judgement(gate.name, state, sentence, gate.needed)
 
 
-def verdict(judgements: list[Judgement]) -> State:
+def verdict(judgements: list[Judgement]) -> Verdict:
     """PASSES, WORSE if any figure is, or the state of a needed figure that decides nothing."""
-    if any(j.state is State.WORSE for j in judgements):
-        return State.WORSE
-    undecided = [j.state for j in judgements if j.needed and j.state is not State.PASSES]
-    return undecided[0] if undecided else State.PASSES
+    if any(j.state is Verdict.WORSE for j in judgements):
+        return Verdict.WORSE
+    undecided = [j.state for j in judgements if j.needed and j.state is not Verdict.PASSES]
+    return undecided[0] if undecided else Verdict.PASSES

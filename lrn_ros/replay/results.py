@@ -25,12 +25,12 @@ from lrn_ros.replay.figures import (
     BagResults,
     Curve,
     Failure,
-    Finding,
     Histogram,
     ModelUse,
     Point,
     Provenance,
     Realtime,
+    RecordingFinding,
     Results,
     Throughput,
 )
@@ -84,12 +84,12 @@ def merge(
             times[stage].extend(stream.times[stage])
         bags.append(_of_bag(part, stream))
         curve.append(Curve(part.name, stream.points(max(2, POINTS // len(parts)))))
-        findings += [Finding(part.name, text) for text in _findings(part, stream)]
+        findings += [RecordingFinding(part.name, text) for text in _findings(part, stream)]
     played = realtime.bags if realtime else ()
     for b in played:  # what is known from the parts is not said again
         if b.played.name not in {part.name for part in parts}:
             damage = [f"damaged: {b.played.damage}"] if b.played.damage else []
-            findings += [Finding(b.played.name, text) for text in (*damage, *b.played.notes)]
+            findings += [RecordingFinding(b.played.name, t) for t in (*damage, *b.played.notes)]
     used = _models([r.model for r in records] or ([model] if model else []))
     seconds = sum(r.seconds for r in records)
     return Results(

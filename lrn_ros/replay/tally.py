@@ -29,7 +29,7 @@ from lrn_ros.metrics.temporal import Steadiness, find_motion, no_frames, steadin
 
 
 @dataclass(frozen=True)
-class ClassFigures:
+class ClassAccuracy:
     """Figures of a class, see Scores and BoundaryScores; `share` is of the labelled pixels."""
 
     iou: float
@@ -76,7 +76,7 @@ class Accuracy:
     unlabelled: float
     miou: float
     pixel_accuracy: float
-    classes: dict[str, ClassFigures]
+    classes: dict[str, ClassAccuracy]
     confusion: tuple[tuple[int, ...], ...]
     boundary: BoundaryFigures
     calibration: CalibrationFigures
@@ -195,7 +195,7 @@ class Tally:
             miou=found.miou,
             pixel_accuracy=found.pixel_accuracy,
             classes={
-                name: ClassFigures(**row, boundary_f=f_score)  # type: ignore[arg-type]
+                name: ClassAccuracy(**row, boundary_f=f_score)  # type: ignore[arg-type]
                 for (name, row), f_score in rows
             },
             confusion=tuple(map(tuple, self.matrix.tolist())),

@@ -17,11 +17,11 @@ from lrn_ros.inference.overlay import colorize
 from lrn_ros.inference.palette import shown
 from lrn_ros.metrics.text import percent
 from lrn_ros.replay.accuracy import Part
-from lrn_ros.replay.comparison import Comparison, ReplayRun, pairs
+from lrn_ros.replay.comparison import ReplayRun, RunComparison, pairs
 from lrn_ros.replay.gallery import KeptFrame, SmallFrame, read_frame, read_pictures
 from lrn_ros.replay.gate import Judgement
 from lrn_ros.report.charts import interval_chart
-from lrn_ros.report.html import Pictures, facts, seconds_and_stamp, write_page
+from lrn_ros.report.html import PagePictures, facts, seconds_and_stamp, write_page
 
 LOST, WON = (230, 40, 40), (40, 170, 90)  # wrong now and right before; right now and wrong before
 _ALL, _CLASS = 6, 2  # frames shown of all classes together, and of a class
@@ -51,7 +51,7 @@ def write_comparison(
     path: Path,
     a: ReplayRun,
     b: ReplayRun,
-    found: Comparison,
+    found: RunComparison,
     judgements: Sequence[Judgement],
     verdict: str,
     rows: Sequence[Sequence[str]],
@@ -67,7 +67,7 @@ def write_comparison(
         verdict: for people.
         rows: the figures as text: name, A, B, B - A, interval, samples.
     """
-    changes, pictures = _changes(a, b), Pictures()
+    changes, pictures = _changes(a, b), PagePictures()
     labels = shown(next(iter(a.parts.values())).record.labels)
     sections = []
     worst = sorted(changes, key=lambda c: c.right[1] - c.right[0])[:_ALL]
@@ -147,7 +147,7 @@ def _kept(part: Part) -> dict[int, KeptFrame]:
     return {frame.index: frame for frame in (*kept, *found.spread)}
 
 
-def _panels(change: FrameChange, class_id: int | None, pictures: Pictures) -> dict[str, Any]:
+def _panels(change: FrameChange, class_id: int | None, pictures: PagePictures) -> dict[str, Any]:
     """The pictures of a frame with its caption; empty where somebody has removed them."""
     kept, labels = change.kept, shown(change.part_a.record.labels)
     one = read_frame(change.part_a.files.pictures, kept.index)

@@ -21,7 +21,7 @@ _FOLDER = Path(__file__).parent / "templates"
 _QUALITY = 80  # of JPEG
 
 
-class Pictures:
+class PagePictures:
     """The pictures of a page, each kept once: data URIs by name."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Pictures:
         return name
 
 
-def write_page(path: Path, template: str, pictures: Pictures, **values: Any) -> None:
+def write_page(path: Path, template: str, pictures: PagePictures, **values: Any) -> None:
     """Write a page that needs no network: one of the templates, filled."""
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),

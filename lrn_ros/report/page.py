@@ -16,7 +16,7 @@ from lrn_ros.inference.palette import shown
 from lrn_ros.metrics.text import number, percent
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.replay.accuracy import Part
-from lrn_ros.replay.figures import Curve, Finding, Histogram, Realtime, Results
+from lrn_ros.replay.figures import Curve, Histogram, Realtime, RecordingFinding, Results
 from lrn_ros.replay.gallery import (
     FALSE,
     MISSED,
@@ -36,7 +36,7 @@ from lrn_ros.report.charts import (
     line_chart,
     reliability_chart,
 )
-from lrn_ros.report.html import Pictures, facts, seconds_and_stamp, write_page
+from lrn_ros.report.html import PagePictures, facts, seconds_and_stamp, write_page
 
 _STRIP = 60  # overlays in the report
 _WORST = 3  # frames a class
@@ -70,8 +70,8 @@ def write_report(path: Path, results: Results, parts: Sequence[Part]) -> None:
     played = results.realtime.bags if results.realtime else ()
     names = [b.name for b in results.bags] or [b.played.name for b in played]
     on = ", ".join(names) if len(names) <= 3 else f"{len(names)} bags"
-    labels, pictures = shown(results.labels) if results.labels else None, Pictures()
-    failed = [Finding(f.bag, f"failed: {f.error}") for f in results.failed]
+    labels, pictures = shown(results.labels) if results.labels else None, PagePictures()
+    failed = [RecordingFinding(f.bag, f"failed: {f.error}") for f in results.failed]
     classes = list(labels.names) if labels else []
     charts = _charts(results.curve, _CHARTS)
     heat = "IoU by class: the fuller, the better; a line: the class does not occur"
@@ -186,7 +186,7 @@ def _rates(realtime: Realtime) -> dict[str, Any]:
     return {"heads": heads, "rows": rows}
 
 
-def _worst(parts: Sequence[Part], pictures: Pictures) -> list[dict[str, Any]]:
+def _worst(parts: Sequence[Part], pictures: PagePictures) -> list[dict[str, Any]]:
     """Frames of every class with the most wrong pixels, of all bags; the worst class first."""
     found: dict[str, list[tuple[WorstFrame, Part]]] = {}
     for part in parts:
@@ -202,7 +202,7 @@ def _worst(parts: Sequence[Part], pictures: Pictures) -> list[dict[str, Any]]:
 
 
 def _panels(
-    worst: WorstFrame, part: Part, name: str, several: bool, pictures: Pictures
+    worst: WorstFrame, part: Part, name: str, several: bool, pictures: PagePictures
 ) -> dict[str, Any]:
     """The pictures of a frame with its caption; empty where somebody has removed them."""
     labels, index = shown(part.record.labels), worst.index
@@ -225,11 +225,11 @@ def _panels(
     return {"caption": caption, "panels": panels}
 
 
-def _coloured(key: str, mask: Any, labels: LabelSet, pictures: Pictures) -> str:
+def _coloured(key: str, mask: Any, labels: LabelSet, pictures: PagePictures) -> str:
     return pictures.drawing(key, colorize(mask, labels.lookup()))
 
 
-def _strip(parts: Sequence[Part], pictures: Pictures) -> list[dict[str, str]]:
+def _strip(parts: Sequence[Part], pictures: PagePictures) -> list[dict[str, str]]:
     shown = []
     for part in parts:
         spread = read_pictures(part.files.pictures).spread

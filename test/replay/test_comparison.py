@@ -25,7 +25,7 @@ from lrn_ros.metrics.machine import Pace
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.replay.comparison import Difference, compare, read_run
 from lrn_ros.replay.figures import Failure, PlayedAs
-from lrn_ros.replay.gate import Margins, State, decide, judge, verdict
+from lrn_ros.replay.gate import Margins, Verdict, decide, judge, verdict
 from lrn_ros.replay.realtime import Played
 from lrn_ros.replay.records import write_record
 from lrn_ros.replay.results import RESULTS
@@ -154,17 +154,22 @@ def test_latency_is_that_of_real_time(write_run) -> None:
     assert found.realtime["unanswered"].b == pytest.approx(0.02)
     assert found.drift == pytest.approx(0.04) and not found.interleaved
     states = {j.name: j for j in judge(found, Margins(latency_percent=9.0))}
-    assert states["latency's p50"].state is State.WORSE
+    assert states["latency's p50"].state is Verdict.WORSE
     states = {j.name: j for j in judge(found, Margins(latency_percent=11.0, drop_points=5.0))}
-    assert states["latency's p50"].state is State.PASSES
-    assert states["share of unanswered images"].state is State.PASSES
+    assert states["latency's p50"].state is Verdict.PASSES
+    assert states["share of unanswered images"].state is Verdict.PASSES
     assert states["latency's p95"].text == "latency's p95 rose by 200.0 %, 20.00 ms to 60.00 ms"
     judged = judge(found, Margins(drop_points=0.1))
-    assert [j.state for j in judged if "unanswered" in j.name] == [State.WORSE]
+    assert [j.state for j in judged if "unanswered" in j.name] == [Verdict.WORSE]
     # A machine that was slower by more than the margin decides nothing, turns do.
-    for pace, turns, state in ((6.0, False, State.DRIFT), (6.0, True, State.WORSE)):
-        b = replace(b, played={"drive": played(slow, pace, turns)})
-        a = replace(a, played={"drive": played(np.full(FRAMES, 20.0), 5.0, turns)})
+    for pace, turns, state in (
+        ((6.0, 5.0), False, Verdict.DRIFT), ((6.0, 5.0), True, Verdict.WORSE),
+        ((6.0, 6.0), True, Verdict.DRIFT),
+    ):  # fmt: skip
+        of_a, of_b = played(np.full(FRAMES, 20.0), 5.0, turns), played(slow, pace[0], turns)
+        of_a = replace(of_a, how=replace(of_a.how, after=Pace(6.0, 0.1)))
+        of_b = replace(of_b, how=replace(of_b.how, after=Pace(pace[1], 0.1)))
+        a, b = replace(a, played={"drive": of_a}), replace(b, played={"drive": of_b})
         judged = judge(compare(a, b), Margins(latency_percent=9.0))
         assert verdict(judged) is state
 
@@ -181,14 +186,14 @@ def test_runs_that_were_played_otherwise_are_refused(write_run) -> None:
 @pytest.mark.parametrize(
     ("low", "high", "samples", "state"),
     [
-        (-0.004, 0.002, 300, State.PASSES),  # a loss of at most 0.4 points
-        (-0.02, -0.006, 300, State.WORSE),
-        (-0.02, 0.01, 300, State.TOO_FEW),  # it may be anything
-        (-0.007, 0.001, 300, State.PASSES),  # the figure decides: a loss of 0.3 points
-        (-0.009, -0.002, 300, State.WORSE),  # 0.55 points
-        (-0.02, -0.006, 9, State.TOO_FEW),
-        (np.nan, np.nan, 300, State.TOO_FEW),
-        (0.0, 0.0, 3, State.PASSES),  # no frame differs
+        (-0.004, 0.002, 300, Verdict.PASSES),  # a loss of at most 0.4 points
+        (-0.02, -0.006, 300, Verdict.WORSE),
+        (-0.02, 0.01, 300, Verdict.TOO_FEW),  # it may be anything
+        (-0.007, 0.001, 300, Verdict.PASSES),  # the figure decides: a loss of 0.3 points
+        (-0.009, -0.002, 300, Verdict.WORSE),  # 0.55 points
+        (-0.02, -0.006, 9, Verdict.TOO_FEW),
+        (np.nan, np.nan, 300, Verdict.TOO_FEW),
+        (0.0, 0.0, 3, Verdict.PASSES),  # no frame differs
     ],
 )
 def test_a_figure_decides_if_its_interval_is_short_enough(low, high, samples, state) -> None:

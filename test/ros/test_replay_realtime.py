@@ -29,8 +29,8 @@ from lrn_ros.data.bags.reader import BagReader
 from lrn_ros.data.bags.writer import BagWriter
 from lrn_ros.errors import RunError
 from lrn_ros.images.cdr import read_stamp
-from lrn_ros.play import replay as replay_module
-from lrn_ros.play.replay import PlayOptions, play_bag
+from lrn_ros.play import session as replay_module
+from lrn_ros.play.session import PlayOptions, play_bag
 from lrn_ros.play.timeline import PlayClock, bag_timeline
 from lrn_ros.replay.job import ModelOptions
 from lrn_ros.scene import StreetScene
@@ -60,15 +60,18 @@ def fast_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_bag(tmp_path_factory.mktemp("bags") / "fast", 30, 50, (192, 320), True)
 
 
-def command(model: Path, bag: Path, output: Path, *more: str) -> list[str]:
+def command(model: Path, bag: Path, output: Path, *more: str, accuracy: bool = False) -> list[str]:
+    domain = [] if accuracy else ["--domain-id", str(new_domain())]
     return [
         sys.executable, "-m", "lrn_ros", "replay", str(bag), "--model", str(model), "--backend",
-        "torch", "--threads", "1", "--domain-id", str(new_domain()), "--output", str(output), *more,
+        "torch", "--threads", "1", *domain, "--output", str(output), *more,
     ]  # fmt: skip
 
 
-def replay(*arguments: Any) -> dict[str, Any]:
-    done = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=150)
+def replay(*arguments: Any, accuracy: bool = False) -> dict[str, Any]:
+    done = subprocess.run(
+        command(*arguments, accuracy=accuracy), capture_output=True, text=True, timeout=150
+    )
     assert done.returncode == 0, done.stderr
     results: dict[str, Any] = json.loads((arguments[2] / "results.json").read_text())
     return results
@@ -190,6 +193,28 @@ def test_two_cameras_at_once_through_one_node(random_model, two_cameras, tmp_pat
     sent = lines(out / "realtime" / "two" / "sent.jsonl")
     assert [s["camera"] for s in sent] == ["camera0", "camera1"] * 15
     assert main(["compare", str(out), str(out), "--drop-margin", "1"]) == 0
+
+
+def test_compare_plays_both_models_in_turns(random_model, slow_bag, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    replay(random_model, slow_bag, out, "--mode", "accuracy", accuracy=True)
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(new_domain()))
+    page, gate = tmp_path / "gate.html", ["--drop-margin", "100", "--latency-margin", "100"]
+    status = main(["compare", str(out), str(out), "--rerun", *gate, "--html", str(page), "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["interleaved"] and found["drift"] >= 0
+    assert found["realtime"]["unanswered"]["samples"] == 2 * 15  # images, in two turns
+    judged = {j["name"]: j["state"] for j in found["judgements"]}
+    assert judged["share of unanswered images"] == "passes"
+    assert judged["latency's p50"] in ("passes", "worse", "too few", "machine changed")
+    assert status in (0, 1, 2)  # a busy machine gives no verdict
+    assert "real time, end to end p50, ms" in page.read_text() and not running(out)
+    model = tmp_path / "other.safetensors"
+    model.write_bytes(random_model.read_bytes())
+    replay(model, slow_bag, tmp_path / "other", "--mode", "accuracy", accuracy=True)
+    model.write_bytes(model.read_bytes()[:-1] + b"0")
+    assert main(["compare", str(out), str(tmp_path / "other"), "--rerun"]) == 2
+    assert "other.safetensors are not those of the run" in capsys.readouterr().err
 
 
 @pytest.fixture
