@@ -123,8 +123,9 @@ def _draw_speed(path: Path, measured: Sequence[Measured], where: str) -> None:
         area = 60 + 600 * one.parameters
         axes.scatter(one.fps, one.miou, s=area, alpha=0.5)
         text = f"{one.name}, {one.parameters:.2f} M"
-        axes.annotate(text, (one.fps, one.miou), xytext=(6, 6), textcoords="offset points")
-    axes.margins(0.25)
+        point, offset = (one.fps, one.miou), "offset points"
+        axes.annotate(text, point, xytext=(6, 6), textcoords=offset, fontsize=8)
+    axes.margins(x=0.5, y=0.25)
     axes.grid(alpha=0.3)
     axes.set_xlabel("frames per second, image to mask, one at a time")
     axes.set_ylabel("mIoU, %")
