@@ -188,7 +188,8 @@ class Outputs:
         if rgb.shape != color.shape:
             rgb = cv2.resize(rgb, mask.shape[::-1], interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         picture = blend(rgb, color, mask, settings.overlay_alpha)
-        outline(picture, mask, people(display))
+        if settings.overlay_alpha > 0:  # with 0 the overlay is the camera image
+            outline(picture, mask, people(display))
         if settings.legend:
             draw_legend(picture, mask, display)
         if overlay:

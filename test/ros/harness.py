@@ -100,6 +100,7 @@ class Client:
         self.domain, self.context = domain, rclpy.Context()
         rclpy.init(context=self.context, domain_id=domain)
         self.node = rclpy.create_node("test_client", context=self.context)
+        self._services: dict[str, Any] = {}
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, daemon=True)
@@ -124,11 +125,12 @@ class Client:
 
     def call(self, kind: Any, name: str, request: Any, timeout: float = 60.0) -> Any:
         """Call a service of the node and wait for the answer."""
-        client = self.node.create_client(kind, f"{NODE}/{name}")
+        if name not in self._services:  # a new one for every call would be discovered every time
+            self._services[name] = self.node.create_client(kind, f"{NODE}/{name}")
+        client = self._services[name]
         assert client.wait_for_service(timeout), f"{name} is not offered"
         future = client.call_async(request)
         wait(future.done, timeout, f"{name} answers")
-        self.node.destroy_client(client)
         return future.result()
 
     def state(self) -> str:

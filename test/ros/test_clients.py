@@ -241,7 +241,7 @@ def test_a_storm_of_calls(
 
 
 def test_cycles_do_not_grow(client: Client, start: Callable[..., NodeProcess]) -> None:
-    """As in 200 of them, of which the first ones fill caches."""
+    """One loaded model takes 16 MB: of 12 of them not even one may be left."""
     pytest.importorskip("openvino")
     node = start("ndnet45_camvid", "-p", "backend:=openvino", "-p", "threads:=1")
 
@@ -251,9 +251,9 @@ def test_cycles_do_not_grow(client: Client, start: Callable[..., NodeProcess]) -
                 assert client.transition(label), node.text()
         return resident_kb(node.process.pid)
 
-    before = cycle(10)
-    grown = cycle(20) - before
-    assert grown < 20 * 256, "kilobytes: a model alone has ten times as much"
+    before = cycle(8)  # the first ones fill caches
+    grown = cycle(12) - before
+    assert grown < 16_000, "kilobytes"
     assert len(list(Path(f"/proc/{node.process.pid}/task").iterdir())) < 40, "threads"
     node.stop()
     assert node.process.returncode == 0

@@ -229,6 +229,14 @@ def test_an_uncalibrated_camera_stays_uncalibrated() -> None:
     assert not any(scaled.k) and not any(scaled.p) and scaled.width == 128
 
 
+def test_an_overlay_without_weight_is_the_camera_image(rig: Rig) -> None:
+    rig.listen("overlay")
+    rig.outputs.publish_pictures(
+        RGB, MASK, None, HEADER, LABELS, replace(SETTINGS, overlay_alpha=0.0)
+    )
+    np.testing.assert_array_equal(np.frombuffer(rig.sent()["overlay"].data, np.uint8), RGB.ravel())
+
+
 def test_an_overlay_of_the_network_s_size(rig: Rig) -> None:
     rig.listen("overlay")
     settings = replace(SETTINGS, overlay_alpha=0.0)
