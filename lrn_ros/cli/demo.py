@@ -7,13 +7,14 @@ from __future__ import annotations
 import argparse
 import shutil
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrn_ros.cli.common import claim_output, frequency, natural, positive, print_json
 from lrn_ros.cli.replay import REPORT, print_results
 from lrn_ros.cli.replay_realtime import progress_bar
-from lrn_ros.errors import RunError, UserError, needs
+from lrn_ros.errors import RunError, UserError, install, needs
 
 if TYPE_CHECKING:
     from lrn_ros.data.sources import Source
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 _RATE = 5.0  # Hz
 _NAME = "demo"  # of what is played, in the results
-_PICTURES = ("overlay.mp4", "contact_sheet.png")
+_PICTURES = ("overlay.mp4", "contact_sheet.png", "demo.mcap")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -55,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
     """Play the source into the node as `lrn replay --mode realtime` plays a bag, and report."""
     from lrn_ros.metrics.machine import measure_pace
     from lrn_ros.model.artifact import SUFFIXES, read_info, resolve_model
-    from lrn_ros.play.processes import check_domain, check_ros
-    from lrn_ros.play.session import PlayOptions, SourceOptions, play_source
+    from lrn_ros.play.processes import NODE, check_domain, check_ros, environment
+    from lrn_ros.play.session import DEMO_TOPIC, PlayOptions, SourceOptions, play_source
     from lrn_ros.replay.figures import PlayedAs
     from lrn_ros.replay.job import ModelOptions
     from lrn_ros.replay.realtime import read_played
@@ -75,14 +76,15 @@ def run(args: argparse.Namespace) -> int:
         shutil.rmtree(out / old, ignore_errors=True)
     for name in (*_PICTURES, RESULTS, REPORT):
         (out / name).unlink(missing_ok=True)
-    options = PlayOptions(
-        ModelOptions(args.model, args.backend, args.precision), domain_id=args.domain_id
-    )
+    domain = int(environment(args.domain_id)["ROS_DOMAIN_ID"])
+    options = PlayOptions(ModelOptions(args.model, args.backend, args.precision), domain_id=domain)
     played = SourceOptions(
         args.input, args.topic, args.frames, rate, tuple(args.size), args.seed, out
     )
     count = min(args.frames or source.count or 0, source.count or args.frames)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    watch = f"watch: ROS_DOMAIN_ID={domain} lrn view {NODE}; images are on {DEMO_TOPIC}"
+    print(f"{watch}, on this machine only", file=sys.stderr)
     before = measure_pace()
     with progress_bar(source.title, count or None, f"at {rate:g} Hz") as report:
         complete = play_source(played, options, out / folder, report)
@@ -141,6 +143,7 @@ def _results(args: argparse.Namespace, played: Played, source: Source, info: Mod
     write_record(out / RESULTS, results)
     write_report(out / REPORT, results, [])
     _sheet(out, frames, source, info, played.backend)
+    _mcap(out, frames, source, info, played)
     return results
 
 
@@ -155,3 +158,21 @@ def _sheet(
     if rows := sample_rows(frames, source, output / _PICTURES[0]):
         title = f"{info.name} on {backend}: {source.title}"
         write_png(output / _PICTURES[1], contact_sheet(title, rows, shown(info.labels)))
+
+
+def _mcap(
+    output: Path, frames: list[RecordedFrame], source: Source, info: ModelInfo, played: Played
+) -> None:
+    """Write what was recorded as a file for Foxglove and Lichtblick."""
+    import importlib.util
+
+    if importlib.util.find_spec("rosbags") is None:
+        print(f"{_PICTURES[2]} is left out, it needs: {install('bags')}", file=sys.stderr)
+        return
+    from lrn_ros.inference.palette import shown
+    from lrn_ros.replay.realtime import PlayFiles
+    from lrn_ros.view.messages import write_mcap
+    from lrn_ros.view.recorded import recorded_views
+
+    views = recorded_views(frames, source, PlayFiles(output / played.how.folder), played.backend)
+    write_mcap(output / _PICTURES[2], views, shown(info.labels))

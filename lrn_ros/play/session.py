@@ -20,7 +20,7 @@ from lrn_ros.replay.realtime import PlayFiles
 
 _PLAYER = "player"
 _COMPRESSED = "/compressed"
-_DEMO_TOPIC = "/demo/image"
+DEMO_TOPIC = "/camera/image_raw"  # as in the layouts of the viewers
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def play_source(
     labels = (source.pictures / "labels").resolve()
     labels.mkdir(parents=True, exist_ok=True)
     player = [
-        "--topic", _DEMO_TOPIC, "--labels", str(labels), "--frames", str(source.frames), "--fps",
+        "--topic", DEMO_TOPIC, "--labels", str(labels), "--frames", str(source.frames), "--fps",
         str(source.fps), "--seed", str(source.seed), "--size", *map(str, source.size),
         "--outputs", "mask", "overlay", "latency",
     ]  # fmt: skip
@@ -141,7 +141,7 @@ def play_source(
     if source.topic is not None:
         player += ["--bag-topic", source.topic]
     recorder = ["--output", str(source.pictures.resolve()), "--rate", str(source.fps)]
-    node = _node_arguments(options, {"": _DEMO_TOPIC}, {})
+    node = _node_arguments(options, {"": DEMO_TOPIC}, {"legend": "true"})
     return _run(player, recorder, node, options, folder, report)
 
 

@@ -138,7 +138,7 @@ class Slot:
 
 
 class Rate:
-    """Events a second over the last two seconds."""
+    """Events a second over the last five seconds."""
 
     def __init__(self) -> None:
         self._times: deque[float] = deque(maxlen=400)
@@ -149,8 +149,8 @@ class Rate:
 
     def hz(self) -> float:
         """The present rate."""
-        recent = [t for t in tuple(self._times) if t > time.monotonic() - 2]
-        return (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 2 else 0.0
+        recent = [t for t in tuple(self._times) if t > time.monotonic() - 5]
+        return (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 else 0.0
 
 
 class SourceFeed:
@@ -225,14 +225,18 @@ class SourceFeed:
             if not self.slot.watched:
                 continue
             number += 1
+            taken_ns = time.time_ns()
             result = self._segmenter(rgb, confidence=self.slot.wants_confidence)
             self._output.tick()
             timings = result.timings
+            now_ns = time.time_ns()
             stages = (
+                ("queue_ms", (taken_ns - stamp_ns) / 1e6),
                 ("preprocess_ms", timings.preprocess_ms),
                 ("inference_ms", timings.inference_ms),
                 ("postprocess_ms", timings.postprocess_ms),
-                ("end_to_end_ms", (time.time_ns() - stamp_ns) / 1e6),
+                ("processing_ms", (now_ns - stamp_ns) / 1e6),
+                ("end_to_end_ms", (now_ns - stamp_ns) / 1e6),
             )
             figures = Figures(
                 stages, self._input.hz(), self._output.hz(), self._dropped,

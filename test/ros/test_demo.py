@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from rosbags.highlevel import AnyReader
+from rosbags.typesys import Stores, get_typestore
 
 from lrn_ros.metrics.confusion import confusion_matrix, scores
 from lrn_ros.play.processes import environment
@@ -23,6 +26,7 @@ from lrn_ros.scene import StreetScene
 
 pytest.importorskip("rclpy")
 pytest.importorskip("torch")
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def _command(model: Path, output: Path, *more: str) -> list[str]:
@@ -44,7 +48,7 @@ def _orphans(output: Path, model: Path) -> list[str]:
             text = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        if str(output) in text or (str(model) in text and "/demo/image" in text):
+        if str(output) in text or (str(model) in text and "/camera/image_raw" in text):
             found.append(text)
     return found
 
@@ -93,6 +97,33 @@ def test_scene(random_model, tmp_path):
     assert shape == (96, 160, 3) and frames["answered"] <= count <= 14
     sheet = cv2.imread(str(out / "contact_sheet.png"))
     assert sheet is not None and sheet.shape[1] > 3 * 400
+
+    # demo.mcap has every topic of the viewers' layout, and the masks that were recorded.
+    layout = json.loads((ROOT / "config" / "foxglove.json").read_text())["configById"]
+    images = {p["imageMode"]["imageTopic"] for p in layout.values() if "imageMode" in p}
+    with AnyReader([out / "demo.mcap"]) as recording:
+        topics = {c.topic: c for c in recording.connections}
+        assert images | {"/segmentation/latency", "/diagnostics", "/segmentation/mask"} <= set(
+            topics
+        )
+        store, found = get_typestore(Stores.ROS2_JAZZY), {}
+        for connection, _, data in recording.messages():
+            found.setdefault(connection.topic, []).append(
+                store.deserialize_cdr(data, connection.msgtype)
+            )
+    assert {t: len(found[t]) for t in images} | {"/segmentation/legend": 1} == dict.fromkeys(
+        images, frames["answered"]
+    ) | {"/segmentation/legend": 1}
+    for message in found["/segmentation/mask"]:
+        stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+        mask = cv2.imread(str(out / "masks" / f"{stamp}.png"), cv2.IMREAD_UNCHANGED)
+        np.testing.assert_array_equal(message.data.reshape(mask.shape), mask)
+    shown = [m.status[0] for m in found["/segmentation/latency"]]
+    values = [float({v.key: v.value for v in s.values}["end_to_end_ms"]) for s in shown]
+    assert values == pytest.approx(ends)
+    assert re.search(
+        r"ROS_DOMAIN_ID=\d+ lrn view /segmentation; images are on /camera", done.stderr
+    )
 
     # The masks are those of a Segmenter on the same frames, and the score follows from them.
     from lrn_ros import Segmenter

@@ -1,0 +1,121 @@
+# Copyright 2026 The lrn_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Frames as ROS messages, under the topics of config/foxglove.json and without ROS."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from lrn_ros.images.compressed import encode_jpeg, encode_png
+from lrn_ros.inference.overlay import colorize, draw_legend, draw_overlay, legend_picture
+from lrn_ros.model.labels import LabelSet
+from lrn_ros.view.feed import View
+
+STORE = get_typestore(Stores.ROS2_JAZZY)
+_STATUS, _PART = "segmentation: camera", "/segmentation camera"
+_IMAGE, _ARRAY = "sensor_msgs/msg/CompressedImage", "diagnostic_msgs/msg/DiagnosticArray"
+TOPICS = {
+    "/camera/image_raw": _IMAGE,
+    "/segmentation/overlay/compressed": _IMAGE,
+    "/segmentation/color": _IMAGE,
+    "/segmentation/mask": "sensor_msgs/msg/Image",
+    "/segmentation/legend": _IMAGE,
+    "/segmentation/classes": "std_msgs/msg/String",
+    "/segmentation/latency": _ARRAY,
+    "/diagnostics": _ARRAY,
+}
+
+
+def serialize(topic: str, fields: tuple[Any, ...]) -> bytes:
+    """CDR of a message of `TOPICS`."""
+    kind = TOPICS[topic]
+    return bytes(STORE.serialize_cdr(STORE.types[kind](*fields), kind))
+
+
+def write_mcap(path: Path, views: Iterable[View], labels: LabelSet) -> int:
+    """Write frames to an MCAP file that the viewers open with the layout; returns how many.
+
+    Args:
+        path: of the file; one that is there is replaced.
+        views: in the order of their stamps.
+        labels: with the colours to show.
+    """
+    count, reported_ns = 0, 0
+    with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        with Writer(Path(folder) / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+            connections = {
+                topic: writer.add_connection(topic, kind, typestore=STORE)
+                for topic, kind in TOPICS.items()
+            }
+            for view in views:
+                report = view.stamp_ns - reported_ns >= 10**9
+                reported_ns = view.stamp_ns if report else reported_ns
+                for topic, fields in messages(view, labels, not count, report, lambda _: True):
+                    writer.write(connections[topic], view.stamp_ns, serialize(topic, fields))
+                count += 1
+        (Path(folder) / "bag" / "bag.mcap").replace(path)
+    return count
+
+
+def messages(
+    view: View, labels: LabelSet, once: bool, report: bool, wanted: Callable[[str], bool]
+) -> list[tuple[str, tuple[Any, ...]]]:
+    """(topic, fields) of what a viewer shows of a frame.
+
+    Args:
+        view: the frame.
+        labels: with the colours to show.
+        once: also what is sent once: legend and classes.
+        report: also what the node reports once a second.
+        wanted: whether somebody looks at a topic of pictures.
+    """
+    types = STORE.types
+    stamp = types["builtin_interfaces/msg/Time"](*divmod(view.stamp_ns, 10**9))
+    header = types["std_msgs/msg/Header"](stamp, "camera")
+    found: list[tuple[str, tuple[Any, ...]]] = []
+
+    def picture(topic: str, format: str, make: Callable[[], bytes]) -> None:
+        if wanted(topic):
+            found.append((topic, (header, format, np.frombuffer(make(), np.uint8))))
+
+    def overlay() -> bytes:
+        drawn = draw_overlay(view.rgb, view.mask, labels)
+        draw_legend(drawn, view.mask, labels)
+        return encode_jpeg(drawn, 85)
+
+    picture("/camera/image_raw", "jpeg", lambda: encode_jpeg(view.rgb, 85))
+    picture("/segmentation/overlay/compressed", "jpeg", overlay)
+    picture(
+        "/segmentation/color", "png", lambda: encode_png(colorize(view.mask, labels.lookup()), 1)
+    )
+    if wanted("/segmentation/mask"):
+        height, width = view.mask.shape
+        pixels = np.ascontiguousarray(view.mask).reshape(-1)
+        found.append(("/segmentation/mask", (header, height, width, "mono8", 0, width, pixels)))
+    if once:
+        picture("/segmentation/legend", "png", lambda: encode_png(legend_picture(labels)))
+        classes = [{"name": n, "rgb": list(c)} for n, c in zip(labels.names, labels.colors)]
+        found.append(("/segmentation/classes", (json.dumps(classes),)))
+    figures = view.figures
+    stages = {k: f"{v:.3f}" for k, v in figures.stages}
+    more = {"dropped": str(figures.dropped), "backend": figures.backend}
+    found.append(("/segmentation/latency", (header, [_status("", stages | more)])))
+    if report:
+        rates = {"input_hz": f"{figures.input_hz:.2f}", "output_hz": f"{figures.output_hz:.2f}"}
+        text = f"{figures.output_hz:.1f} of {figures.input_hz:.1f} Hz"
+        found.append(("/diagnostics", (header, [_status(text, rates | more)])))
+    return found
+
+
+def _status(message: str, values: dict[str, str]) -> Any:
+    types = STORE.types
+    pairs = [types["diagnostic_msgs/msg/KeyValue"](k, v) for k, v in values.items()]
+    return types["diagnostic_msgs/msg/DiagnosticStatus"](0, _STATUS, message, _PART, pairs)
