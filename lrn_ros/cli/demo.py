@@ -82,6 +82,9 @@ def run(args: argparse.Namespace) -> int:
         args.input, args.topic, args.frames, rate, tuple(args.size), args.seed, out
     )
     count = min(args.frames or source.count or 0, source.count or args.frames)
+    if source.count and count < source.count:
+        cut = f"the first {count} of {source.count} frames are played; --frames 0 plays all"
+        print(cut, file=sys.stderr)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     watch = f"watch: ROS_DOMAIN_ID={domain} lrn view {NODE}; images are on {DEMO_TOPIC}"
     print(f"{watch}, on this machine only", file=sys.stderr)
@@ -142,21 +145,23 @@ def _results(args: argparse.Namespace, played: Played, source: Source, info: Mod
         results = replace(results, accuracy=accuracy, labels=info.labels)
     write_record(out / RESULTS, results)
     write_report(out / REPORT, results, [])
-    _sheet(out, frames, source, info, played.backend)
+    _sheet(out, frames, source, info, played)
     _mcap(out, frames, source, info, played)
     return results
 
 
 def _sheet(
-    output: Path, frames: list[RecordedFrame], source: Source, info: ModelInfo, backend: str
+    output: Path, frames: list[RecordedFrame], source: Source, info: ModelInfo, played: Played
 ) -> None:
     from lrn_ros.data.contact_sheet import contact_sheet
     from lrn_ros.images.compressed import write_png
     from lrn_ros.inference.palette import shown
+    from lrn_ros.replay.realtime import PlayFiles
     from lrn_ros.replay.recording import sample_rows
 
-    if rows := sample_rows(frames, source, output / _PICTURES[0]):
-        title = f"{info.name} on {backend}: {source.title}"
+    files = PlayFiles(output / played.how.folder)
+    if rows := sample_rows(frames, source, output, files, info.labels):
+        title = f"{info.name} on {played.backend}: {source.title}"
         write_png(output / _PICTURES[1], contact_sheet(title, rows, shown(info.labels)))
 
 

@@ -22,12 +22,13 @@ _PAPER, _INK = 24, (235, 235, 235)
 
 @dataclass(frozen=True)
 class Row:
-    """One frame of the sheet; images (H, W, 3) uint8 RGB, mask (H, W) uint8."""
+    """One frame of the sheet; images (H, W, 3) uint8 RGB, mask and truth (H, W) uint8."""
 
     caption: str
     rgb: NDArray[np.uint8]
     overlay: NDArray[np.uint8]
     mask: NDArray[np.uint8]
+    truth: NDArray[np.uint8] | None = None
 
 
 def contact_sheet(
@@ -42,12 +43,14 @@ def contact_sheet(
         title: above all.
         rows: one a frame.
         labels: names and colours of the classes.
-        headings: of the three columns.
+        headings: of the three columns; a column for the truth follows where a row has it.
 
     Returns:
         (H, W, 3) uint8 RGB: the title, the headings, the rows, the legend.
     """
-    width = 3 * _CELL + 4 * _GAP
+    if any(row.truth is not None for row in rows):
+        headings = (*headings, "truth")
+    width = len(headings) * (_CELL + _GAP) + _GAP
     parts = [_text_line(title, width, 0.6), _headings(headings, width)]
     parts += [_row(row, labels, width) for row in rows]
     parts.append(_legend(labels, width))
@@ -78,11 +81,14 @@ def _headings(names: Sequence[str], width: int) -> NDArray[np.uint8]:
 
 def _row(row: Row, labels: LabelSet, width: int) -> NDArray[np.uint8]:
     color = colorize(row.mask, labels.lookup())
+    cells = [
+        (row.rgb, cv2.INTER_AREA), (row.overlay, cv2.INTER_AREA), (color, cv2.INTER_NEAREST)
+    ]  # fmt: skip
+    if row.truth is not None:
+        cells.append((colorize(row.truth, labels.lookup()), cv2.INTER_NEAREST))
     height = max(1, round(_CELL * row.rgb.shape[0] / row.rgb.shape[1]))
     strip = _paper(height + _GAP, width)
-    for column, (picture, method) in enumerate(
-        ((row.rgb, cv2.INTER_AREA), (row.overlay, cv2.INTER_AREA), (color, cv2.INTER_NEAREST))
-    ):
+    for column, (picture, method) in enumerate(cells):
         left = _GAP + column * (_CELL + _GAP)
         strip[:height, left : left + _CELL] = cv2.resize(
             picture, (_CELL, height), interpolation=method
