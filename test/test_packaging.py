@@ -39,6 +39,11 @@ PARAMETERS = {
     "stale_after_ms": 1000,
     "temporal_smoothing": False,
     "label_map": "",
+    "camera_health": True,
+    "health_frozen_frames": 10,
+    "health_dark": 0.95,
+    "health_saturated": 0.6,
+    "health_blurred": 0.75,
     "engine_cache_dir": "",
 }
 SHARED = ("config/labels/camvid11.yaml", "config/segment.yaml", "config/segment.rviz")
@@ -132,7 +137,11 @@ def test_every_imported_ros_package_is_declared():
         re.MULTILINE,
     )
     imported = {name for file in files for name in pattern.findall(file.read_text())}
-    assert imported and imported <= declared, imported - declared
+    # What is imported only where it is installed: package.xml names it in a comment.
+    comments = " ".join(re.findall(r"<!--(.*?)-->", (ROOT / "package.xml").read_text(), re.DOTALL))
+    optional = {name for name in imported - declared if name in comments}
+    assert imported and imported - optional <= declared, imported - optional - declared
+    imported -= optional
     tests = {name for f in (ROOT / "test").rglob("*.py") for name in pattern.findall(f.read_text())}
     assert "cv_bridge" in for_tests - declared and tests - {"launch"} <= for_tests
 
@@ -182,7 +191,8 @@ def test_colcon_test_runs_the_suite(source, installed, tmp_path):
         *("colcon", "--log-base", str(tmp_path / "log"), "test", "--base-paths", str(source)),
         *("--build-base", str(base / "build"), "--install-base", str(base / "install")),
         *("--test-result-base", str(tmp_path / "result"), "--return-code-on-test-failure"),
-        *("--pytest-args", "test/model"),  # the others would take an hour
+        # The whole suite would take an hour.
+        *("--pytest-args", "test/model/test_labels.py", "test/model/test_label_mapping.py"),
         cwd=base,
     )
     found = run(
@@ -237,6 +247,7 @@ def test_the_wheel_puts_the_commands_on_the_path_and_keeps_the_core_small(wheel)
     extras = {"ros", "torch", "openvino", "tensorrt", "export", "evaluate", "train", "bags", "dev"}
     assert set(metadata.get_all("Provides-Extra")) == extras | {
         *("scale", "gpu-tests", "teacher", "test", "ros-test", "ros-kilted"),
+        *("view", "foxglove", "onnxruntime"),
     }
     core = [r for r in metadata.get_all("Requires-Dist") if "extra ==" not in r]
     names = {re.match(r"[\w-]+", requirement).group() for requirement in core}
