@@ -38,11 +38,12 @@ OFF: dict[str, Any] = {
     "rotate": 0, "aspect": 0, "colour": 0, "style": 0.0, "degrade": 0.0, "scene_share": 0.0,
     "options": {}, "init": "", "train_split": "train", "class_weights": "none",
     "decayed": "weights", "sampling": "epoch", "precision": "32-true", "schedule": "poly",
-    "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
+    "patience": 0, "keep_best": False, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
 }  # fmt: skip
 # Keys that say where the data and the results are, or that do not change what is learned.
 NEUTRAL = {
     *("name", "labels", "license", "dataset", "eval_every", "seed", "channels_last"),
+    *("data", "compile", "temperature"),
     # Used only where the key that they belong to is on.
     *("scene_frames", "power", "weight_power", "weight_offset", "momentum"),
 }
