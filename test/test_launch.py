@@ -258,11 +258,13 @@ def test_a_bad_value_is_named_with_what_is_allowed(launch, argument, said):
 
 
 def test_a_node_that_has_ended_is_started_again_where_that_is_wanted(launch):
-    for arguments, starts in (("", 1), ("'respawn:=true'", 2)):
-        # The stand-in ends at once, the next one starts after two seconds.
-        ended = "TimerAction(period=10.0, actions=[Shutdown()])"
-        said = launch(composition=f"[include({arguments}), {ended}]", output=True)
-        assert (said.count("process started with pid") >= 2) == (starts == 2), said
+    """The stand-in ends at once; the launch ends with the second one, or with the only one."""
+    count = "(ends.append(1), [Shutdown()] if len(ends) > 1 else [])[1]"
+    handler = f"RegisterEventHandler(OnProcessExit(on_exit=lambda event, context: {count}))"
+    for argument, starts in (("", 1), ("'respawn:=true'", 2)):
+        composition = f"(lambda ends: [{handler}, include({argument})])([])"
+        said = launch(composition=composition, output=True)
+        assert said.count("process started with pid") == starts, said
 
 
 def test_one_topic_for_several_cameras_is_refused(launch):
