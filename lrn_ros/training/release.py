@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -176,13 +177,21 @@ def read_log(folder: Path) -> list[dict[str, float]]:
     versions = sorted(folder.glob("version_*/metrics.csv"), key=lambda p: int(p.parent.name[8:]))
     for path in versions:
         with path.open(newline="", encoding="utf-8") as file:
-            found = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+            found = [row for row in map(_numbers, csv.DictReader(file)) if "step" in row]
         if found:
             first = min(row["step"] for row in found)
             rows = {step: row for step, row in rows.items() if step < first}
         for row in found:
             rows[int(row["step"])] = rows.get(int(row["step"]), {}) | row
     return [rows[step] for step in sorted(rows)]
+
+
+def _numbers(row: dict[str, Any]) -> dict[str, float]:
+    """A row of a log; empty for a line that a killed process has not finished."""
+    try:
+        return {k: float(v) for k, v in row.items() if v}
+    except (TypeError, ValueError):
+        return {}
 
 
 def draw_curve(rows: list[dict[str, float]], path: Path, title: str) -> None:
@@ -201,7 +210,9 @@ def draw_curve(rows: list[dict[str, float]], path: Path, title: str) -> None:
     miou = [(r["step"], 100 * r["val_miou"]) for r in rows if "val_miou" in r]
     right.plot(*zip(*miou), color="tab:blue", marker="o", markersize=3) if miou else None
     right.yaxis.label.set_color("tab:blue")
-    figure.savefig(path, dpi=100)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=100, format="png")
+    write_atomically(path, picture.getvalue())
 
 
 def card(info: ModelInfo, parameters: int, curve: str) -> str:

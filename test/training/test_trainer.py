@@ -416,11 +416,15 @@ def test_log_of_a_resumed_run_has_each_step_once(tmp_path: Path) -> None:
         folder = tmp_path / f"version_{version}"
         folder.mkdir()
         (folder / "metrics.csv").write_text(text)
+    unfinished = tmp_path / "version_2"  # by a process that was killed within a line
+    unfinished.mkdir()
+    (unfinished / "metrics.csv").write_text("step,loss\n100,0.25\n120,1e")
     assert read_log(tmp_path) == [
         {"step": 20, "loss": 3},
         {"step": 40, "loss": 2, "val_miou": 0.1},
         {"step": 60, "loss": 1},
         {"step": 80, "loss": 0.5},
+        {"step": 100, "loss": 0.25},
     ]
 
 
