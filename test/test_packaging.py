@@ -251,4 +251,5 @@ def test_the_wheel_puts_the_commands_on_the_path_and_keeps_the_core_small(wheel)
     }
     core = [r for r in metadata.get_all("Requires-Dist") if "extra ==" not in r]
     names = {re.match(r"[\w-]+", requirement).group() for requirement in core}
-    assert names == {"numpy", "opencv-python-headless", "PyYAML", "safetensors", "tqdm"}
+    known = {"numpy", "opencv-python-headless", "PyYAML", "safetensors", "tqdm"}
+    assert names == known | {"av", "pillow"}  # videos, and label images with a palette

@@ -85,7 +85,7 @@ def test_what_can_mean_one_thing_only_is_accepted(name: str, value: Any, right: 
         ("cameras", 5, "a list of topic prefixes"),
         ("model", "", "a model's name or the path of a model file"),
         ("model", 5, "a model's name or the path of a model file"),
-        ("backend", "Torch", "one of auto, tensorrt, cuda, openvino, torch"),
+        ("backend", "Torch", f"one of {', '.join(BACKENDS)}"),
     ],
 )
 def test_anything_else_is_refused_by_name(name: str, value: Any, says: str) -> None:
