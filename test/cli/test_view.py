@@ -251,7 +251,7 @@ def test_foxglove(folder, random_model):
         ):
             channels, found = {}, {}
             deadline = time.monotonic() + 60
-            while len(found) < 7 and time.monotonic() < deadline:
+            while len(found) < 8 and time.monotonic() < deadline:
                 message = await ws.receive(timeout=30)
                 if message.type is aiohttp.WSMsgType.TEXT:
                     data = json.loads(message.data)
