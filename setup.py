@@ -85,7 +85,7 @@ setup(
     zip_safe=False,
     python_requires=">=3.10",
     install_requires=[
-        "av>=12",
+        "av>=17",  # FFmpeg 8: its decoder of H.265 tells what is missing; index_entries
         "numpy>=1.21",
         "pillow>=9.1",  # labels with a palette, or of 1, 2 and 4 bits
         "opencv-python-headless>=4.5,<5",  # 5 renames and removes functions used here

@@ -79,9 +79,10 @@ class PacketDecoder:
         try:
             frames = self._codec.decode(packet) if data else []
         except (av.FFmpegError, NotImplementedError, ValueError) as error:
-            if self._waiting:
+            waited = self._waiting
+            self.lost()  # some decoders keep a trace of what they refused
+            if waited:
                 raise missing_keyframe() from None
-            self.lost()
             reason = getattr(error, "strerror", "") or str(error)
             raise ImageError("undecodable", f"{message.codec} packet: {reason}") from None
         return self._whole(frames)
