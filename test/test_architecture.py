@@ -31,7 +31,7 @@ def test_the_node_imports_no_tool_and_no_torch() -> None:
     )
     *modules, torch = made.stdout.split()
     rooms = {name.split(".")[1] for name in modules if name.count(".")}
-    assert rooms - {"errors", "memory"} == RUNTIME
+    assert rooms - {"errors", "memory", "paths"} == RUNTIME
     assert len(modules) <= MOST
     assert torch == "False"
 

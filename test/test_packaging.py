@@ -218,7 +218,7 @@ def test_the_colcon_executable_runs_and_finds_its_own_share_folder(installed, tm
         timeout=60,
     )
     assert said.returncode == 0 and "demo" in said.stdout, said.stderr
-    code = "import lrn_ros.model.paths as p; print(p.share_folder())"
+    code = "import lrn_ros.paths as p; print(p.share_folder())"
     found = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
     )

@@ -28,7 +28,7 @@ from lrn_ros.errors import UserError
 from lrn_ros.model.json_text import to_json
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.model.onnx_file import Tensor, read_onnx
-from lrn_ros.model.paths import share_folder
+from lrn_ros.paths import share_folder
 
 SUFFIXES = (".safetensors", ".onnx")
 KEY = "lrn_ros"  # of the metadata entry, in both formats

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lrn_ros.errors import UserError
 from lrn_ros.model.labels import UNLABELLED, LabelSet
-from lrn_ros.model.paths import read_config, share_folder
+from lrn_ros.paths import read_config, share_folder
 
 IDENTITY = ("", "identity")  # names of no mapping: the model's own classes
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrn_ros.errors import UserError
-from lrn_ros.model.paths import read_config, share_folder
+from lrn_ros.paths import read_config, share_folder
 
 UNLABELLED = 255
 

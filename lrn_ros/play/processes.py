@@ -17,7 +17,7 @@ from pathlib import Path
 
 import lrn_ros
 from lrn_ros.errors import RunError, UserError, install
-from lrn_ros.model.paths import share_folder
+from lrn_ros.paths import share_folder
 from lrn_ros.ros.dds_profile import profile_environment
 
 NODE = "/segmentation"

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from lrn_ros.errors import UserError
-from lrn_ros.model.paths import read_config
+from lrn_ros.paths import read_config
 
 UNSET = "unset"  # the licence of a model whose maker has not named one
 # What speaks of one data set or one machine; a recipe never takes it from its base.

@@ -16,8 +16,8 @@ from lrn_ros.data.layouts import Files, find_files, sequence
 from lrn_ros.errors import UserError
 from lrn_ros.model.artifact import read_info, read_weights, resolve_model
 from lrn_ros.model.labels import LabelSet
-from lrn_ros.model.paths import share_folder
 from lrn_ros.networks import build
+from lrn_ros.paths import share_folder
 from lrn_ros.training.heads import TrainingNetwork
 from lrn_ros.training.pretrained import IMAGENET, SUFFIXES, imagenet_file, load_encoder
 from lrn_ros.training.recipe import Recipe

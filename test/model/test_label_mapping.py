@@ -12,7 +12,7 @@ import pytest
 from lrn_ros.errors import UserError
 from lrn_ros.model.label_mapping import LabelMapping, find
 from lrn_ros.model.labels import LabelSet
-from lrn_ros.model.paths import share_folder
+from lrn_ros.paths import share_folder
 
 CAMVID, CITYSCAPES = LabelSet.load("camvid11"), LabelSet.load("cityscapes19")
 SHIPPED = sorted(p.stem for p in (share_folder() / "config" / "mappings").glob("*.yaml"))

@@ -19,7 +19,7 @@ _PACKAGE = "lrn_ros"
 
 def _candidates() -> list[Path]:
     """Share folders in order of preference: source checkout, ament prefixes, Python prefix."""
-    found = [Path(__file__).resolve().parents[2]]
+    found = [Path(__file__).resolve().parents[1]]
     prefixes = [p for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
     # An installed module belongs to the prefix above its site-packages, whatever is sourced.
     own = [p for p in Path(__file__).resolve().parents if (p / "share" / _PACKAGE).is_dir()]
