@@ -88,15 +88,14 @@ def singular_keys(
     _, c, h, w = f.shape
     finest = max(grids)
     area = h * w / finest**2
-    smallest = max(torch.finfo(f.dtype).tiny, 1e-20)  # what keeps an all-zero region at zero
     a, _ = regions(f, finest)
     peaks = a.detach().abs().amax((2, 3))
-    a = a / (peaks + smallest)[:, :, None, None] * area**-0.5
+    a = a / _or_one(peaks)[:, :, None, None] * area**-0.5
     grams, totals = a @ a.transpose(2, 3), a.sum(3)
     keys = []
     for grid in grids:
         inside = _children(peaks, finest, grid)
-        shares = inside / (inside.amax(2, keepdim=True) + smallest)
+        shares = inside / _or_one(inside.amax(2, keepdim=True))
         total = (_children(totals, finest, grid) * shares[..., None]).sum(2)
         gram = (_children(grams, finest, grid) * shares[..., None, None].square()).sum(2)
         energy = gram.diagonal(dim1=2, dim2=3).sum(2, keepdim=True)
@@ -112,6 +111,11 @@ def singular_keys(
             u = u / (u.abs().amax(2, keepdim=True) + 1e-4)
         keys.append(u / (u.square().sum(2, keepdim=True) + 1e-6).sqrt())
     return torch.cat(keys, 1)
+
+
+def _or_one(peaks: Tensor) -> Tensor:
+    """Divisors: the largest values, and 1 for an all-zero region, which stays zero."""
+    return torch.where(peaks > 0, peaks, 1.0)
 
 
 def pooled_keys(f: Tensor, grid: int, kind: str) -> Tensor:

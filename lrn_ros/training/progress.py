@@ -47,8 +47,13 @@ def time_left(progress: float, elapsed: float) -> str:
 
 
 def pictured(count: int) -> list[int]:
-    """Which of so many validation images are shown: evenly spread ones."""
-    return sorted({i * count // PICTURED for i in range(min(PICTURED, count))})
+    """Which of so many validation images are shown: evenly spread ones.
+
+    >>> pictured(3), pictured(101)
+    ([0, 1, 2], [0, 25, 50, 75])
+    """
+    shown = min(PICTURED, count)
+    return [i * count // shown for i in range(shown)]
 
 
 def validation_sheet(

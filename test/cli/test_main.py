@@ -26,7 +26,7 @@ def test_help(arguments, capsys):
     [
         ([], "COMMAND"),
         (["fly"], "fly"),
-        (["train"], "CONFIG"),
+        (["train"], "name a recipe to train, or --new NAME"),
         (["train", "x", "--max-time", "soon"], "1h30m"),
         (["train", "nowhere"], "lrnnet_c_camvid, "),
         (["demo", "--rate", "0"], "0.001 to 1000"),

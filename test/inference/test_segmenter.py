@@ -208,7 +208,7 @@ def test_auto_passes_over_what_cannot_compile(
 
     monkeypatch.setattr(openvino.OpenVinoBackend, "_compile", refuse)
     monkeypatch.setattr(torch_backend, "create", note)
-    none = {"tensorrt": "not asked", "cuda": "not asked"}
+    none = {"tensorrt": "not asked", "cuda": "not asked", "onnxruntime": "not asked"}
     segmenter = Segmenter.load(cache_dir=tmp_path, network_size=(64, 96), given_up=none)
     assert segmenter.backend.name == "torch"
     reasons = {**none, "openvino": "not enough memory for (1, 64, 96)"}

