@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import subprocess
@@ -84,8 +85,9 @@ def test_kernels_on_a_stand_in(
     from gpu_stand_in import StandInGpu
     from kernel_shim import StandInDriver
 
-    from lrn_ros.inference import cuda_graph, device_code
-
+    # Other tests import these modules anew: the package's attributes may be of such a copy.
+    cuda_graph = importlib.import_module("lrn_ros.inference.cuda_graph")
+    device_code = importlib.import_module("lrn_ros.inference.device_code")
     stand_in = StandInGpu()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(cuda_graph, "cudart", stand_in)
