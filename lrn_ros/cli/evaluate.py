@@ -21,6 +21,7 @@ from lrn_ros.cli.common import (
     write_json,
 )
 from lrn_ros.errors import RunError, needs
+from lrn_ros.metrics.text import hundredths
 
 if TYPE_CHECKING:
     import numpy as np
@@ -260,7 +261,7 @@ def _write(folder: Path, report: dict[str, Any]) -> None:
 
     write_json(folder / _REPORT, report)
     data = f"{Path(report['dataset']).resolve().name} {report['split']}"
-    title = f"{report['model']} on {data}: mIoU {_percent(report['miou'])} %"
+    title = f"{report['model']} on {data}: mIoU {hundredths(report['miou'], 2)} %"
     matrix = np.array(report["confusion"])
     draw_confusion(folder / _PICTURE, matrix, list(report["classes"]), title)
 
@@ -281,29 +282,25 @@ def _print(report: dict[str, Any]) -> None:
     heads = [{"iou": "IoU", "iiou": "iIoU"}.get(c, c) for c in columns]
     print(f"{'class, %':{width}}" + "".join(f" {head:>9}" for head in heads))
     for name, figures in report["classes"].items():
-        print(f"{name:{width}}" + "".join(f" {_percent(figures[c]):>9}" for c in columns))
+        print(f"{name:{width}}" + "".join(f" {hundredths(figures[c], 2):>9}" for c in columns))
     for name, figures in report.get("categories", {}).items():
         label = f"category {name}"
-        print(f"{label:{width}} {_percent(figures['iou']):>9}", end="")
-        print(f" {_percent(figures['iiou']):>9}" if "iiou" in columns else "")
-    print(f"{'mIoU':{width}} {_percent(report['miou']):>9} %")
+        print(f"{label:{width}} {hundredths(figures['iou'], 2):>9}", end="")
+        print(f" {hundredths(figures['iiou'], 2):>9}" if "iiou" in columns else "")
+    print(f"{'mIoU':{width}} {hundredths(report['miou'], 2):>9} %")
     for key in ("category_miou", "iiou", "category_iiou"):
         if math.isfinite(report.get(key, math.nan)):
             label = key.replace("_", " ").replace("iou", "IoU")
-            print(f"{label:{width}} {_percent(report[key]):>9} %")
-    print(f"{'pixel accuracy':{width}} {_percent(report['pixel_accuracy']):>9} %")
+            print(f"{label:{width}} {hundredths(report[key], 2):>9} %")
+    print(f"{'pixel accuracy':{width}} {hundredths(report['pixel_accuracy'], 2):>9} %")
     if report["corruptions"]:
         strengths = "".join(f" {s:>9}" for s in (1, 2, 3, 4, 5, "mean"))
         print(f"\n{'corrupted, mIoU %':{width}}{strengths}")
         for kind, figures in report["corruptions"].items():
             cells = [*figures, sum(figures) / len(figures)]
-            print(f"{kind:{width}}" + "".join(f" {_percent(v):>9}" for v in cells))
+            print(f"{kind:{width}}" + "".join(f" {hundredths(v, 2):>9}" for v in cells))
     # Where every image is a sequence of its own, they tell nothing more.
     if 1 < len(report["sequences"]) < report["images"]:
         print(f"\n{'sequence':{width}} {'mIoU, %':>9} {'images':>9}")
         for name, figures in report["sequences"].items():
-            print(f"{name:{width}} {_percent(figures['miou']):>9} {figures['images']:9}")
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f}" if math.isfinite(value) else "-"
+            print(f"{name:{width}} {hundredths(figures['miou'], 2):>9} {figures['images']:9}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lrn_ros.cli.common import positive, print_json
 from lrn_ros.errors import UserError, needs
+from lrn_ros.metrics.text import table as text_table
 
 if TYPE_CHECKING:
     from lrn_ros.networks.counting import Counts
@@ -323,10 +324,4 @@ def _percent(value: float | None) -> str:
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], right: int) -> None:
     """Print aligned columns, the last `right` ones to the right."""
-    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-    for row in (head, *rows):
-        cells = [
-            cell.rjust(width) if i >= len(head) - right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        print("  ".join(cells).rstrip())
+    print("\n".join(text_table(head, rows, left=len(head) - right)))

@@ -23,12 +23,21 @@ def percent(share: float | None, digits: int = 1) -> str:
     >>> percent(0.1234), percent(None)
     ('12.3 %', '-')
     """
-    found = number(None if share is None else 100 * share, digits)
+    found = hundredths(share, digits)
     return found if found == "-" else f"{found} %"
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Aligned lines of text: the first column to the left, the others to the right.
+def hundredths(share: float | None, digits: int = 1) -> str:
+    """A share from 0 to 1 in percent without the sign, for a column whose head has it.
+
+    >>> hundredths(0.1234), hundredths(float("nan"))
+    ('12.3', '-')
+    """
+    return number(None if share is None else 100 * share, digits)
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> list[str]:
+    """Aligned lines of text: the first `left` columns to the left, the others to the right.
 
     >>> table(["stage", "ms"], [["inference", "4.0"], ["all", "12.5"]])
     ['stage        ms', 'inference   4.0', 'all        12.5']
@@ -36,6 +45,11 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     lines = [list(heads), *map(list, rows)]
     widths = [max(map(len, column)) for column in zip(*lines)]
     return [
-        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
+        "  ".join(
+            [
+                *map(str.ljust, line[:left], widths[:left]),
+                *map(str.rjust, line[left:], widths[left:]),
+            ]
+        ).rstrip()
         for line in lines
     ]

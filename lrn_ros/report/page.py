@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from lrn_ros.inference.overlay import colorize
 from lrn_ros.inference.palette import shown
-from lrn_ros.metrics.text import number, percent
+from lrn_ros.metrics.text import hundredths, number, percent
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.replay.accuracy import Part
 from lrn_ros.replay.figures import Curve, Histogram, Realtime, RecordingFinding, Results
@@ -255,11 +255,8 @@ def _bags(results: Results) -> dict[str, Any]:
         shares += [accuracy.miou, accuracy.pixel_accuracy] if accuracy else [None, None]
         shares += [temporal.consistency, temporal.flicker] if temporal else [None, None]
         rows.append(
-            [bag.name, bag.frames, bag.labelled, _share(accuracy.unlabelled if accuracy else None),
-             number(bag.seconds), *map(_share, shares), temporal.pairs if temporal else 0]
+            [bag.name, bag.frames, bag.labelled,
+             hundredths(accuracy.unlabelled if accuracy else None, 2), number(bag.seconds),
+             *(hundredths(s, 2) for s in shares), temporal.pairs if temporal else 0]
         )  # fmt: skip
     return {"heads": heads, "rows": rows}
-
-
-def _share(value: float | None) -> str:
-    return percent(value, 2).removesuffix(" %")

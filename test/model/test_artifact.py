@@ -63,9 +63,12 @@ def test_a_file_from_before_temperatures_has_one_of_1() -> None:
     data = json.loads(info().to_json())
     del data["temperature"]
     assert ModelInfo.from_json(json.dumps(data), "old").temperature == 1.0
-    for impossible in (0, -1, float("inf"), float("nan")):
-        with pytest.raises(UserError, match="temperature .* is impossible|damaged model header"):
+    for impossible in (0, -1):
+        with pytest.raises(UserError, match=rf"temperature {impossible}\.0 is impossible"):
             ModelInfo.from_json(json.dumps(data | {"temperature": impossible}), "bad")
+    for no_number in (float("inf"), float("nan")):  # neither is JSON
+        with pytest.raises(UserError, match="damaged model header"):
+            ModelInfo.from_json(json.dumps(data | {"temperature": no_number}), "bad")
 
 
 def test_a_failed_write_leaves_the_old_file(
