@@ -114,6 +114,15 @@ class FCB(nn.Module):
         return channel_shuffle(F.relu(x + y))
 
 
+def _two_line_pairs(channels: int, vertical: bool, dilation: int, bias: bool) -> nn.Sequential:
+    """Two pairs of 1-D convolutions with a ReLU between them; the second pair is dilated."""
+    return nn.Sequential(
+        *_line_pair(channels, vertical, bias=bias),
+        nn.ReLU(),
+        *_line_pair(channels, vertical, dilation, bias),
+    )
+
+
 class SSnbt(nn.Module):
     """Split-shuffle non-bottleneck, the block of LEDNet: two pairs of 1-D convolutions per half.
 
@@ -131,15 +140,8 @@ class SSnbt(nn.Module):
     ) -> None:
         super().__init__()
         half = channels // 2
-
-        def branch(vertical: bool) -> nn.Sequential:
-            return nn.Sequential(
-                *_line_pair(half, vertical, bias=bias),
-                nn.ReLU(),
-                *_line_pair(half, vertical, dilation, bias),
-            )
-
-        self.left, self.right = branch(True), branch(False)
+        self.left = _two_line_pairs(half, True, dilation, bias)
+        self.right = _two_line_pairs(half, False, dilation, bias)
         self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -166,11 +168,7 @@ class NonBottleneck1D(nn.Module):
         self, channels: int, dilation: int, dropout: float = 0.0, bias: bool = False
     ) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            *_line_pair(channels, True, bias=bias),
-            nn.ReLU(),
-            *_line_pair(channels, True, dilation, bias),
-        )
+        self.body = _two_line_pairs(channels, True, dilation, bias)
         self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
