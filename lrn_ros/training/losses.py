@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Losses: weighted cross entropy, optionally on the hardest pixels only, and pixel contrast."""
+"""Losses: weighted cross entropy, optionally of the hardest pixels only; Lovász; pixel contrast."""
 
 from __future__ import annotations
 
@@ -57,6 +57,35 @@ def cross_entropy(
     limit = hardest[-1].clamp(max=-math.log(ohem["threshold"]))
     hard = (labelled & (ranked >= limit)).to(losses.dtype) * share
     return (losses * hard).sum() / hard.sum().clamp(min=1e-6)
+
+
+def lovasz(logits: Tensor, labels: Tensor) -> Tensor:
+    """Lovász-Softmax: a convex surrogate of 1 - IoU, mean over the classes that are present.
+
+    Of a class c, the error of a pixel is 1 - p(c) where c is its label and p(c) elsewhere. The loss
+    is the Lovász extension of the Jaccard loss at these errors (Berman et al., CVPR 2018, Equations
+    8 and 9), over all labelled pixels of the batch at once. It counts a missed pixel of a rare class
+    and a false one alike, which weighted cross entropy does not.
+
+    Args:
+        logits: (B, K, H, W).
+        labels: (B, H, W) int64, 255 unlabelled.
+
+    Returns:
+        Scalar; 0 where nothing is labelled.
+    """
+    labelled = labels != UNLABELLED
+    truth = labels[labelled]
+    probabilities = logits.float().softmax(1).permute(0, 2, 3, 1)[labelled]
+    losses = []
+    for c in truth.unique().tolist():
+        of_class = (truth == c).float()
+        errors, order = (of_class - probabilities[:, c]).abs().sort(descending=True)
+        found = of_class[order].cumsum(0)
+        missed = found[-1] - found
+        jaccard = 1 - missed / (missed + torch.arange(1, len(order) + 1, device=order.device))
+        losses.append(errors @ torch.diff(jaccard, prepend=jaccard.new_zeros(1)))
+    return torch.stack(losses).mean() if losses else logits.sum() * 0
 
 
 def _weight_of(labels: Tensor, weights: Tensor) -> Tensor:

@@ -87,6 +87,8 @@ class Recipe:
         weight_offset: see class_weights.
         loss_stride: the loss is taken at 1/loss_stride of the crop's resolution.
         ohem: {threshold, keep} to learn from the hardest pixels only, or nothing.
+        lovasz: how many times the Lovász-Softmax loss is added to the cross entropy, 0 for none;
+            see lrn_ros.training.losses.lovasz.
         auxiliary: {layer, weight} for a second classifier on an inner layer, or nothing. Its
             optional key `head` is a kind of lrn_ros.training.heads.HEADS.
         contrastive: {layer, weight, temperature, samples, dim} for the pixel contrast loss on an
@@ -160,6 +162,7 @@ class Recipe:
     weight_offset: float = 1.1
     loss_stride: int = 1
     ohem: dict[str, Any] | None = None
+    lovasz: float = 0.0
     auxiliary: dict[str, Any] | None = None
     contrastive: dict[str, Any] | None = None
     teacher: dict[str, Any] | None = None
@@ -348,7 +351,7 @@ _SHARES = (
 )
 _NOT_NEGATIVE = (
     *("lr", "weight_decay", "warmup", "clip", "colour", "temperature", "shift", "rotate", "aspect"),
-    *("weight_power", "max_minutes", "seed", "patience"),
+    *("weight_power", "lovasz", "max_minutes", "seed", "patience"),
 )
 _MAPPINGS = {
     "ohem": {"threshold", "keep"},

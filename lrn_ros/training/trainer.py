@@ -35,7 +35,7 @@ from lrn_ros.training.augment import Augmenter
 from lrn_ros.training.clock import StepClock
 from lrn_ros.training.data import Pairs, epoch_index, generator_for, load_split, render_scenes
 from lrn_ros.training.heads import Outputs, TrainingNetwork, freeze_batch_norm
-from lrn_ros.training.losses import class_weights, cross_entropy, pixel_contrast
+from lrn_ros.training.losses import class_weights, cross_entropy, lovasz, pixel_contrast
 from lrn_ros.training.progress import (
     Image,
     class_line,
@@ -467,7 +467,9 @@ class Trainer:
             height, width = labels.shape[1:]
             stride = 2 ** round(math.log2(height / logits.shape[2]))
             full = F.interpolate(logits.float(), scale_factor=stride, mode="bilinear")
-            return cross_entropy(full[..., :height, :width], labels, self.weights, recipe.ohem)
+            full = full[..., :height, :width]
+            loss = cross_entropy(full, labels, self.weights, recipe.ohem)
+            return loss + recipe.lovasz * lovasz(full, labels) if recipe.lovasz else loss
 
         loss = segmentation(outputs.logits)
         if self.teacher is not None and target is not None and recipe.teacher is not None:

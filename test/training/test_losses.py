@@ -12,7 +12,12 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch.nn import functional as F  # noqa: E402
 
-from lrn_ros.training.losses import class_weights, cross_entropy, pixel_contrast  # noqa: E402
+from lrn_ros.training.losses import (  # noqa: E402
+    class_weights,
+    cross_entropy,
+    lovasz,
+    pixel_contrast,
+)
 from lrn_ros.training.recipe import Recipe  # noqa: E402
 
 
@@ -59,6 +64,34 @@ def test_all_unlabelled_is_zero_not_nan(batch: tuple) -> None:
     nothing = torch.full_like(labels, 255)
     for ohem in (None, {"threshold": 0.7, "keep": 0.1}):
         assert float(cross_entropy(logits, nothing, weights, ohem)) == 0
+
+
+def test_lovasz_is_the_integral_of_the_jaccard_loss_over_thresholds(batch: tuple) -> None:
+    """The Lovász extension of a set function f at errors m is the integral of f({m >= t}) over t."""
+    logits, labels, _ = batch
+    keep = labels != 255
+    truth = labels[keep].numpy()
+    probabilities = logits.double().softmax(1).permute(0, 2, 3, 1)[keep].numpy()
+    expected = []
+    for c in set(truth.tolist()):
+        errors = abs((truth == c) - probabilities[:, c])
+        total, below = 0.0, 0.0
+        for t in sorted(errors):
+            wrong = errors >= t  # the set of pixels that count as wrong
+            missed, false = (wrong & (truth == c)).sum(), (wrong & (truth != c)).sum()
+            iou = ((truth == c).sum() - missed) / ((truth == c).sum() + false)
+            total, below = total + (t - below) * (1 - iou), t
+        expected.append(total)
+    assert float(lovasz(logits, labels)) == pytest.approx(sum(expected) / len(expected), abs=1e-5)
+
+
+def test_lovasz_of_a_sure_answer_is_one_minus_iou() -> None:
+    labels = torch.tensor([[[0, 0, 0, 1, 1, 255]]])
+    guess = torch.tensor([[[0, 0, 1, 1, 0, 1]]])
+    logits = 100.0 * F.one_hot(guess, 2).permute(0, 3, 1, 2)
+    assert float(lovasz(logits, labels)) == pytest.approx(1 - (2 / 4 + 1 / 3) / 2)
+    nothing = torch.full_like(labels, 255)
+    assert float(lovasz(logits, nothing)) == 0
 
 
 @pytest.mark.parametrize(("threshold", "keep"), [(0.2, 0.0), (0.01, 0.5), (1.0, 0.0)])
