@@ -62,10 +62,10 @@ def cross_entropy(
 def lovasz(logits: Tensor, labels: Tensor) -> Tensor:
     """Lovász-Softmax: a convex surrogate of 1 - IoU, mean over the classes that are present.
 
-    Of a class c, the error of a pixel is 1 - p(c) where c is its label and p(c) elsewhere. The loss
+    The error of a pixel for class c is 1 - p(c) where c is its label and p(c) elsewhere. The loss
     is the Lovász extension of the Jaccard loss at these errors (Berman et al., CVPR 2018, Equations
-    8 and 9), over all labelled pixels of the batch at once. It counts a missed pixel of a rare class
-    and a false one alike, which weighted cross entropy does not.
+    8 and 9), over all labelled pixels of the batch. A missed pixel of a rare class counts as much as
+    a false one, which is not so in weighted cross entropy.
 
     Args:
         logits: (B, K, H, W).

@@ -67,7 +67,7 @@ def test_all_unlabelled_is_zero_not_nan(batch: tuple) -> None:
 
 
 def test_lovasz_is_the_integral_of_the_jaccard_loss_over_thresholds(batch: tuple) -> None:
-    """The Lovász extension of a set function f at errors m is the integral of f({m >= t}) over t."""
+    """The Lovász extension of f at errors m is the integral of f({m >= t}) over t."""
     logits, labels, _ = batch
     keep = labels != 255
     truth = labels[keep].numpy()
