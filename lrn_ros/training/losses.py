@@ -64,8 +64,8 @@ def lovasz(logits: Tensor, labels: Tensor) -> Tensor:
 
     The error of a pixel for class c is 1 - p(c) where c is its label and p(c) elsewhere. The loss
     is the Lovász extension of the Jaccard loss at these errors (Berman et al., CVPR 2018, Equations
-    8 and 9), over all labelled pixels of the batch. A missed pixel of a rare class counts as much as
-    a false one, which is not so in weighted cross entropy.
+    8 and 9), over all labelled pixels of the batch. A missed pixel of a rare class counts as much
+    as a false one, which is not so in weighted cross entropy.
 
     Args:
         logits: (B, K, H, W).
