@@ -59,6 +59,8 @@ class Recipe:
         license: what the weights may be used for; it goes into the model's header.
         temperature: goes into the model's header, see ModelInfo; 0: it is fitted on the validation
             set, which is right for a held-out drive and flatters on images like those learned.
+        storage: "float32" or "float16", the numbers in the model file: half the size for a large
+            model, whose figures are then those of the rounded weights.
         steps: optimiser steps of the whole schedule.
         max_minutes: ends the schedule early after so much training; 0: steps alone count.
         batch: images per step and device.
@@ -133,6 +135,7 @@ class Recipe:
     steps: int
     license: str = UNSET
     temperature: float = 0.0
+    storage: str = "float32"
     options: dict[str, Any] = field(default_factory=dict)
     init: str = ""
     pretrained_lr: float = 1.0
@@ -343,6 +346,7 @@ _ONE_OF = {
     "precision": ("32-true", "bf16-mixed", "16-mixed"),
     "loss_stride": (1, 2, 4, 8),
     "data": ("memory", "stream"),
+    "storage": ("float32", "float16"),
 }
 _POSITIVE = ("steps", "batch", "eval_every", "lr_every")
 _SHARES = (

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from numpy.typing import NDArray
 
 from lrn_ros import __version__
 from lrn_ros.errors import RunError
@@ -59,7 +60,7 @@ def release(trainer: Trainer) -> Release:
     """
     if trainer.recipe.keep_best and trainer.best:
         trainer.average.load_state_dict(trainer.best)
-    weights = {k: v.cpu().numpy() for k, v in trainer.average.state_dict().items()}
+    weights = _stored(trainer)
     if bad := not_finite(weights):
         raise RunError(f"nothing is released: {bad[0]} holds NaN or infinity; a lower lr helps")
     result = trainer.evaluate(full_precision=True)
@@ -115,6 +116,15 @@ def release(trainer: Trainer) -> Release:
     parameters = sum(p.numel() for p in trainer.average.parameters())
     write_atomically(found.card, card(info, parameters, found.curve.name).encode())
     return found
+
+
+def _stored(trainer: Trainer) -> dict[str, NDArray[Any]]:
+    """The averaged weights as the model file holds them; the network itself is rounded likewise."""
+    state = trainer.average.state_dict()
+    if trainer.recipe.storage == "float16":
+        state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+        trainer.average.load_state_dict(state)
+    return {k: v.cpu().numpy() for k, v in state.items()}
 
 
 @dataclass(frozen=True)
@@ -230,7 +240,8 @@ def card(info: ModelInfo, parameters: int, curve: str) -> str:
     failures = f"- Weak in validation: {', '.join(weak)}." if weak else "- No class below 30 % IoU."
     fitted = "the recipe gives" if recipe["temperature"] else "was fitted on them"
     start_terms = made.get("init_license", "")
-    inherited = f"; the weights it started from: {start_terms}" if start_terms else ""
+    other_terms = start_terms and start_terms != info.license
+    inherited = f"; the weights it started from: {start_terms}" if other_terms else ""
     chosen = "the averaged weights at\nthe end of the run, no step picked by its figure."
     if recipe.get("keep_best"):
         chosen = (

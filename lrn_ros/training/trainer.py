@@ -201,8 +201,9 @@ class Trainer:
                 f"{self.checkpoint}: not a checkpoint of lrn train; {advice}"
             ) from error
         now = asdict(replace(before, **{k: getattr(self.recipe, k) for k in _LENGTH}))
-        # Where label set and data lie may change; what is in them is compared below.
-        anywhere = ("labels", "dataset", "data")
+        # Where label set and data lie may change: what is in them is compared below. So may what
+        # counts at the release alone.
+        anywhere = ("labels", "dataset", "data", "storage", "temperature", "license")
         differing = [k for k, v in asdict(self.recipe).items() if now[k] != v and k not in anywhere]
         if differing:
             key = differing[0]

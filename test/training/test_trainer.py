@@ -409,6 +409,24 @@ def test_released_files_say_what_they_are(recipe: Recipe, data: Path, tmp_path: 
     assert Recipe(**yaml.safe_load(recipe_text)) == recipe  # the card reproduces the run
 
 
+def test_a_finished_run_is_released_in_half_precision(
+    recipe: Recipe, data: Path, tmp_path: Path
+) -> None:
+    run = trainer(replace(recipe, steps=2), data, tmp_path)
+    run.fit()
+    whole = release(run).model.stat().st_size
+    again = trainer(replace(recipe, steps=2, storage="float16", temperature=1.5), data, tmp_path)
+    assert again.resume()
+    made = release(again)
+    stored = read_weights(made.model)
+    assert {a.dtype.name for a in stored.values() if a.dtype.kind == "f"} == {"float16"}
+    assert made.model.stat().st_size < 0.6 * whole
+    kept = {k: v.astype(np.float32) for k, v in stored.items() if v.dtype.kind == "f"}
+    assert_equal(kept, {k: v for k, v in weights(again).items() if k in kept})
+    assert read_info(made.model).temperature == 1.5
+    assert made.scores.miou == again.evaluate(full_precision=True).miou
+
+
 def test_log_of_a_resumed_run_has_each_step_once(tmp_path: Path) -> None:
     for version, text in enumerate(
         ("step,loss,val_miou\n20,3,\n40,2,\n40,,0.1\n60,9,\n", "step,loss\n60,1\n80,0.5\n")
