@@ -53,7 +53,7 @@ def test_throughput_is_that_of_a_worker(tmp_path):
     results = merge(parts)
     assert results.throughput == Throughput(20.0, 4.0)
     write_report(tmp_path / "report.html", results, parts)
-    tile = "<b>4.0</b><span>frames a second, one worker</span>"
+    tile = "<b>4.0</b><span>frames per second, one worker</span>"
     assert tile in (tmp_path / "report.html").read_text()
 
 
