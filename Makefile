@@ -89,8 +89,8 @@ $(STAMP): setup.py
 	@echo "==> $(VENV) is ready"
 
 $(TEST_STAMP): $(STAMP)
-	@echo "==> installing lrn_ros[gpu-tests]: tests of the GPU backends need it, 400 MB, and no GPU"
-	@$(PIP) --editable '.[$(EXTRAS),gpu-tests]' '$(TORCH)' $(PINS)
+	@echo "==> installing lrn_ros[tensorrt]: tests of the GPU backends need it, 200 MB, and no GPU"
+	@$(PIP) --editable '.[$(EXTRAS),tensorrt]' '$(TORCH)' $(PINS)
 	@touch $@
 
 demo: $(STAMP)

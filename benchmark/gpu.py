@@ -19,7 +19,8 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,14 +31,18 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from lrn_ros.errors import BackendError, RunError, UserError  # noqa: E402
+from lrn_ros.inference.engine_store import MAX_ENTRIES  # noqa: E402
 from lrn_ros.inference.geometry import Geometry, fit  # noqa: E402
 from lrn_ros.inference.postprocess import upsample_argmax  # noqa: E402
 from lrn_ros.inference.preprocess import resize  # noqa: E402
 from lrn_ros.inference.segmenter import Segmenter  # noqa: E402
+from lrn_ros.inference.smoothing import Smoother  # noqa: E402
+from lrn_ros.inference.supervisor import NotReady, Supervisor  # noqa: E402
 from lrn_ros.model.artifact import weights_folder  # noqa: E402
 from lrn_ros.scene import StreetScene  # noqa: E402
 
 Line = dict[str, Any]  # what becomes a line of JSON
+MODEL = "lrnnet_c_camvid"
 
 
 @dataclass(frozen=True)
@@ -160,13 +165,183 @@ def right(scale: Scale) -> Iterator[Line]:
                         "same label alone": _share(single, expected),
                     }
 
+    yield from _right_otherwise(scale)
+
+
+def _right_otherwise(scale: Scale) -> Iterator[Line]:
+    """The same with another network size, and with smoothing between the frames of a video."""
+    size = scale.odd[0]
+    height, width = size
+    scene = StreetScene(seed=3, height=height, width=width)
+    video = [np.ascontiguousarray(scene.frame(n)[0]) for n in range(4)]
+    for precision in scale.precisions:
+        for network in scale.sizes:
+            pair = [
+                Segmenter.load(MODEL, name, p, network)
+                for name, p in ((scale.backend, precision), ("torch", "fp32"))
+            ]
+            found, expected = ([one(rgb) for rgb in video] for one in pair)
+            yield {
+                "precision": precision,
+                "network size": network,
+                "same label": _share(found, [result.mask for result in expected]),
+            }
+        pair = [
+            Segmenter.load(MODEL, name, p)
+            for name, p in ((scale.backend, precision), ("torch", "fp32"))
+        ]
+        smoothers = [Smoother() for _ in pair]
+        found, expected = (
+            [one(rgb, smooth=smoother.at(n / 30)) for n, rgb in enumerate(video)]
+            for one, smoother in zip(pair, smoothers)
+        )
+        masks = [result.mask for result in expected]
+        yield {"precision": precision, "smoothed": True, "same label": _share(found, masks)}
+
+
+def faults(scale: Scale) -> Iterator[Line]:
+    """What goes wrong on purpose: what is said, and whether the masks afterwards are the same."""
+    size = scale.odd[0]
+    (rgb,) = frames(size, 1)
+    segmenter = _small(scale)
+    expected = segmenter(rgb).mask
+
+    def after(fault: str, one: Segmenter, **more: Any) -> Line:
+        return {"fault": fault, **more, "same mask": bool((one(rgb).mask == expected).all())}
+
+    start = time.perf_counter()
+    for n in range(MAX_ENTRIES + 1):
+        segmenter(np.zeros((64, 64 + 8 * n, 3), np.uint8))
+    kept = segmenter.prepared(segmenter.geometry(*size))
+    seconds = round(time.perf_counter() - start, 2)
+    yield after("more sizes than engines are kept", segmenter, **{"still kept": kept, "s": seconds})
+    yield _in_other_threads(scale, rgb, expected)
+    yield _restart(scale, rgb, expected)
+    if scale.backend != "cuda":
+        yield {"skipped": "captures and memory are the backend cuda's"}
+        return
+    from unittest import mock
+
+    from lrn_ros.inference.backends.cuda import Engine
+
+    with mock.patch.object(Engine, "capture", side_effect=RuntimeError("on purpose")):
+        yield after("the capture fails", _small(scale))
+    yield after("out of memory", segmenter, said=_fill_memory(segmenter))
+
+
+def _small(scale: Scale) -> Segmenter:
+    return Segmenter.load(MODEL, scale.backend, scale.precisions[0], scale.sizes[0])
+
+
+def _in_other_threads(scale: Scale, rgb: np.ndarray, expected: np.ndarray) -> Line:
+    """Segmenters that one thread loads, another runs and a third frees."""
+    masks, memory = [], [_memory()]
+    with ThreadPoolExecutor(1) as loader, ThreadPoolExecutor(1) as runner:
+        for _ in range(3):
+            one = loader.submit(_small, scale)
+            holder = [one.result()]
+            masks.append(runner.submit(holder[0], rgb).result().mask)
+            del one
+            runner.submit(holder.clear).result()
+            memory.append(_memory())
+    same = all(bool((mask == expected).all()) for mask in masks)
+    return {"fault": "loaded, run and freed by three threads", "memory": memory, "same mask": same}
+
+
+def _restart(scale: Scale, rgb: np.ndarray, expected: np.ndarray) -> Line:
+    """A backend that throws for three frames, which the supervisor replaces."""
+    loaded: list[Segmenter] = []
+
+    def load(given_up: Mapping[str, str]) -> Segmenter:
+        one = _small(scale)
+        if not loaded:
+            one.run = _broken  # type: ignore[method-assign]
+        loaded.append(one)
+        return one
+
+    supervisor = Supervisor(load)
+    geometry = supervisor.model.geometry(*rgb.shape[:2])
+    said, mask = [], None
+    start = time.perf_counter()
+    while mask is None and time.perf_counter() - start < 120:
+        try:
+            mask = supervisor.run([rgb], geometry, False)[0].mask
+        except NotReady:
+            time.sleep(0.05)
+        except RuntimeError as error:
+            said.append(str(error))
+    seconds = round(time.perf_counter() - start, 2)
+    supervisor.close(10)
+    same = mask is not None and bool((mask == expected).all())
+    line = {"fault": "the backend throws", "said": said, "loaded": len(loaded), "s": seconds}
+    return {**line, "same mask": same}
+
+
+def _broken(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("on purpose")
+
+
+def _fill_memory(segmenter: Segmenter) -> str:
+    """What is said where 256 MB of memory are left and 16 frames of 4K are to be compiled."""
+    import torch
+
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info()
+    filler = torch.empty(max(0, free - (256 << 20)), dtype=torch.uint8, device="cuda")
+    try:
+        segmenter.prepare(segmenter.geometry(2160, 3840), 16)
+    except BackendError as error:
+        return str(error)
+    finally:
+        del filler
+        torch.cuda.empty_cache()
+    return "nothing: the memory was enough"
+
+
+def overlap(scale: Scale) -> Iterator[Line]:
+    """The next frame's upload beside the present frame: what two engines by turns would give.
+
+    This is about speed alone. The two engines share workspaces of libraries, so their masks are
+    not looked at.
+    """
+    if scale.backend != "cuda":
+        yield {"skipped": "the engines are the backend cuda's"}
+        return
+    import torch
+
+    from lrn_ros.inference.backends.cuda import CudaBackend
+
+    for size in scale.sizes:
+        segmenter = Segmenter.load(MODEL, scale.backend, scale.precisions[0], size)
+        backend, geometry = segmenter.backend, segmenter.geometry(*size)
+        assert isinstance(backend, CudaBackend)
+        engines = [backend._compile((geometry, 1)) for _ in range(2)]
+        streams = [torch.cuda.Stream() for _ in engines]
+        rgb = frames(size, 2)
+        line: Line = {"size": size}
+        for name, behind in (("one after the other", 0), ("by turns", 1)):
+            start = time.perf_counter()
+            for n in range(scale.frames + behind):
+                turn = n % 2
+                if n < scale.frames:
+                    np.copyto(engines[turn].frames[0], rgb[turn])
+                    with torch.inference_mode(), torch.cuda.stream(streams[turn]):
+                        engines[turn].launch(False)
+                if n >= behind:
+                    done = (n - behind) % 2
+                    streams[done].synchronize()
+                    engines[done].planes[0].copy()
+            seconds = time.perf_counter() - start
+            line[f"frames per second, {name}"] = round(scale.frames / seconds, 1)
+        yield line
+
 
 def fast(scale: Scale) -> Iterator[Line]:
     """Frame in host memory to mask in host memory."""
     yield _limits(scale)
     for size in scale.sizes:
         for precision in scale.precisions:
-            segmenter = Segmenter.load("lrnnet_c_camvid", scale.backend, precision, size)
+            segmenter = Segmenter.load(MODEL, scale.backend, precision, size)
             for batch in (1, 4) if 4 in scale.batches else (1,):
                 rgb, geometry = frames(size, batch), segmenter.geometry(*size)
                 run = _call(segmenter, rgb, geometry)
@@ -178,7 +353,7 @@ def fast(scale: Scale) -> Iterator[Line]:
 
 def lasting(scale: Scale) -> Iterator[Line]:
     """Many frames of two sizes by turns: what memory is left at the end."""
-    segmenter = Segmenter.load("lrnnet_c_camvid", scale.backend, scale.precisions[0])
+    segmenter = Segmenter.load(MODEL, scale.backend, scale.precisions[0])
     sizes = scale.odd[:2]
     runs = [_call(segmenter, frames(size, 1), segmenter.geometry(*size)) for size in sizes]
     for number in range(scale.lasting + 1):
@@ -208,6 +383,8 @@ SECTIONS: dict[str, tuple[Callable[[Scale], Iterator[Line]], float]] = {
     "kernels": (kernels, 0.2),
     "right": (right, 0.35),
     "fast": (fast, 0.4),
+    "faults": (faults, 0.3),
+    "overlap": (overlap, 0.2),
     "tests": (tests, 0.6),
     "lasting": (lasting, 1.0),
 }
@@ -300,7 +477,7 @@ def _device_time(segmenter: Segmenter, geometry: Geometry, batch: int) -> Line:
 
 
 def _memory() -> Line:
-    """Megabytes: resident in the process, and in use on the device."""
+    """Megabytes: resident in the process, pinned by torch, and in use on the device."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     resident = int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1e3  # type: ignore[index]
     import torch
@@ -308,7 +485,10 @@ def _memory() -> Line:
     if not torch.cuda.is_available():
         return {"resident MB": resident}
     free, total = torch.cuda.mem_get_info()
-    return {"resident MB": resident, "device MB": (total - free) / 1e6}
+    line = {"resident MB": resident, "device MB": (total - free) / 1e6}
+    if hasattr(torch.cuda, "host_memory_stats"):  # of newer versions of torch
+        line["pinned MB"] = torch.cuda.host_memory_stats()["allocated_bytes.current"] / 1e6
+    return line
 
 
 def run_section(name: str, scale: Scale) -> int:

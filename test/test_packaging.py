@@ -246,7 +246,7 @@ def test_the_wheel_puts_the_commands_on_the_path_and_keeps_the_core_small(wheel)
     assert metadata["Requires-Python"] == ">=3.10"
     extras = {"ros", "torch", "openvino", "tensorrt", "export", "evaluate", "train", "bags", "dev"}
     assert set(metadata.get_all("Provides-Extra")) == extras | {
-        *("scale", "gpu-tests", "teacher", "test", "ros-test", "ros-kilted"),
+        *("scale", "cuda", "teacher", "test", "ros-test", "ros-kilted"),
         *("view", "foxglove", "onnxruntime"),
     }
     core = [r for r in metadata.get_all("Requires-Dist") if "extra ==" not in r]

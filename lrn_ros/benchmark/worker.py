@@ -211,7 +211,7 @@ def eager(model: Path, rgb: NDArray[np.uint8]) -> Callable[[], Any]:
     """A call of the network as it was trained, nothing folded, on a prepared float32 image."""
     import torch
 
-    from lrn_ros.inference.backends.torch_ops import load_network
+    from lrn_ros.inference.backends.torch import load_network
     from lrn_ros.model.artifact import read_info
 
     info = read_info(model)

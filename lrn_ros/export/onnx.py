@@ -24,7 +24,7 @@ from lrn_ros.errors import RunError, UserError
 from lrn_ros.export.agreement import Image, Run, measure
 from lrn_ros.export.quantise import quantise
 from lrn_ros.export.shuffles import replace_shuffles
-from lrn_ros.inference.backends.torch_ops import load_network
+from lrn_ros.inference.backends.torch import load_network
 from lrn_ros.inference.geometry import MULTIPLE, check_network_size
 from lrn_ros.inference.preprocess import resize
 from lrn_ros.inference.segmenter import Segmenter

@@ -16,7 +16,6 @@ import numpy as np
 from cuda.bindings import driver, nvrtc
 from numpy.typing import NDArray
 
-from lrn_ros.errors import install
 from lrn_ros.inference.backends.base import BackendError
 from lrn_ros.inference.cache import EngineCache
 from lrn_ros.inference.geometry import Geometry
@@ -29,6 +28,7 @@ _NAMES = ("make_images", "make_masks")
 _OPTIONS = ("--fmad=false", "--std=c++14")
 _BLOCK = (32, 8, 1)  # threads: pixels of 32 columns and 8 rows
 _LOG = logging.getLogger("lrn_ros")
+_NVRTC = "pip install nvidia-cuda-nvrtc, for CUDA 12 nvidia-cuda-nvrtc-cu12"
 _UPDATE = "update the driver, or install the cuda-bindings and nvidia-cuda-nvrtc of its CUDA"
 
 # Puts an array into the GPU's memory and gives its address there.
@@ -51,7 +51,7 @@ def compile_kernels(capability: tuple[int, int]) -> bytes:
         version = ".".join(map(str, _call(nvrtc.nvrtcVersion)))
     except RuntimeError as error:  # of the loader of NVIDIA's libraries
         text = str(error).strip().splitlines()[0]
-        raise BackendError(f"no NVRTC ({text}); {install('tensorrt')}") from error
+        raise BackendError(f"no NVRTC ({text}); {_NVRTC}") from error
     if wanted < min(known):
         raise BackendError(
             f"NVRTC {version} compiles for compute capability {_dotted(min(known))} and newer, this"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lrn_ros.errors import UserError
-from lrn_ros.inference.backends.torch_ops import load_network
+from lrn_ros.inference.backends.torch import load_network
 from lrn_ros.model.artifact import read_info, resolve_model
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.networks.blocks import upsample

@@ -39,13 +39,19 @@ def gpu() -> ModuleType:
 
 
 def test_dry_run(tmp_path: Path) -> None:
-    sections = ["right", "fast", "lasting"]
+    sections = ["right", "fast", "faults", "overlap", "lasting"]
     run("--dry-run", "--sections", *sections, "--output", tmp_path)
     results = json.loads((tmp_path / "gpu.json").read_text())
     assert results["dry run"] is True and set(sections) < set(results)
     for line in results["right"]:  # the reference beside itself
-        assert line["same label"] == line["same label alone"] == 1.0, line
-    assert {line["model"] for line in results["right"]} >= {"lrnnet_c_camvid", "ndnet45_camvid"}
+        assert line["same label"] == line.get("same label alone", 1.0) == 1.0, line
+    models = {line["model"] for line in results["right"] if "model" in line}
+    assert models >= {"lrnnet_c_camvid", "ndnet45_camvid"}
+    assert {line.get("smoothed") for line in results["right"]} == {None, True}
+    *faults, skipped = results["faults"]
+    assert len(faults) == 3 and all(line["same mask"] for line in faults)
+    assert faults[2]["said"] == ["on purpose"] * 3 and faults[2]["loaded"] == 2
+    assert "skipped" in skipped and "skipped" in results["overlap"][0]
     limits, *figures = results["fast"]
     assert all(value > 0 for value in limits.values())
     assert figures and all(f["p99 ms"] >= f["p50 ms"] > 0 for f in figures)

@@ -21,7 +21,7 @@ from graph_checks import distance, images  # noqa: E402
 from torch import nn  # noqa: E402
 
 from lrn_ros.export.onnx import export_onnx, runner  # noqa: E402
-from lrn_ros.inference.backends.torch_ops import load_network  # noqa: E402
+from lrn_ros.inference.backends.torch import load_network  # noqa: E402
 from lrn_ros.model.artifact import ExportInfo, ModelInfo, read_info, save_model  # noqa: E402
 from lrn_ros.model.labels import LabelSet  # noqa: E402
 from lrn_ros.networks import build  # noqa: E402

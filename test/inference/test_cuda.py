@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The cuda backend on a GPU: graph, plain stages, Triton kernel and the torch backend agree."""
+"""The cuda backend on a GPU: graph, plain stages, kernels and the torch backend agree."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ torch = pytest.importorskip("torch")
 if not torch.cuda.is_available():
     pytest.skip("torch finds no GPU; `make gpu` runs these tests on one", allow_module_level=True)
 
+from test_postprocess import GEOMETRIES, KINDS, STRIDE, logits  # noqa: E402
+
 from lrn_ros import Segmenter  # noqa: E402
 from lrn_ros.inference.backends.cuda import CudaBackend, Engine  # noqa: E402
-from lrn_ros.inference.backends.torch_ops import device_axes, torch_classify  # noqa: E402
-from lrn_ros.inference.geometry import Geometry, fit  # noqa: E402
+from lrn_ros.inference.device_code import Stages  # noqa: E402
+from lrn_ros.inference.geometry import Geometry  # noqa: E402
 from lrn_ros.inference.postprocess import upsample_argmax  # noqa: E402
 from lrn_ros.inference.result import Result  # noqa: E402
 from lrn_ros.scene import StreetScene  # noqa: E402
@@ -81,7 +83,6 @@ def test_graph_equals_plain_stages(
     assert "no CUDA graph" in caplog.text
 
 
-# Where a frame is enlarged, OpenCV's rounding alone changes 0.2 % of the pixels of (135, 240).
 @pytest.mark.parametrize("size", SIZES[:3])
 @pytest.mark.parametrize(("precision", "share"), [("fp16", 0.995), ("bf16", 0.99), ("fp32", 0.997)])
 def test_agrees_with_the_torch_backend(size: tuple[int, int], precision: str, share: float) -> None:
@@ -94,47 +95,30 @@ def test_agrees_with_the_torch_backend(size: tuple[int, int], precision: str, sh
     assert np.mean(agreement) >= share
 
 
-def test_the_kernel_is_used_where_triton_is(segmenter: Segmenter) -> None:
-    pytest.importorskip("triton")
-    from lrn_ros.inference.backends.triton_ops import triton_classify
-
-    assert backend(segmenter)._classify is triton_classify
-
-
+@pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES)
 @pytest.mark.parametrize("classes", [1, 11, 19, 255])
-@pytest.mark.parametrize("kind", ["random", "ties", "rounding", "subnormal", "not numbers"])
-@pytest.mark.parametrize(
-    "geometry",
-    [fit((720, 960), (360, 480)), fit((45, 60), (96, 128)), fit((100, 300), (96, 128), (96, 160))],
-)
-def test_kernel_equals_torch_and_numpy(classes: int, kind: str, geometry: Geometry) -> None:
-    pytest.importorskip("triton")
-    from lrn_ros.inference.backends.triton_ops import triton_classify
+def test_masks_equal_those_of_the_cpu(
+    segmenter: Segmenter, geometry: Geometry, classes: int
+) -> None:
+    cells = [-(-side // STRIDE) for side in geometry.network]
+    scores = np.stack([logits(kind, (classes, *cells)) for kind in KINDS])
+    kept = [torch.from_numpy(scores).cuda()]
 
-    shape = (2, classes, geometry.network[0] // 8, geometry.network[1] // 8)
-    coarse = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    if kind == "ties":
-        coarse = coarse.round()
-    elif kind == "rounding":  # neighbours by one rounding step: equal between many cells
-        steps = np.arange(classes, dtype=np.float32)[:, None, None] % 3
-        coarse = (1 + np.abs(coarse[:, :1]) + steps * np.float32(2**-23)).astype(np.float32)
-    elif kind == "subnormal":
-        coarse *= np.float32(1e-39)
-    elif kind == "not numbers":
-        coarse[:, 0, 1, 1] = np.nan
-    scores = torch.from_numpy(coarse).cuda()
-    axes = device_axes(shape[2:], geometry, 8, scores.device)
-    for layout in (torch.contiguous_format, torch.channels_last):
-        given = scores.contiguous(memory_format=layout)
-        mask, confidence = triton_classify(given, *axes, True)
-        assert torch.equal(mask, triton_classify(given, *axes, False)[0])
-        plain, plain_confidence = torch_classify(given, *axes, True)
-        assert torch.equal(mask, plain)
-        assert confidence is not None and plain_confidence is not None
-        assert (confidence.int() - plain_confidence.int()).abs().max() <= 1
-    for n in (0, 1):
-        expected, _ = upsample_argmax(coarse[n], geometry, 8, False)
-        np.testing.assert_array_equal(mask[n].cpu().numpy(), expected)
+    def upload(table: np.ndarray) -> int:
+        kept.append(torch.tensor(table, device="cuda"))
+        return int(kept[-1].data_ptr())
+
+    shape = scores.shape[0], classes, cells[0], cells[1]
+    stages = Stages(backend(segmenter)._kernels, geometry, shape, STRIDE, upload)
+    planes = torch.empty((2, len(KINDS), *geometry.output), dtype=torch.uint8, device="cuda")
+    stream = torch.cuda.current_stream().cuda_stream
+    ends = kept[0].data_ptr(), planes[0].data_ptr(), planes[1].data_ptr()
+    assert stages.make_masks(*ends, stream)
+    masks, confidences = planes.cpu().numpy()
+    for n, coarse in enumerate(scores):
+        mask, confidence = upsample_argmax(coarse, geometry, STRIDE, True)
+        np.testing.assert_array_equal(masks[n], mask, err_msg=KINDS[n])
+        assert np.abs(confidences[n].astype(int) - confidence).max() <= 1, KINDS[n]
 
 
 @pytest.mark.parametrize("batch", [2, 4])

@@ -2,38 +2,56 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cuda backend's buffers, graphs, engines and locks on the CPU, with a stand-in for CUDA.
 
-Its graph records the operators between fixed tensors and replays them there, so that whatever the
-backend would have to do anew for every frame gives the result of an earlier one.
+Its graph records operators and kernels between fixed tensors and replays them there, so that
+whatever the backend would have to do anew for every frame gives the result of an earlier one. The
+kernels are those of the GPU, compiled as C++.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+pytest.importorskip("cuda.bindings.driver")
 
+from kernel_shim import StandInDriver  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch.utils._pytree import tree_leaves  # noqa: E402
 
+from lrn_ros.inference import device_code  # noqa: E402
 from lrn_ros.inference.backends import cuda  # noqa: E402
+from lrn_ros.inference.backends import torch as torch_cpu  # noqa: E402
 from lrn_ros.inference.backends.base import BackendError, BackendOptions  # noqa: E402
-from lrn_ros.inference.backends.torch_ops import Stages, load_network, torch_classify  # noqa: E402
+from lrn_ros.inference.cache import EngineCache  # noqa: E402
+from lrn_ros.inference.cuda_graph import Gpu  # noqa: E402
+from lrn_ros.inference.device_code import Kernels  # noqa: E402
 from lrn_ros.inference.engine_store import MAX_ENTRIES  # noqa: E402
 from lrn_ros.inference.geometry import Geometry, fit  # noqa: E402
 from lrn_ros.inference.postprocess import upsample_argmax  # noqa: E402
 from lrn_ros.inference.preprocess import resize  # noqa: E402
+from lrn_ros.inference.result import Result  # noqa: E402
 from lrn_ros.model.artifact import read_info  # noqa: E402
-from lrn_ros.networks.deploy import fold_normalisation  # noqa: E402
+from lrn_ros.networks import architectures, build  # noqa: E402
 
 SIZES = [(64, 96), (45, 60), (30, 100)]
+RECORDING: list[Graph] = []  # the graph that is captured
+
+
+def enqueue(work: Callable[[], None]) -> None:
+    """Run a kernel at once, and take it into the graph that is captured."""
+    work()
+    if RECORDING:
+        RECORDING[0].calls.append(work)
 
 
 class Graph(TorchDispatchMode):
@@ -41,21 +59,25 @@ class Graph(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls: list[tuple[Any, Any, Any, Any]] = []
+        self.calls: list[Callable[[], None]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        self.calls.append((func, args, kwargs or {}, out))
+
+        def again() -> None:
+            for old, new in zip(tree_leaves(out), tree_leaves(func(*args, **(kwargs or {})))):
+                if isinstance(old, Tensor):
+                    old.copy_(new)
+
+        self.calls.append(again)
         return out
 
     def pool(self) -> int:
         return 0
 
     def replay(self) -> None:
-        for func, args, kwargs, out in self.calls:
-            for old, new in zip(tree_leaves(out), tree_leaves(func(*args, **kwargs))):
-                if isinstance(old, torch.Tensor):
-                    old.copy_(new)
+        for again in self.calls:
+            again()
 
 
 class Stream:
@@ -72,21 +94,39 @@ class Stream:
 def capture(graph: Graph, pool: Any, stream: Stream, capture_error_mode: str) -> Iterator[None]:
     assert capture_error_mode == "thread_local"
     with graph:
+        RECORDING.append(graph)
         yield
+        RECORDING.pop()
+
+
+Make = Callable[..., cuda.CudaBackend]
 
 
 @pytest.fixture
-def backend(random_model: Path, monkeypatch: pytest.MonkeyPatch) -> cuda.CudaBackend:
+def make(random_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Make:
+    """Makes the backend in fp32 with further BackendOptions, on the CPU."""
+    monkeypatch.setattr(device_code, "driver", StandInDriver(enqueue))
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
     monkeypatch.setattr(torch.cuda, "graph", capture)
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
     monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: SimpleNamespace(cuda_stream=7))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "stand-in")
-    options = BackendOptions(precision="fp32")
-    info = read_info(random_model)
-    return cuda.CudaBackend(random_model, info, options, torch.device("cpu"))
+    kernels = Kernels((8, 9), "13000", EngineCache(tmp_path))
+
+    def create(**options: Any) -> cuda.CudaBackend:
+        wanted = BackendOptions(**{"precision": "fp32", **options})
+        device = torch.device("cpu")
+        return cuda.CudaBackend(random_model, read_info(random_model), wanted, device, kernels)
+
+    return create
+
+
+@pytest.fixture
+def backend(make: Make) -> cuda.CudaBackend:
+    return make()
 
 
 def geometry(size: tuple[int, int]) -> Geometry:
@@ -100,42 +140,35 @@ def frames(count: int, size: tuple[int, int], seed: int = 0) -> list[np.ndarray]
     return list(spots.repeat(8, 1).repeat(8, 2)[:, : size[0], : size[1]])
 
 
-@torch.inference_mode()
-def plain(model: Path, images: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Masks and confidences without buffers or graphs."""
-    info = read_info(model)
-    network = fold_normalisation(load_network(model, info)).to(memory_format=torch.channels_last)
+def plain(model: Path, images: list[np.ndarray]) -> list[Result]:
+    """The results of the torch backend, whose scaling and masks are the CPU's own."""
+    cpu = torch_cpu.create(model, read_info(model), BackendOptions())
     size = images[0].shape[:2]
-    stages = Stages(network, info, geometry((size[0], size[1])), torch_classify)
-    masks, confidences = stages(torch.from_numpy(np.stack(images)), True)
-    assert confidences is not None
-    return masks.numpy(), confidences.numpy()
+    return cpu.run(images, geometry((size[0], size[1])), True)
 
 
 def check(backend: cuda.CudaBackend, model: Path, images: list[np.ndarray]) -> None:
-    """Both with and without confidences the results are the plain ones."""
-    masks, confidences = plain(model, images)
+    """Both with and without confidences the masks are those of the CPU, bit for bit."""
+    expected = plain(model, images)
     size = images[0].shape[:2]
     for wanted in (True, False):
         results = backend.run(images, geometry((size[0], size[1])), wanted)
         assert len(results) == len(images)
-        for n, result in enumerate(results):
-            np.testing.assert_array_equal(result.mask, masks[n])
-            if wanted:
-                np.testing.assert_array_equal(result.confidence, confidences[n])
-            else:
-                assert result.confidence is None
+        for result, cpu in zip(results, expected):
+            np.testing.assert_array_equal(result.mask, cpu.mask)
+            assert (result.confidence is not None) == wanted
+            if wanted:  # the sum of the exponentials is rounded in another order
+                difference = np.abs(result.confidence.astype(int) - cpu.confidence)
+                assert difference.max() <= 1 and (difference > 0).mean() < 0.01
             assert result.timings.fused == ("preprocess", "postprocess")
             assert result.timings.total_ms > 0 and result.timings.batch == len(images)
 
 
 def test_probabilities_of_merged_classes_are_added_up(
-    backend: cuda.CudaBackend, random_model: Path
+    backend: cuda.CudaBackend, make: Make
 ) -> None:
     merged = (0, 0, 0, 0, 4, 4, 6, 6, 6, 255, 255)  # two of them win in the pictures: 4 and 5
-    options = BackendOptions(precision="fp32", merged=merged)
-    device = torch.device("cpu")
-    merging = cuda.CudaBackend(random_model, read_info(random_model), options, device)
+    merging = make(merged=merged)
     images = frames(1, SIZES[0])
     for _ in range(2):  # the second time from the graph
         (result,) = merging.run(images, geometry(SIZES[0]), True)
@@ -163,7 +196,7 @@ def test_replays_equal_the_plain_stages(
             check(backend, random_model, frames(batch, size, seed))
     images = frames(batch, SIZES[0], 3)
     expected = backend.run(images, geometry(SIZES[0]), True)
-    monkeypatch.setattr(Stages, "__call__", None)  # only the graph is left
+    monkeypatch.setattr(cuda.Engine, "scores", None)  # only the graph is left
     again = backend.run(images, geometry(SIZES[0]), True)
     for one, other in zip(expected, again):
         np.testing.assert_array_equal(one.mask, other.mask)
@@ -186,7 +219,8 @@ def test_frames_need_not_be_contiguous_or_writable(
     strange[:] = rgb
     strange.flags.writeable = False
     np.testing.assert_array_equal(
-        backend.run([strange], geometry(SIZES[0]), False)[0].mask, plain(random_model, [rgb])[0][0]
+        backend.run([strange], geometry(SIZES[0]), False)[0].mask,
+        plain(random_model, [rgb])[0].mask,
     )
 
 
@@ -240,12 +274,13 @@ def test_a_failed_capture_is_said_once_and_frames_go_on(
     assert "no CUDA graph" in record.message and "operation not permitted" in record.message
 
 
-def test_without_the_kernel_it_says_so(
-    backend: cuda.CudaBackend, caplog: pytest.LogCaptureFixture
+def test_a_kernel_that_cannot_be_started(
+    backend: cuda.CudaBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The kernel does not run on a CPU."""
-    assert cuda._choose_classify(torch.device("cpu"), 11) is torch_classify
-    assert "without the Triton kernel" in caplog.text
+    monkeypatch.setattr(device_code.driver, "can_launch", False)
+    with pytest.raises(BackendError, match="the kernel make_images could not be started"):
+        backend.prepare(geometry(SIZES[0]))
+    assert not backend.prepared(geometry(SIZES[0]))
 
 
 def test_the_engines_used_last_are_kept(backend: cuda.CudaBackend) -> None:
@@ -260,7 +295,7 @@ def test_the_engines_used_last_are_kept(backend: cuda.CudaBackend) -> None:
 
 def test_prepare_beside_running_frames(backend: cuda.CudaBackend, random_model: Path) -> None:
     images = frames(1, SIZES[0])
-    expected = plain(random_model, images)[0][0]
+    expected = plain(random_model, images)[0].mask
     backend.prepare(geometry(SIZES[0]))
     threads = [
         threading.Thread(target=backend.prepare, args=(geometry(SIZES[1]), batch))
@@ -281,10 +316,10 @@ def test_prepare_beside_running_frames(backend: cuda.CudaBackend, random_model: 
 def test_too_little_memory_names_the_batch(
     backend: cuda.CudaBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: Stages, pixels: torch.Tensor) -> None:
+    def fail(self: cuda.Engine) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(Stages, "coarse", fail)
+    monkeypatch.setattr(cuda.Engine, "scores", fail)
     with pytest.raises(BackendError, match="stand-in has too little memory for 3 frames of"):
         backend.prepare(geometry(SIZES[0]), 3)
     assert not backend.prepared(geometry(SIZES[0]), 3)
@@ -300,17 +335,77 @@ def test_what_cuda_refuses_is_said_in_a_line(
 
     says = "no kernel image is available$"
     with monkeypatch.context() as patch, pytest.raises(BackendError, match=f"^stand-in .*{says}"):
-        patch.setattr(Stages, "coarse", fail)
+        patch.setattr(cuda.Engine, "scores", fail)
         backend.prepare(geometry(SIZES[0]))
     assert not backend.prepared(geometry(SIZES[0]))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(cuda, "find_gpu", lambda index: Gpu(index, "stand-in", (8, 9), "13000"))
     monkeypatch.setattr(torch.cuda, "get_device_name", fail)
     with pytest.raises(BackendError, match=f"^GPU 0 cannot take the model: .*{says}"):
         cuda.create(random_model, read_info(random_model), BackendOptions())
 
 
-def test_there_is_no_int8(backend: cuda.CudaBackend, random_model: Path) -> None:
-    options = BackendOptions(precision="int8")
+def test_there_is_no_int8(make: Make) -> None:
     with pytest.raises(BackendError, match="fp32, fp16 and bf16 work"):
-        cuda.CudaBackend(random_model, read_info(random_model), options, torch.device("cpu"))
+        make(precision="int8")
+
+
+class OneDevice(TorchDispatchMode):
+    """Refuses what touches another device than one, or waits for it to learn a value.
+
+    Sizes that depend on values have no answer on the device "meta", which holds no values.
+    """
+
+    def __init__(self, device: str) -> None:
+        super().__init__()
+        self.device = device
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for x in tree_leaves((args, kwargs, out)):
+            if isinstance(x, Tensor) and x.device.type != self.device:
+                raise RuntimeError(f"{func} on {x.device}")
+        return out
+
+
+@pytest.mark.parametrize("name", architectures())
+@pytest.mark.usefixtures("make")
+def test_nothing_waits_for_the_device(
+    name: str, random_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a CUDA graph needs, on a device without values."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # "meta" has none
+    network = build(name, num_classes=11).eval().to("meta", torch.float16)
+    kernels: Any = SimpleNamespace(launch=lambda *_: True)
+    info = read_info(random_model)
+    engine = cuda.Engine(network, info, fit((100, 300), (96, 128), (96, 160)), 2, kernels)
+    with torch.inference_mode(), OneDevice("meta"):
+        scores = engine.scores()
+    stride = int(network.stride)
+    assert scores.shape == (2, 11, 96 // stride, 160 // stride) and scores.is_contiguous()
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda x: x * x.amax().item(),
+        lambda x: x[x > 0].sum() + x,
+        lambda x: x + torch.nonzero(x).shape[0],
+        lambda x: x if (x > 0).any() else -x,
+        lambda x: x * torch.tensor([2.0]).to(x.device),
+        lambda x: x.cpu().to(x.device),
+    ],
+)
+def test_what_waits_for_the_device_is_found(step: Any) -> None:
+    class Waits(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return step(x)
+
+    x = torch.empty((1, 3, 8, 8), device="meta")
+    with (
+        torch.inference_mode(),
+        OneDevice("meta"),
+        pytest.raises((RuntimeError, NotImplementedError)),
+    ):
+        Waits()(x)

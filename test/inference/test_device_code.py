@@ -67,7 +67,9 @@ def test_nvrtc_missing(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError('Failure finding "libnvrtc.so":\nmore')
 
     monkeypatch.setattr(nvrtc, "nvrtcGetSupportedArchs", missing)
-    with pytest.raises(BackendError, match=r"no NVRTC \(Failure finding .*lrn_ros"):
+    with pytest.raises(
+        BackendError, match=r"no NVRTC \(Failure finding .*pip install nvidia-cuda-nvrtc"
+    ):
         compile_kernels((8, 9))
 
 

@@ -23,7 +23,7 @@ from lrn_ros.export.onnx import ImageNetwork, trace  # noqa: E402
 from lrn_ros.export.quantise import quantise  # noqa: E402
 from lrn_ros.inference import engine_build  # noqa: E402
 from lrn_ros.inference.backends.base import BackendError  # noqa: E402
-from lrn_ros.inference.backends.torch_ops import load_network  # noqa: E402
+from lrn_ros.inference.backends.torch import load_network  # noqa: E402
 from lrn_ros.inference.engine_build import build, parse  # noqa: E402
 from lrn_ros.model.artifact import read_info  # noqa: E402
 from lrn_ros.networks.deploy import fold_normalisation  # noqa: E402

@@ -20,7 +20,7 @@ import torch
 from lrn_ros import Segmenter
 from lrn_ros.errors import BackendError, UserError
 from lrn_ros.inference.backends.base import MODULES
-from lrn_ros.inference.backends.torch_ops import load_network
+from lrn_ros.inference.backends.torch import load_network
 from lrn_ros.inference.geometry import fit
 from lrn_ros.inference.overlay import blend, colorize
 from lrn_ros.inference.postprocess import upsample_argmax

@@ -28,7 +28,7 @@ def segmenter(random_model: Path) -> Segmenter:
 
 def expected(model: Path, rgb: np.ndarray, flip: bool) -> np.ndarray:
     """Mean probability by torch alone, from the network at the three sizes."""
-    from lrn_ros.inference.backends.torch_ops import load_network
+    from lrn_ros.inference.backends.torch import load_network
 
     info = read_info(model)
     network = load_network(model, info)

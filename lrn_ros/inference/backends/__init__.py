@@ -43,7 +43,7 @@ def int8_instead_of_fp32() -> str:
 # In the order that "auto" tries.
 MODULES = {
     "tensorrt": BackendModule(f"{__name__}.tensorrt", ".onnx", "tensorrt", _fp16, True),
-    "cuda": BackendModule(f"{__name__}.cuda", ".safetensors", "torch", str, True),
+    "cuda": BackendModule(f"{__name__}.cuda", ".safetensors", "cuda", str, True),
     "openvino": BackendModule(f"{__name__}.openvino", ".onnx", "openvino", int8_instead_of_fp32),
     "onnxruntime": BackendModule(f"{__name__}.onnxruntime", ".onnx", "onnxruntime"),
     "torch": BackendModule(f"{__name__}.torch", ".safetensors", "torch"),

@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from lrn_ros.errors import UserError
 from lrn_ros.inference.backends.base import BackendError, BackendOptions
 from lrn_ros.inference.backends.host import HostBackend, Shape
-from lrn_ros.inference.backends.torch_ops import load_network
 from lrn_ros.inference.geometry import Geometry
-from lrn_ros.model.artifact import ModelInfo
+from lrn_ros.model.artifact import ModelInfo, read_weights
+from lrn_ros.networks import build
 from lrn_ros.networks.deploy import fold_normalisation
 
 NAME = "torch"
@@ -24,6 +25,28 @@ NAME = "torch"
 def create(path: Path, info: ModelInfo, options: BackendOptions) -> TorchBackend:
     """Create the backend for a .safetensors model."""
     return TorchBackend(path, info, options)
+
+
+def load_network(path: Path, info: ModelInfo) -> nn.Module:
+    """Build a model file's network with its weights, float32, in evaluation mode.
+
+    Raises:
+        UserError: the weights do not fit the architecture that the header names.
+    """
+    try:
+        network = build(info.architecture, num_classes=len(info.labels), **info.options)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: {error}") from error
+    weights = {}
+    for name, array in read_weights(path).items():
+        tensor = torch.from_numpy(array)
+        weights[name] = tensor.float() if tensor.is_floating_point() else tensor
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        text = " ".join(str(error).split())[:300]
+        raise UserError(f"{path}: weights do not fit {info.architecture}: {text}") from error
+    return network.eval().requires_grad_(False)
 
 
 class TorchBackend(HostBackend[nn.Module]):
