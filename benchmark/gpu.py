@@ -57,6 +57,7 @@ class Scale:
         batches: frames at once.
         frames: measured ones per figure.
         lasting: frames of the long run.
+        network: size of the network's input where no other is said; None: the trained one's.
     """
 
     backend: str
@@ -66,13 +67,14 @@ class Scale:
     batches: tuple[int, ...]
     frames: int
     lasting: int
+    network: tuple[int, int] | None = None
 
 
 REAL = Scale(
     "cuda", ("fp16", "bf16", "fp32"), ((512, 1024), (360, 480), (1024, 2048)),
     ((360, 480), (301, 97), (720, 1280), (1080, 1920), (2160, 3840)), (1, 2, 4), 300, 20_000,
 )  # fmt: skip
-DRY = Scale("torch", ("fp32",), ((64, 96),), ((64, 96), (70, 65)), (1, 2), 3, 20)
+DRY = Scale("torch", ("fp32",), ((64, 96),), ((64, 96), (70, 65)), (1, 2), 3, 20, (64, 96))
 
 
 def frames(size: tuple[int, int], count: int) -> list[np.ndarray]:
@@ -144,9 +146,9 @@ class _RandomScores:
 def right(scale: Scale) -> Iterator[Line]:
     """Masks beside those of torch in fp32 on the CPU, for every released model."""
     for path in sorted(weights_folder().glob("*.safetensors")):
-        reference = Segmenter.load(path, "torch", "fp32")
+        reference = Segmenter.load(path, "torch", "fp32", scale.network)
         for precision in scale.precisions:
-            segmenter = Segmenter.load(path, scale.backend, precision)
+            segmenter = Segmenter.load(path, scale.backend, precision, scale.network)
             for tf32 in (False, True) if precision == "fp32" else (True,):
                 _allow_tf32(tf32)
                 for size in scale.odd:
@@ -187,7 +189,7 @@ def _right_otherwise(scale: Scale) -> Iterator[Line]:
                 "same label": _share(found, [result.mask for result in expected]),
             }
         pair = [
-            Segmenter.load(MODEL, name, p)
+            Segmenter.load(MODEL, name, p, scale.network)
             for name, p in ((scale.backend, precision), ("torch", "fp32"))
         ]
         smoothers = [Smoother() for _ in pair]
@@ -353,7 +355,7 @@ def fast(scale: Scale) -> Iterator[Line]:
 
 def lasting(scale: Scale) -> Iterator[Line]:
     """Many frames of two sizes by turns: what memory is left at the end."""
-    segmenter = Segmenter.load(MODEL, scale.backend, scale.precisions[0])
+    segmenter = Segmenter.load(MODEL, scale.backend, scale.precisions[0], scale.network)
     sizes = scale.odd[:2]
     runs = [_call(segmenter, frames(size, 1), segmenter.geometry(*size)) for size in sizes]
     for number in range(scale.lasting + 1):

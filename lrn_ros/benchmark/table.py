@@ -10,6 +10,7 @@ from lrn_ros.benchmark.figures import Figures, Limits
 from lrn_ros.benchmark.measure import STEADY, Plan, Run
 from lrn_ros.benchmark.worker import BASELINE
 from lrn_ros.metrics.machine import Machine
+from lrn_ros.metrics.text import table
 
 _Column = tuple[str, Callable[[Figures], str]]
 
@@ -125,16 +126,5 @@ def _skipped(run: Run) -> list[str]:
 
 
 def _table(columns: Sequence[_Column], rows: Sequence[Figures]) -> list[str]:
-    heads = [name for name, _ in columns]
     cells = [[cell(row) for _, cell in columns] for row in rows]
-    widths = [max(len(line[i]) for line in (heads, *cells)) for i in range(len(heads))]
-    left = len(_NAMES)
-    rule = ["-" * w if i < left else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
-
-    def text(line: Sequence[str]) -> str:
-        padded = [
-            c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths))
-        ]
-        return f"| {' | '.join(padded)} |"
-
-    return [text(heads), text(rule), *map(text, cells)]
+    return table([name for name, _ in columns], cells, left=len(_NAMES), markdown=True)

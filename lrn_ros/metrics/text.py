@@ -36,20 +36,23 @@ def hundredths(share: float | None, digits: int = 1) -> str:
     return number(None if share is None else 100 * share, digits)
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> list[str]:
+def table(
+    heads: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1, markdown: bool = False
+) -> list[str]:
     """Aligned lines of text: the first `left` columns to the left, the others to the right.
 
     >>> table(["stage", "ms"], [["inference", "4.0"], ["all", "12.5"]])
     ['stage        ms', 'inference   4.0', 'all        12.5']
+    >>> table(["stage", "ms"], [["all", "12.5"]], markdown=True)
+    ['| stage |   ms |', '| ----- | ---: |', '| all   | 12.5 |']
     """
     lines = [list(heads), *map(list, rows)]
     widths = [max(map(len, column)) for column in zip(*lines)]
-    return [
-        "  ".join(
-            [
-                *map(str.ljust, line[:left], widths[:left]),
-                *map(str.rjust, line[left:], widths[left:]),
-            ]
-        ).rstrip()
+    cells = [
+        [*map(str.ljust, line[:left], widths[:left]), *map(str.rjust, line[left:], widths[left:])]
         for line in lines
     ]
+    if not markdown:
+        return ["  ".join(line).rstrip() for line in cells]
+    rule = ["-" * n if i < left else "-" * (n - 1) + ":" for i, n in enumerate(widths)]
+    return [f"| {' | '.join(line)} |" for line in (cells[0], rule, *cells[1:])]
