@@ -34,7 +34,6 @@ PARAMETERS = {
     "overlay_alpha": 0.5,
     "palette": "display",
     "legend": False,
-    "compressed_legend": True,
     "lazy": True,
     "stale_after_ms": 1000,
     "temporal_smoothing": False,

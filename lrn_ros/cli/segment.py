@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
                 smooth = smoother.at(frame.seconds or 0.0) if smoother else None
                 result = segmenter(frame.rgb, smooth=smooth)
                 timings.append(result.timings)
-                writer.write(frame, result.mask)
+                writer.write(frame, result.mask, result.timings.total_ms)
                 if ids is not None:
                     writer.save(f"labelIds/{_cityscapes_name(frame.name)}.png", ids[result.mask])
                 if args.save_scores:
@@ -209,7 +209,7 @@ class _Pictures:
 class _Images(_Pictures):
     """Three PNGs for every image."""
 
-    def write(self, frame: Frame, mask: NDArray[np.uint8]) -> None:
+    def write(self, frame: Frame, mask: NDArray[np.uint8], latency_ms: float) -> None:
         self.save(f"{frame.name}_mask.png", mask)
         self.save(f"{frame.name}_color.png", self.color(mask))
         self.save(f"{frame.name}_overlay.png", self.overlay(frame, mask))
@@ -228,14 +228,15 @@ class _Video(_Pictures):
         self._masks, self._rate = args.masks, source.rate or 25.0
         self._writer = VideoWriter(self.folder / "overlay.mp4", self._rate)
 
-    def write(self, frame: Frame, mask: NDArray[np.uint8]) -> None:
-        from lrn_ros.inference.overlay import draw_legend
+    def write(self, frame: Frame, mask: NDArray[np.uint8], latency_ms: float) -> None:
+        from lrn_ros.inference.overlay import draw_legend, draw_note
 
         if self._masks:
             self.save(f"{frame.name}_mask.png", mask)
         at = frame.index / self._rate if frame.seconds is None else frame.seconds
         picture = self.overlay(frame, mask)
         draw_legend(picture, mask, self.labels)
+        draw_note(picture, f"{at:.2f} s  frame {frame.index}  {latency_ms:.0f} ms")
         self._writer.add(picture, at)
 
     def close(self) -> None:

@@ -15,7 +15,6 @@ from lrn_ros.errors import UserError
 if TYPE_CHECKING:
     from lrn_ros.view.feed import Feed
 
-_CAMERA = re.compile(r"\d+|/dev/video\d+|(rtsp|rtsps|rtmp|http|https|udp)://.+")
 _NODE = re.compile(r"(/[A-Za-z_][A-Za-z0-9_]*)+")
 
 
@@ -82,13 +81,9 @@ def _say(text: str) -> None:
 
 
 def _feed(args: argparse.Namespace) -> Feed:
-    """What SOURCE names: a camera or stream, something on disk, or a node."""
+    """What SOURCE names: a node, or something that `lrn segment` reads too."""
     text: str = args.source
-    if _CAMERA.fullmatch(text):
-        from lrn_ros.view.feed import SourceFeed, captured
-
-        return SourceFeed(text, lambda: captured(text), load_segmenter(args))
-    if not Path(text).exists() and _NODE.fullmatch(text):
+    if not Path(text).exists() and _NODE.fullmatch(text) and not text.startswith("/dev/"):
         from lrn_ros.play.processes import check_ros
 
         check_ros()
@@ -98,7 +93,8 @@ def _feed(args: argparse.Namespace) -> Feed:
     if args.camera:
         raise UserError(f"--camera {args.camera}: only with the name of a running node")
     from lrn_ros.data.sources import open_source
-    from lrn_ros.view.feed import SourceFeed, played
+    from lrn_ros.view.feed import SourceFeed, check_readable, played
 
-    source = open_source(Path(text), topic=args.topic)
+    source = open_source(text, topic=args.topic)
+    check_readable(source)
     return SourceFeed(source.title, lambda: played(source, args.rate), load_segmenter(args))

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lrn_ros.inference.overlay import colorize
+from lrn_ros.inference.overlay import colorize, legend_band, readable
 from lrn_ros.model.labels import LabelSet
 
 _CELL = 480  # pixels wide
@@ -53,7 +53,7 @@ def contact_sheet(
     width = len(headings) * (_CELL + _GAP) + _GAP
     parts = [_text_line(title, width, 0.6), _headings(headings, width)]
     parts += [_row(row, labels, width) for row in rows]
-    parts.append(_legend(labels, width))
+    parts.append(legend_band(labels, width, _LINE))
     return np.concatenate(parts)
 
 
@@ -63,12 +63,12 @@ def _paper(height: int, width: int) -> NDArray[np.uint8]:
 
 def _write(image: NDArray[np.uint8], text: str, at: tuple[int, int], scale: float) -> None:
     font = cv2.FONT_HERSHEY_SIMPLEX
-    cv2.putText(image, text, at, font, scale, _INK, 1, cv2.LINE_AA)
+    cv2.putText(image, readable(text), at, font, scale, _INK, 1, cv2.LINE_AA)
 
 
 def _text_line(text: str, width: int, scale: float) -> NDArray[np.uint8]:
     line = _paper(_LINE, width)
-    _write(line, text.encode("ascii", "replace").decode(), (_GAP + 2, 20), scale)
+    _write(line, text, (_GAP + 2, 20), scale)
     return line
 
 
@@ -96,17 +96,3 @@ def _row(row: Row, labels: LabelSet, width: int) -> NDArray[np.uint8]:
     cv2.rectangle(strip, (_GAP, height - 20), (_GAP + 9 * len(row.caption), height), (0, 0, 0), -1)
     _write(strip, row.caption, (_GAP + 4, height - 6), 0.45)
     return strip
-
-
-def _legend(labels: LabelSet, width: int) -> NDArray[np.uint8]:
-    """Colour and name of every class, wrapped to the width."""
-    lines, left = [_paper(_LINE, width)], _GAP
-    for name, color in zip(labels.names, labels.colors, strict=True):
-        need = 34 + cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)[0][0]
-        if left + need > width:
-            lines.append(_paper(_LINE, width))
-            left = _GAP
-        cv2.rectangle(lines[-1], (left, 6), (left + 18, 22), color, -1)
-        _write(lines[-1], name, (left + 24, 19), 0.5)
-        left += need + 8
-    return np.concatenate(lines)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 import cv2
@@ -15,6 +16,8 @@ from lrn_ros.model.labels import UNLABELLED, LabelSet
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _PAPER, _FRAME, _INK = 24, 150, (240, 240, 240)
+_LONGEST = 40  # letters of a name that are written
+_TALLEST = 24  # classes below each other in the picture of the legend
 
 
 def colorize(mask: NDArray[np.uint8], lookup: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -100,18 +103,60 @@ def draw_legend(image: NDArray[np.uint8], mask: NDArray[np.uint8], labels: Label
         _write_row(image[top * line : (top + 1) * line], labels, row, line)
 
 
+def draw_note(image: NDArray[np.uint8], text: str) -> None:
+    """Write a small line into the lower left corner of `image`, on a filled background.
+
+    The letters are smaller where the picture is narrow; one that is too small stays as it is.
+    """
+    line = max(14, round(image.shape[0] / 45))
+    while (width := _text_width(text, line) + line // 2) > image.shape[1] and line > 10:
+        line -= 1
+    if width <= image.shape[1] and 4 * line <= image.shape[0]:
+        strip = image[-line:, :width]
+        strip[:] = _PAPER
+        _write(strip, text, line // 4, line)
+
+
 def legend_picture(labels: LabelSet, line: int = 32) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB picture of the colours and names of all classes, one below the other.
+    """(H, W, 3) uint8 RGB picture of the colours and names of all classes.
+
+    The classes are below each other; more than 24 of them take several columns.
 
     Args:
         labels: with the colours to show.
         line: pixels from one class to the next.
     """
-    widest = max(_width(name, line) for name in labels.names)
-    picture = np.full((line * len(labels), widest, 3), _PAPER, np.uint8)
+    columns = -(-len(labels) // _TALLEST)
+    rows = -(-len(labels) // columns)
+    widest = max(_width(labels, i, line) for i in range(len(labels)))
+    picture = np.full((line * rows, widest * columns, 3), _PAPER, np.uint8)
     for class_id in range(len(labels)):
-        _write_row(picture[class_id * line : (class_id + 1) * line], labels, [class_id], line)
+        column, row = divmod(class_id, rows)
+        left = column * widest
+        strip = picture[row * line : (row + 1) * line, left : left + widest]
+        _write_row(strip, labels, [class_id], line)
     return picture
+
+
+def legend_band(labels: LabelSet, width: int, line: int) -> NDArray[np.uint8]:
+    """(H, width, 3) uint8 RGB: the classes side by side, in as many lines as they need."""
+    rows = _rows(labels, range(len(labels)), width, line)
+    band = np.full((line * len(rows), width, 3), _PAPER, np.uint8)
+    for top, row in enumerate(rows):
+        _write_row(band[top * line : (top + 1) * line], labels, row, line)
+    return band
+
+
+def readable(text: str) -> str:
+    """The text in the letters that OpenCV's font has: Latin letters lose their accents.
+
+    >>> readable("Fußgängerübergang")
+    'Fussgangerubergang'
+    >>> readable("道路"), readable("дорога 2")
+    ('', '2')
+    """
+    plain = unicodedata.normalize("NFKD", text.replace("ß", "ss").replace("ø", "o"))
+    return " ".join(plain.encode("ascii", "ignore").decode().split())
 
 
 def _rows(labels: LabelSet, classes: Sequence[int], width: int, line: int) -> list[list[int]]:
@@ -119,7 +164,7 @@ def _rows(labels: LabelSet, classes: Sequence[int], width: int, line: int) -> li
     rows: list[list[int]] = []
     left = width
     for class_id in classes:
-        need = _width(labels.names[class_id], line)
+        need = _width(labels, class_id, line)
         if left + need > width:
             rows.append([])
             left = 0
@@ -128,18 +173,30 @@ def _rows(labels: LabelSet, classes: Sequence[int], width: int, line: int) -> li
     return rows
 
 
-def _width(name: str, line: int) -> int:
+def _name(labels: LabelSet, class_id: int) -> str:
+    """What is written of a class: its name, or its id where the font lacks the name's letters."""
+    name = readable(labels.names[class_id])
+    if 2 * len(name) < len(labels.names[class_id]):
+        return f"class {class_id}"
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 2]}.."
+
+
+def _width(labels: LabelSet, class_id: int, line: int) -> int:
     """Pixels that a class takes in a row: its colour, its name, and the room around them."""
-    return int(cv2.getTextSize(_ascii(name), _FONT, line / 36, _stroke(line))[0][0]) + 3 * line // 2
+    return _text_width(_name(labels, class_id), line) + 3 * line // 2
+
+
+def _text_width(text: str, line: int) -> int:
+    return int(cv2.getTextSize(text, _FONT, line / 36, _stroke(line))[0][0])
 
 
 def _stroke(line: int) -> int:
     return max(1, line // 20)
 
 
-def _ascii(name: str) -> str:
-    """The name in the letters that the font has."""
-    return name.encode("ascii", "replace").decode()
+def _write(strip: NDArray[np.uint8], text: str, left: int, line: int) -> None:
+    at = (left, round(0.72 * line))
+    cv2.putText(strip, text, at, _FONT, line / 36, _INK, _stroke(line), cv2.LINE_AA)
 
 
 def _write_row(
@@ -152,6 +209,5 @@ def _write_row(
         strip[edge : line - edge, left + edge : left + line - edge] = _FRAME
         inside = edge + _stroke(line)
         strip[inside : line - inside, left + inside : left + line - inside] = color
-        name, at = labels.names[class_id], (left + line + edge, round(0.72 * line))
-        cv2.putText(strip, _ascii(name), at, _FONT, line / 36, _INK, _stroke(line), cv2.LINE_AA)
-        left += _width(name, line)
+        _write(strip, _name(labels, class_id), left + line + edge, line)
+        left += _width(labels, class_id, line)

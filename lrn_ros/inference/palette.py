@@ -8,7 +8,6 @@ grey and bright pictures, for normal sight and for three kinds of colour-blind s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -18,8 +17,11 @@ from numpy.typing import NDArray
 from lrn_ros.model.labels import LabelSet
 
 SCENES = (30.0, 90.0, 170.0)  # grey values of the pictures under the colours
-APART, PEOPLE_APART = 12.0, 20.0  # CIEDE2000 between two classes; between people and others
-_PEOPLE = {"person", "people", "pedestrian", "rider", "bicyclist", "cyclist", "motorcyclist"}
+APART, PEOPLE_APART = 12.0, 25.0  # CIEDE2000 between two classes; between people and others
+_PEOPLE = {
+    "person", "people", "human", "child", "children", "pedestrian", "rider", "bicyclist", "cyclist",
+    "motorcyclist",
+}  # fmt: skip
 _QUIET = {"sky", "road"}  # they fill most of a picture
 
 # Simulated sight, on linear RGB: normal, and protanope, deuteranope, tritanope of Machado, Oliveira
@@ -42,7 +44,11 @@ _Floats = NDArray[np.float64]
 
 def people(labels: LabelSet) -> tuple[int, ...]:
     """Ids of the classes that are people, by their names: these get an outline in overlays."""
-    return tuple(i for i, name in enumerate(labels.names) if _words(name) & _PEOPLE)
+    return tuple(
+        i
+        for i, name in enumerate(labels.names)
+        if any(word in _PEOPLE or word.removesuffix("s") in _PEOPLE for word in _words(name))
+    )
 
 
 @cache
@@ -59,31 +65,76 @@ def shown(labels: LabelSet, palette: str = "display") -> LabelSet:
     return replace(labels, colors=labels.display or labels.shipped_display() or choose(labels))
 
 
-def choose(
-    labels: LabelSet, starts: int = 1, rounds: int = 8, candidates: int = 64, seed: int = 0
-) -> tuple[tuple[int, int, int], ...]:
-    """Colours whose smallest distance is as large as the search finds.
+def choose(labels: LabelSet, seed: int = 0) -> tuple[tuple[int, int, int], ...]:
+    """Colours whose smallest distance is as large as a search of about a second finds.
 
     People are bright, strong and far from all others, sky and road are nearly grey. The colours of
-    the other classes are dealt so that they resemble the data set's.
+    the other classes are dealt so that they resemble the data set's. benchmark/palette.py searches
+    for longer.
 
     Args:
         labels: names and the data set's colours.
-        starts: how often the search begins anew; the best end is taken.
-        rounds: how often every class may change its colour.
-        candidates: colours that a class tries each time.
         seed: of the search; the same gives the same colours.
     """
-    search = _Search(labels, np.random.default_rng(seed), candidates)
-    ends = [search.run(rounds) for _ in range(starts)]
-    best = max(ends, key=lambda colors: float(search.margins(colors).min()))
-    dealt = _deal(best, labels, search.free)
-    return tuple((int(r), int(g), int(b)) for r, g, b in dealt)
+    search, share = _Search(labels, seed), min(1.0, 24 / len(labels))
+    found = search.run(max(1, round(8 * share)), max(4, round(64 * share)))
+    return deal(found, labels)
+
+
+def deal(colors: _Floats, labels: LabelSet) -> tuple[tuple[int, int, int], ...]:
+    """(K, 3) colours, those of classes without limits of their own dealt anew.
+
+    They are exchanged while that brings them nearer to the data set's.
+    """
+    special = {*people(labels), *_quiet(labels)}
+    classes = [i for i in range(len(labels)) if i not in special]
+    lab, own = _cielab(_linear(colors)), _cielab(_linear(labels.palette.astype(float)))
+    cost = ciede2000(lab[None, :], own[:, None])  # [class, colour]
+    holds = list(range(len(labels)))
+    better = True
+    while better:
+        better = False
+        for n, i in enumerate(classes):
+            for j in classes[:n]:
+                now = cost[i, holds[i]] + cost[j, holds[j]]
+                if cost[i, holds[j]] + cost[j, holds[i]] < now - 1e-9:
+                    holds[i], holds[j], better = holds[j], holds[i], True
+    return tuple((int(r), int(g), int(b)) for r, g, b in colors[holds].round())
+
+
+# Each row times (red, green, blue) is at most a class's limit: differences of two channels, and
+# the brightness, for black is unlabelled.
+SIDES = np.array([
+    [1, -1, 0], [-1, 1, 0], [0, 1, -1], [0, -1, 1], [1, 0, -1], [-1, 0, 1], [-1, -1, -1],
+], float)  # fmt: skip
+
+
+def limits(labels: LabelSet) -> tuple[_Floats, _Floats, _Floats]:
+    """What colours a class may have.
+
+    Returns:
+        lowest and highest (K, 3) value of the channels, and (K, 7) of `SIDES`: people are yellow,
+        orange or red and bright, sky and road nearly grey, and no other class is as warm as people.
+    """
+    count = len(labels)
+    lowest, highest = np.zeros((count, 3)), np.full((count, 3), 255.0)
+    sides = np.tile([130.0, 255, 255, 255, 130, 255, -80], (count, 1))
+    for i in people(labels):
+        lowest[i], highest[i], sides[i, :6] = (200, 90, 0), (255, 255, 90), 255
+    for i in _quiet(labels):
+        lowest[i], highest[i], sides[i, :6] = 50, 190, 30
+    return lowest, highest, sides
+
+
+def wanted(labels: LabelSet, people_apart: float = PEOPLE_APART) -> _Floats:
+    """(K, K) distances that are wanted: `APART`, and `people_apart` between people and others."""
+    person = np.isin(np.arange(len(labels)), people(labels))
+    return np.where(person[:, None] != person, people_apart, APART)
 
 
 def distances(colors: NDArray[np.uint8] | _Floats, alpha: float = 0.5) -> _Floats:
     """(K, K) smallest CIEDE2000 difference of (K, 3) RGB colours over all scenes and sights."""
-    seen = _seen(np.asarray(colors, float), alpha)
+    seen = seen_colors(np.asarray(colors, float), alpha)
     return np.asarray(ciede2000(seen[:, :, None], seen[:, None]).min(0))
 
 
@@ -118,6 +169,10 @@ def ciede2000(a: _Floats, b: _Floats) -> _Floats:
     return np.asarray(np.sqrt(np.maximum(square, 0)))
 
 
+def _quiet(labels: LabelSet) -> tuple[int, ...]:
+    return tuple(i for i, name in enumerate(labels.names) if name.lower() in _QUIET)
+
+
 def _words(name: str) -> set[str]:
     return set(name.lower().replace("-", " ").replace("_", " ").split())
 
@@ -134,7 +189,7 @@ def _linear(rgb: _Floats) -> _Floats:
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
 
 
-def _seen(rgb: _Floats, alpha: float = 0.5) -> _Floats:
+def seen_colors(rgb: _Floats, alpha: float = 0.5) -> _Floats:
     """(scenes * sights, N, 3) CIELAB of (N, 3) colours, blended over every scene."""
     blended = np.stack([alpha * rgb + (1 - alpha) * scene for scene in SCENES])
     sights = np.einsum("vij,snj->svni", _SIGHTS, _linear(blended))
@@ -144,76 +199,31 @@ def _seen(rgb: _Floats, alpha: float = 0.5) -> _Floats:
 class _Search:
     """Coordinate search: one class after the other takes the candidate farthest from the others."""
 
-    def __init__(self, labels: LabelSet, rng: np.random.Generator, candidates: int) -> None:
-        self._rng, self._candidates, self._count = rng, candidates, len(labels)
-        self._people = set(people(labels))
-        quiet = {i for i, name in enumerate(labels.names) if name.lower() in _QUIET}
-        self._quiet = quiet
-        self.free = [i for i in range(self._count) if i not in self._people | quiet]
-        self._wanted = np.full((self._count, self._count), APART)
-        for person in self._people:
-            others = [i for i in range(self._count) if i not in self._people]
-            self._wanted[person, others] = self._wanted[others, person] = PEOPLE_APART
+    def __init__(self, labels: LabelSet, seed: int) -> None:
+        self._rng, self._count = np.random.default_rng(seed), len(labels)
+        self._wanted, self._limits = wanted(labels), limits(labels)
 
-    def run(self, rounds: int) -> _Floats:
-        """(K, 3) colours at the end of one search."""
-        colors = np.concatenate([self._draw(i, None, 0)[:1] for i in range(self._count)])
+    def run(self, rounds: int, candidates: int) -> _Floats:
+        """(K, 3) colours after so many rounds of so many candidates a class."""
+        colors = np.concatenate([self._draw(i, None, 0, 1) for i in range(self._count)])
         for step in range(rounds if self._count > 1 else 0):
             reach = 255 * 0.5 ** (6 * step / rounds)  # from the whole cube to a few steps
             for i in self._rng.permutation(self._count):
                 others = [j for j in range(self._count) if j != i]
-                tried = np.concatenate((colors[i : i + 1], self._draw(i, colors[i], reach)))
-                seen, rest = _seen(tried), _seen(colors[others])
+                drawn = self._draw(i, colors[i], reach, candidates)
+                tried = np.concatenate((colors[i : i + 1], drawn))
+                seen, rest = seen_colors(tried), seen_colors(colors[others])
                 found = ciede2000(seen[:, :, None], rest[:, None]).min(0) / self._wanted[i, others]
                 colors[i] = tried[np.exp(-25 * found).sum(1).argmin()]
         return colors
 
-    def margins(self, colors: _Floats) -> _Floats:
-        """Distance of every pair, as a share of the one that is wanted."""
-        upper = np.triu_indices(self._count, 1)
-        return (
-            np.asarray((distances(colors) / self._wanted)[upper]) if len(upper[0]) else np.ones(1)
+    def _draw(self, class_id: int, around: _Floats | None, reach: float, count: int) -> _Floats:
+        """So many colours that the class may have, near a colour or anywhere; or fewer near it."""
+        lowest, highest, sides = (limit[class_id] for limit in self._limits)
+        shape = (64 * count if around is None else count, 3)
+        drawn: _Floats = (
+            self._rng.uniform(lowest, highest, shape)
+            if around is None
+            else np.clip(around + self._rng.normal(0, reach, shape), lowest, highest)
         )
-
-    def _draw(self, class_id: int, around: _Floats | None, reach: float) -> _Floats:
-        """Candidates for a class, near a colour or anywhere; at least one."""
-        found: _Floats = np.empty((0, 3))
-        while not len(found):
-            shape = (self._candidates, 3)
-            drawn: _Floats
-            if around is None:
-                drawn = self._rng.integers(0, 256, shape).astype(float)
-            else:
-                drawn = np.clip(np.round(around + self._rng.normal(0, reach, shape)), 0, 255)
-            found = drawn[self._allowed(class_id, drawn)]
-        return found
-
-    def _allowed(self, class_id: int, rgb: _Floats) -> NDArray[np.bool_]:
-        lightness, *ab = np.moveaxis(_cielab(_linear(rgb)), -1, 0)
-        chroma = np.hypot(*ab)
-        if class_id in self._quiet:
-            return np.asarray((chroma < 18) & (lightness > 20) & (lightness < 80))
-        if class_id in self._people:  # yellow, orange, red, pink: warm and bright
-            return np.asarray((chroma > 60) & (lightness > 50) & (rgb[:, 0] >= 200))
-        return np.asarray((chroma < 80) & (lightness > 8))  # black is unlabelled
-
-
-def _deal(colors: _Floats, labels: LabelSet, classes: Sequence[int]) -> _Floats:
-    """Exchange the colours of these classes while that brings them nearer to the data set's."""
-    dealt = colors.copy()
-    lab, own = _cielab(_linear(colors)), _cielab(_linear(labels.palette.astype(float)))
-    cost = ciede2000(lab[None, :], own[:, None])  # [class, colour]
-    holds = list(range(len(labels)))
-    better = True
-    while better:
-        better = False
-        for i in classes:
-            for j in classes:
-                now, then = (
-                    cost[i, holds[i]] + cost[j, holds[j]],
-                    cost[i, holds[j]] + cost[j, holds[i]],
-                )
-                if then < now - 1e-9:
-                    holds[i], holds[j], better = holds[j], holds[i], True
-    dealt[:] = colors[holds]
-    return dealt
+        return drawn.round()[(drawn.round() @ SIDES.T <= sides).all(1)][:count]

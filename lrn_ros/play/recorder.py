@@ -18,6 +18,7 @@ from typing import Any, TextIO
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from numpy.typing import NDArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -28,6 +29,7 @@ from lrn_ros.images.cdr import parse_image, read_stamp, stamp_ns
 from lrn_ros.images.compressed import write_png
 from lrn_ros.images.encodings import message_to_rgb
 from lrn_ros.images.video import VideoWriter
+from lrn_ros.inference.overlay import draw_note
 from lrn_ros.play.processes import GREY
 from lrn_ros.ros.qos import profile
 
@@ -86,24 +88,34 @@ class Recorder(Node):
 
 
 class PictureRecorder(Recorder):
-    """Also writes the masks and a video of the overlays.
+    """Also writes the masks and a video of the overlays, with time, frame and latency of each.
+
+    Where frames got no mask, the overlay before them is shown again and says so.
 
     Args:
         segmentation, lines: see Recorder.
         output: folder for overlay.mp4 and masks/STAMP.png.
         rate: frames per second of the video.
+        sent: the player's log.
     """
 
-    def __init__(self, segmentation: str, lines: TextIO, output: Path, rate: float) -> None:
+    def __init__(
+        self, segmentation: str, lines: TextIO, output: Path, rate: float, sent: Path
+    ) -> None:
         super().__init__(segmentation, lines)
         self._masks = output / "masks"
         self._masks.mkdir(parents=True, exist_ok=True)
         self._video = VideoWriter(output / "overlay.mp4", rate)
+        self._sent = SentFrames(sent)
+        self._overlays: dict[int, NDArray[np.uint8]] = {}  # by stamp, until their latency is known
+        self._latency_ms: dict[int, float] = {}
+        self._shown: tuple[int, NDArray[np.uint8]] | None = None  # the last one in the video
         overlay = f"{segmentation}/overlay"
         self.create_subscription(Image, overlay, self._on_overlay, profile(10))
 
     def close(self) -> None:
         """Finish the video."""
+        self._write_until(None)
         self._video.close()
 
     def _on_mask(self, camera: str, data: bytes) -> None:
@@ -114,12 +126,84 @@ class PictureRecorder(Recorder):
         rows = np.frombuffer(mask.data, np.uint8).reshape(mask.height, mask.step)
         write_png(self._masks / f"{read_stamp(data)}.png", rows[:, : mask.width])
 
+    def _on_latency(self, message: DiagnosticArray) -> None:
+        super()._on_latency(message)
+        stamp = stamp_ns(message.header.stamp)
+        for status in message.status:
+            values = {v.key: v.value for v in status.values}
+            self._latency_ms[stamp] = float(values["end_to_end_ms"])
+        self._write_until(stamp)
+
     def _on_overlay(self, message: Image) -> None:
         if message.header.frame_id == GREY:
             return
         stamp = stamp_ns(message.header.stamp)
-        position = self._video.add(message_to_rgb(message), stamp / 1e9)  # plays in real time
-        self._note("overlay", stamp, position=position)
+        self._overlays[stamp] = message_to_rgb(message)
+        known = stamp in self._latency_ms
+        self._write_until(stamp if known else stamp - 1)
+
+    def _write_until(self, stamp: int | None) -> None:
+        """Write the overlays that wait and are not newer than this; None: all."""
+        for due in sorted(s for s in self._overlays if stamp is None or s <= stamp):
+            picture = self._overlays.pop(due)
+            self._repeat(due)
+            milliseconds = self._latency_ms.pop(due, float("nan"))
+            note = self._sent.note(due)
+            position = self._add(picture, due, f"{note}  {milliseconds:.0f} ms".replace("nan", "?"))
+            self._shown = due, picture
+            self._note("overlay", due, position=position)
+
+    def _repeat(self, stamp: int) -> None:
+        """Show the last overlay once more where frames between it and the next have no mask."""
+        if self._shown is None:
+            return
+        last, picture = self._shown
+        if skipped := self._sent.between(last, stamp):
+            more = f" +{len(skipped) - 1}" if len(skipped) > 1 else ""
+            self._add(picture, skipped[0], f"{self._sent.note(skipped[0])}{more}: no mask")
+
+    def _add(self, picture: NDArray[np.uint8], stamp: int, note: str) -> int:
+        """Append the picture with its note; the video plays in real time."""
+        noted = picture.copy()
+        draw_note(noted, note)
+        return self._video.add(noted, stamp / 1e9)
+
+
+class SentFrames:
+    """Which frames the player has published, as its log says so far.
+
+    Args:
+        log: JSON lines; the file may not be there yet.
+    """
+
+    def __init__(self, log: Path) -> None:
+        self._log, self._read = log, 0
+        self._index: dict[int, int] = {}  # of frames, by their stamps in the order of publishing
+
+    def note(self, stamp: int) -> str:
+        """Time since the first frame, and the number of the frame with this stamp."""
+        self._update()
+        if stamp not in self._index:
+            return "frame ?"
+        first = next(iter(self._index))
+        return f"{(stamp - first) / 1e9:.2f} s  frame {self._index[stamp]}"
+
+    def between(self, after: int, before: int) -> list[int]:
+        """Stamps of the frames between these two."""
+        self._update()
+        return [stamp for stamp in self._index if after < stamp < before]
+
+    def _update(self) -> None:
+        if not self._log.is_file():
+            return
+        with self._log.open("rb") as lines:
+            lines.seek(self._read)
+            for line in lines:
+                if not line.endswith(b"\n"):  # the player is writing it
+                    break
+                self._read += len(line)
+                sent = json.loads(line)
+                self._index[sent["stamp_ns"]] = sent["index"]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -129,6 +213,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, help="folder for pictures; default: none are kept")
     parser.add_argument("--cameras", nargs="*", default=[], help="of a node with several")
     parser.add_argument("--log", type=Path, required=True, help="what came, JSON lines")
+    parser.add_argument("--sent", type=Path, help="log of the player; with --output")
     parser.add_argument("--rate", type=float, default=10.0, help="frames per second of the video")
     args = parser.parse_args(remove_ros_args(sys.argv if argv is None else argv)[1:])
     stopped: list[int] = []
@@ -141,7 +226,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.output is None:
             recorder = Recorder(args.segmentation, lines, args.cameras)
         else:
-            recorder = PictureRecorder(args.segmentation, lines, args.output, args.rate)
+            recorder = PictureRecorder(args.segmentation, lines, args.output, args.rate, args.sent)
         executor.add_node(recorder)
         while not stopped and os.getppid() == parent:
             executor.spin_once(timeout_sec=0.2)

@@ -141,6 +141,7 @@ def play_source(
     if source.topic is not None:
         player += ["--bag-topic", source.topic]
     recorder = ["--output", str(source.pictures.resolve()), "--rate", str(source.fps)]
+    recorder += ["--sent", str(PlayFiles(folder.resolve()).sent)]
     node = _node_arguments(options, {"": DEMO_TOPIC}, {"legend": "true"})
     return _run(player, recorder, node, options, folder, report)
 

@@ -190,13 +190,13 @@ class Outputs:
         picture = blend(rgb, color, mask, settings.overlay_alpha)
         if settings.overlay_alpha > 0:  # with 0 the overlay is the camera image
             outline(picture, mask, people(display))
-        if settings.legend:
+        if overlay and not settings.legend:
+            publishers["overlay"].publish(_image(picture, "rgb8", header))
+        if jpeg or settings.legend:
             draw_legend(picture, mask, display)
-        if overlay:
+        if overlay and settings.legend:
             publishers["overlay"].publish(_image(picture, "rgb8", header))
         if jpeg:
-            if settings.compressed_legend and not settings.legend:
-                draw_legend(picture, mask, display)
             publishers["overlay/compressed"].publish(_jpeg(picture, header))
 
     def publish_info(self, info: CameraInfo, size: tuple[int, int] | None, header: Any) -> None:

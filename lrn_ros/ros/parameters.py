@@ -223,9 +223,11 @@ class Settings:
         live=True,
         details="[viewers.md](viewers.md#colours) says how the colours are chosen.",
     )  # fmt: skip
-    legend: bool = _parameter(False, _FLAG, "draw the class names on `~/overlay`", live=True)
-    compressed_legend: bool = _parameter(
-        True, _FLAG, "draw the class names on `~/overlay/compressed`", live=True
+    legend: bool = _parameter(
+        False,
+        _FLAG,
+        "draw the class names on `~/overlay` too; `~/overlay/compressed` always has them",
+        live=True,
     )
     lazy: bool = _parameter(
         True, _FLAG, "skip inference while nobody subscribes to any output", live=True

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrn_ros.data.sources import Source
+from lrn_ros.data.video_sources import LiveSource
 from lrn_ros.errors import RunError, UserError
 from lrn_ros.inference.segmenter import Segmenter
 from lrn_ros.model.labels import LabelSet
@@ -160,8 +161,7 @@ class SourceFeed:
 
     Args:
         title: of the source.
-        open_frames: makes an iterator of (H, W, 3) uint8 RGB frames in real time; see
-            `played` and `captured`.
+        open_frames: makes an iterator of (H, W, 3) uint8 RGB frames in real time; see `played`.
         segmenter: used by one thread alone.
     """
 
@@ -250,36 +250,28 @@ class SourceFeed:
 
 
 def played(source: Source, rate: float | None) -> Iterator[NDArray[np.uint8]]:
-    """The frames of a file or folder in real time, again and again."""
+    """(H, W, 3) uint8 frames in real time: those of a file or folder again and again.
+
+    A camera or stream gives its own as they come, and ends when it does.
+    """
+    if isinstance(source, LiveSource):
+        for frame in source.frames():
+            yield frame.rgb
+        return
     period = 1 / (rate or source.rate or _FOLDER_RATE)
     due = time.monotonic()
     while True:
-        count = 0
         for frame in source.frames():
             yield frame.rgb
-            count += 1
             due = max(due + period, time.monotonic() - 1)
             time.sleep(max(0.0, due - time.monotonic()))
-        if not count:
-            raise UserError(f"{source.title}: no frame could be read")
 
 
-def captured(address: str) -> Iterator[NDArray[np.uint8]]:
-    """The frames of a camera or a stream as they come.
+def check_readable(source: Source) -> None:
+    """Refuse a file or folder of which no frame can be read.
 
-    Args:
-        address: a number or /dev/videoN of a camera, or an rtsp:// or http(s):// address.
+    Raises:
+        UserError: there is none.
     """
-    name: int | str = int(address) if address.isdecimal() else address
-    capture = cv2.VideoCapture(name)
-    try:
-        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        if not capture.isOpened():
-            raise UserError(f"{address}: no camera or stream answers there")
-        while True:
-            ok, bgr = capture.read()
-            if not ok:
-                return
-            yield np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
-    finally:
-        capture.release()
+    if not isinstance(source, LiveSource) and next(iter(source.frames()), None) is None:
+        raise UserError(f"{source.title}: no frame can be read: {source.damage or 'it is empty'}")

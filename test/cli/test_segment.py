@@ -83,6 +83,20 @@ def test_a_video(random_model, segmenter, dataset, tmp_path):
         np.testing.assert_array_equal(mask, segmenter(rgb).mask)
 
 
+def test_every_frame_of_a_video_has_its_time_number_and_latency(random_model, tmp_path):
+    video, out = tmp_path / "drive.avi", tmp_path / "out"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (320, 180))
+    for _ in range(2):
+        writer.write(np.full((180, 320, 3), 200, np.uint8))
+    writer.release()
+    assert _segment(random_model, video, "--output", out) == 0
+    capture = cv2.VideoCapture(str(out / "overlay.mp4"))
+    notes = [capture.read()[1][-14:, :150] for _ in range(2)]
+    for note in notes:
+        assert np.median(note) < 60 and (note > 160).any()
+    assert np.abs(notes[0].astype(int) - notes[1]).max() > 100, "another time and number"
+
+
 def test_a_smoothed_video(random_model, segmenter, dataset, tmp_path, capsys):
     from lrn_ros.inference.smoothing import Smoother
     from lrn_ros.scene import StreetScene

@@ -14,8 +14,10 @@ import struct
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
+import lichtblick
 import numpy as np
 import pytest
 from browser import CHROMIUM, Browser
@@ -153,14 +155,21 @@ def test_it_ends_on_the_first_signal(folder, random_model):
     ("arguments", "says"),
     [
         (["nowhere.mp4"], "nowhere.mp4: no such file or folder"),
+        (["/dev/video77"], "/dev/video77: no such file or folder"),
+        (["77"], "camera 77: there is no /dev/video77"),
+        (["rtsp://me:secret@127.0.0.1:1/x"], "me:***@127.0.0.1:1/x: cannot be read as a video"),
+        (["DAMAGED"], "cannot be read as an image"),
         (["DIR", "--camera", "front"], "only with the name of a running node"),
         (["DIR", "--port", "70000"], "0 to 65535 work"),
         (["DIR", "--foxglove", "--host", "0.0.0.0"], "serves this machine alone"),
     ],
 )
-def test_wrong_usage(folder, arguments, says, capsys):
-    assert main(["view", *(a.replace("DIR", str(folder)) for a in arguments)]) == 2
-    assert says in capsys.readouterr().err
+def test_wrong_usage(folder, arguments, says, tmp_path, capsys):
+    (tmp_path / "damaged.png").write_text("no picture")
+    folders = {"DIR": str(folder), "DAMAGED": str(tmp_path)}
+    assert main(["view", *(folders.get(a, a) for a in arguments)]) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
 
 
 def test_a_port_in_use(address, folder, random_model, capsys):
@@ -279,3 +288,11 @@ def test_foxglove(folder, random_model):
     status = messages["/segmentation/latency"].status[0]
     assert status.name == "segmentation: camera"
     assert float({v.key: v.value for v in status.values}["inference_ms"]) > 0
+
+
+@pytest.mark.skipif(not lichtblick.AT_HAND, reason=lichtblick.WHY)
+def test_every_panel_of_the_layout_shows_it_live_in_lichtblick(folder, random_model, tmp_path):
+    layout = Path(__file__).parents[2] / "config" / "foxglove.json"
+    with viewer(folder, random_model, "--foxglove") as (_, address):
+        source = {"ds": "foxglove-websocket", "ds.url": address}
+        asyncio.run(lichtblick.check_panels(layout, tmp_path, source))

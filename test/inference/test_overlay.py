@@ -5,8 +5,16 @@
 import numpy as np
 import pytest
 
-from lrn_ros.inference.overlay import blend, colorize, draw_legend, draw_overlay, legend_picture
-from lrn_ros.inference.palette import ciede2000, shown
+from lrn_ros.inference.overlay import (
+    blend,
+    colorize,
+    draw_legend,
+    draw_note,
+    draw_overlay,
+    legend_band,
+    legend_picture,
+)
+from lrn_ros.inference.palette import ciede2000, seen_colors, shown
 from lrn_ros.model.labels import UNLABELLED, LabelSet
 
 LABELS = shown(LabelSet.load("camvid11"))
@@ -25,9 +33,7 @@ def scene(grey=90):
 
 def lightness_apart(a, b):
     """CIEDE2000 of two greys or colours, by way of the palette's own scale for normal sight."""
-    from lrn_ros.inference.palette import _cielab, _linear
-
-    lab = _cielab(_linear(np.array([a, b], float)))
+    lab = seen_colors(np.array([a, b], float), 1.0)[0]
     return float(ciede2000(lab[0], lab[1]))
 
 
@@ -91,3 +97,44 @@ def test_the_legend_as_a_picture():
     assert picture.shape[0] == 32 * 11
     for row, color in enumerate(LABELS.colors):
         assert (picture[32 * row : 32 * (row + 1)] == color).all(2).sum() > 200
+
+
+@pytest.mark.parametrize("count", [2, 24, 25, 200])
+def test_the_legend_of_many_classes_has_columns(count):
+    names = tuple(f"class {i}" for i in range(count))
+    labels = LabelSet("many", names, tuple((i, 100, 255 - i) for i in range(count)))
+    picture = legend_picture(labels)
+    assert picture.shape[0] <= 24 * 32 and picture.shape[1] < 200 * -(-count // 24)
+    for color in labels.colors:
+        assert (picture == color).all(2).sum() > 200
+
+
+def ink(picture):
+    return int((picture > 160).all(2).sum())
+
+
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [("Fußgängerüberweg", "Fussgangeruberweg"), ("道路", "class 0"), ("дорога 1", "class 0"),
+     ("piéton", "pieton"), ("x" * 200, "x" * 38 + "..")],
+)  # fmt: skip
+def test_names_are_written_in_letters_that_the_font_has(name, same):
+    found, expected = (legend_picture(LabelSet("one", (n,), ((9, 99, 9),))) for n in (name, same))
+    np.testing.assert_array_equal(found, expected)
+    band = legend_band(LabelSet("one", (name,), ((9, 99, 9),)), 300, 28)
+    assert band.shape == (28, 300, 3) and ink(band) > 20
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(360, 640), (1280, 720), (2160, 3840), (57, 301), (640, 360)]
+)
+def test_a_note_is_small_and_stands_on_a_filled_background(height, width):
+    picture = np.full((height, width, 3), 200, np.uint8)
+    draw_note(picture, "12.40 s  frame 310  345 ms")
+    changed = (picture != 200).any(2)
+    rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
+    assert changed[np.ix_(rows, columns)].mean() > 0.99 and ink(picture[rows]) > 20
+    assert columns[0] == 0 and rows[-1] == height - 1 and len(rows) <= max(14, height / 40)
+    tiny = np.full((40, 60, 3), 200, np.uint8)
+    draw_note(tiny, "12.40 s  frame 310  345 ms")
+    assert (tiny == 200).all(), "no room, no note"

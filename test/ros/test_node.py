@@ -119,7 +119,7 @@ def test_every_output(client: Client, camera: Any, reference: Segmenter) -> None
     lines = (drawn == 0).all(2) | (drawn == 255).all(2)
     assert np.abs(overlay - (rgb * 0.5 + color * 0.5))[~lines].max() <= 1
     jpeg = cv2.imdecode(np.frombuffer(got["overlay/compressed"][0].data, np.uint8), 1)
-    band = 24  # the legend is on it by default, and not on ~/overlay
+    band = 24  # the legend is always on it, and not on ~/overlay by default
     assert np.abs(jpeg[band:, :, ::-1].astype(int) - overlay[band:]).mean() < 8
     assert np.median(jpeg[:14, -4:]) < 60 < np.median(overlay[:14, -4:])
     assert [m[0].encoding for n, m in got.items() if n in ("mask", "color", "confidence")] == [

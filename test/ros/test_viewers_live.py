@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import lichtblick
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
@@ -23,10 +27,14 @@ from harness import (
     reliable,
     wait,
 )
+from rclpy.serialization import serialize_message
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CompressedImage, Image
 
 from lrn_ros import Segmenter
 from lrn_ros.errors import UserError
+from lrn_ros.images.cdr import stamp_ns
 from lrn_ros.inference.palette import shown
 from lrn_ros.scene import StreetScene
 from lrn_ros.view.node_feed import NodeFeed
@@ -47,35 +55,44 @@ def found(messages: list[Any], name: str, key: str) -> list[float]:
     ]
 
 
-@pytest.mark.parametrize(
-    ("layout", "cameras", "images"),
-    [
-        ("foxglove.json", "[\"\"]", ["/camera/image_raw"]),
+@dataclass(frozen=True)
+class Recording:
+    """What a node published on the topics of a layout, also as a file."""
+
+    layout: Path
+    pictures: dict[str, list[Any]]
+    arrays: dict[str, list[Any]]
+    file: Path
+
+    @property
+    def panels(self) -> dict[str, Any]:
+        return json.loads(self.layout.read_text())["configById"]
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        ("foxglove.json", '[""]', ["/camera/image_raw"]),
         ("foxglove_cameras.json", "[front, left]", ["/front/image_raw", "/left/image_raw"]),
     ],
-)  # fmt: skip
-def test_every_panel_has_data(
-    random_model: Path, tmp_path: Path, layout: str, cameras: str, images: list[str]
-) -> None:
-    domain = new_domain()
+    ids=["one camera", "several cameras"],
+)
+def recording(
+    request: Any, random_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Recording:
+    layout, cameras, images = request.param
+    folder, domain = tmp_path_factory.mktemp("recording"), new_domain()
     client = Client(domain)
-    remaps = [
-        argument
-        for topic in images
-        for argument in (
-            "-r",
-            f"{'image' if 'camera' in topic else topic[1:].replace('_raw', '')}:={topic}",
-        )
-    ]
+    names = ["image" if "camera" in t else t[1:].replace("_raw", "") for t in images]
+    remaps = [a for name, t in zip(names, images) for a in ("-r", f"{name}:={t}")]
     node = NodeProcess(
-        tmp_path / "node.log", domain, "-p", "autostart:=true", "-p", f"model:={random_model}",
+        folder / "node.log", domain, "-p", "autostart:=true", "-p", f"model:={random_model}",
         "-p", f"cameras:={cameras}", *remaps,
     )  # fmt: skip
-    panels = json.loads((CONFIG / layout).read_text())["configById"]
     try:
         client.wait_active()
         pictures, arrays = {}, {}
-        for panel in panels.values():
+        for panel in json.loads((CONFIG / layout).read_text())["configById"].values():
             if "imageMode" in panel:
                 topic = panel["imageMode"]["imageTopic"]
                 kind = CompressedImage if topic.endswith("/compressed") else Image
@@ -92,17 +109,45 @@ def test_every_panel_has_data(
             time.sleep(0.1)
         wait(lambda: all(pictures.values()), 20, "every picture arrives")
         time.sleep(1.2)  # a report of the diagnostics after that
-        names = {s.name: s.hardware_id for m in arrays["/diagnostics"] for s in m.status}
-        for name, panel in panels.items():
-            for path in panel.get("paths", ()):
-                topic, status, key = PATH.fullmatch(path["value"]).groups()  # type: ignore[union-attr]
-                numbers = found(arrays[topic], status, key)
-                assert numbers and max(numbers) >= 0, (name, path["label"])
-            if name.startswith("DiagnosticStatusPanel"):
-                assert names[panel["selectedName"]] == panel["selectedHardwareId"]
     finally:
         node.stop()
         client.close()
+    write_bag(folder / "bag", pictures | arrays)
+    (folder / "bag" / "bag.mcap").replace(folder / "recorded.mcap")
+    return Recording(CONFIG / layout, pictures, arrays, folder / "recorded.mcap")
+
+
+def write_bag(folder: Path, topics: dict[str, list[Any]]) -> None:
+    """Write messages as a recorder does that gets each of them at its stamp."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        for topic, messages in topics.items():
+            package, _, kind = type(messages[0]).__module__.partition(".msg.")
+            name = f"{package}/msg/{type(messages[0]).__name__}"
+            assert kind
+            connection = writer.add_connection(topic, name, typestore=store)
+            for message in messages:
+                writer.write(connection, stamp_ns(message.header.stamp), serialize_message(message))
+
+
+def test_every_panel_has_data(recording: Recording) -> None:
+    arrays = recording.arrays
+    names = {s.name: s.hardware_id for m in arrays["/diagnostics"] for s in m.status}
+    for name, panel in recording.panels.items():
+        for path in panel.get("paths", ()):
+            topic, status, key = PATH.fullmatch(path["value"]).groups()  # type: ignore[union-attr]
+            numbers = found(arrays[topic], status, key)
+            assert numbers and max(numbers) >= 0, (name, path["label"])
+        if name.startswith("DiagnosticStatusPanel"):
+            assert names[panel["selectedName"]] == panel["selectedHardwareId"]
+
+
+@pytest.mark.skipif(not lichtblick.AT_HAND, reason=lichtblick.WHY)
+def test_every_panel_shows_it_in_lichtblick(recording: Recording) -> None:
+    last = max(stamp_ns(m.header.stamp) for m in recording.arrays["/segmentation/latency"])
+    at = datetime.fromtimestamp(last / 1e9, timezone.utc).isoformat()
+    source = {"ds": "remote-file", "ds.url": f"/data/{recording.file.name}", "time": at}
+    asyncio.run(lichtblick.check_panels(recording.layout, recording.file.parent, source))
 
 
 def test_lrn_view_shows_the_node(random_model: Path, tmp_path: Path, monkeypatch: Any) -> None:
