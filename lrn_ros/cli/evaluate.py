@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +75,6 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Segment every image at its own size and compare; unlabelled pixels do not count."""
-    import numpy as np
     from tqdm import tqdm
 
     from lrn_ros.data.datasets import read_instances, read_pair
@@ -91,14 +90,14 @@ def run(args: argparse.Namespace) -> int:
         for name in (_REPORT, _PICTURE):
             (args.output / name).unlink(missing_ok=True)
     classes = len(segmenter.labels)
-    matrices = {_sequence(f): np.zeros((classes, classes + 1), np.int64) for f in files}
+    matrices: dict[str, list[NDArray[np.int64]]] = {_sequence(f): [] for f in files}
     corrupted, objects = _Corrupted(args.corrupt, classes), ObjectHits(segmenter.labels)
     if args.predictions is not None:
         claim_output(args.predictions, "evaluate --predictions", "--predictions")
     for i, file in enumerate(tqdm(files, unit="image", disable=not sys.stderr.isatty())):
         pair = read_pair(file, segmenter.labels)
         mask = _mask(segmenter, pair.rgb, args)
-        matrices[_sequence(file)] += confusion_matrix(pair.label, mask, classes)
+        matrices[_sequence(file)].append(confusion_matrix(pair.label, mask, classes))
         corrupted.add(i, pair, lambda rgb: _mask(segmenter, rgb, args))
         if objects.complete:
             objects.add(mask, read_instances(file, pair.label.shape))
@@ -182,17 +181,16 @@ def _report(
     segmenter: Segmenter,
     args: argparse.Namespace,
     files: list[Files],
-    matrices: Mapping[str, NDArray[np.int64]],
+    matrices: Mapping[str, Sequence[NDArray[np.int64]]],
     objects: ObjectHits,
 ) -> dict[str, Any]:
-    from collections import Counter
-
     import numpy as np
 
     from lrn_ros.metrics.confusion import mean, scores
+    from lrn_ros.replay.blocks import miou_interval
 
-    images = Counter(_sequence(f) for f in files)
-    matrix = np.sum(list(matrices.values()), axis=0)
+    sums = {name: np.sum(of_images, axis=0) for name, of_images in matrices.items()}
+    matrix = np.sum(list(sums.values()), axis=0)
     found = scores(matrix)
     names = segmenter.labels.names
     per_class = found.by_class(names)
@@ -212,12 +210,13 @@ def _report(
         "scales": args.scales,
         "flip": args.flip,
         "miou": found.miou,
+        "miou_interval": miou_interval(list(matrices.values())),
         "pixel_accuracy": found.pixel_accuracy,
         "iiou": mean(iiou),
         "classes": per_class,
         **_categories(segmenter.labels, matrix, objects),
         "sequences": {
-            name: {"images": images[name], "miou": scores(matrices[name]).miou}
+            name: {"images": len(matrices[name]), "miou": scores(sums[name]).miou}
             for name in sorted(matrices)
             if name
         },
@@ -287,7 +286,10 @@ def _print(report: dict[str, Any]) -> None:
         label = f"category {name}"
         print(f"{label:{width}} {hundredths(figures['iou'], 2):>9}", end="")
         print(f" {hundredths(figures['iiou'], 2):>9}" if "iiou" in columns else "")
-    print(f"{'mIoU':{width}} {hundredths(report['miou'], 2):>9} %")
+    low, high = report["miou_interval"]
+    ends = f"{hundredths(low, 2)} to {hundredths(high, 2)}"
+    spread = f"   95 % interval {ends}" if math.isfinite(low) else ""
+    print(f"{'mIoU':{width}} {hundredths(report['miou'], 2):>9} %{spread}")
     for key in ("category_miou", "iiou", "category_iiou"):
         if math.isfinite(report.get(key, math.nan)):
             label = key.replace("_", " ").replace("iou", "IoU")

@@ -84,6 +84,29 @@ class Blocks:
             yield np.concatenate(drawn)
 
 
+def miou_interval(matrices: Sequence[Sequence[NDArray[np.int64]]]) -> tuple[float, float]:
+    """The interval of the mIoU of images, by drawing blocks of consecutive ones.
+
+    Args:
+        matrices: the images' (K, K + 1) confusion matrices, in the order of each sequence.
+
+    Returns:
+        NaN where there are too few images.
+    """
+    parts = [
+        np.array([(m.diagonal(), m.sum(1), m[:, :-1].sum(0)) for m in sequence], np.int64)
+        for sequence in matrices
+    ]  # (images, 3, K) pixels: right, true, answered
+    counts = [len(part) for part in parts]
+    lengths = [block_length(range(0, n * 10**9, 10**9)) for n in counts]
+    sums = Blocks(counts, lengths).sums([part.reshape(len(part), -1) for part in parts])
+    right, true, answered = np.moveaxis(sums.reshape(len(sums), 3, parts[0].shape[2]), 1, 0)
+    either = true + answered - right
+    known = either > 0
+    iou = np.where(known, right / np.maximum(either, 1), 0).sum(1)
+    return interval(iou / np.maximum(known.sum(1), 1))
+
+
 def block_length(stamps_ns: Sequence[int]) -> int:
     """Frames of a block: those of one second, and at least the cube root of their number.
 

@@ -41,6 +41,7 @@ from lrn_ros.training.trainer import Trainer
 
 _SAMPLING = 4  # every so many rows and columns of the validation images set the temperature
 _WEAK = 0.3  # a class below this IoU is named among the known failures
+_SHOWN_POINTS = 25.0  # of mIoU below the best, in the picture of a run
 
 
 @dataclass(frozen=True)
@@ -205,21 +206,29 @@ def _numbers(row: dict[str, Any]) -> dict[str, float]:
 
 
 def draw_curve(rows: list[dict[str, float]], path: Path, title: str) -> None:
-    """Draw training loss and validation mIoU over the steps as a PNG."""
+    """Draw validation mIoU and training loss over the steps as a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MultipleLocator
 
-    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    figure = Figure(figsize=(7, 5), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    axes.set(xlabel="step", ylabel="training loss", title=title)
-    loss = [(r["step"], r["loss"]) for r in rows if "loss" in r]
-    axes.plot(*zip(*loss), color="0.6", linewidth=0.7) if loss else None
-    right = axes.twinx()
-    right.set(ylabel="val mIoU, %", ylim=(0, 100))
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    upper.set(ylabel="validation mIoU, %", title=title.replace("$", r"\$"))
     miou = [(r["step"], 100 * r["val_miou"]) for r in rows if "val_miou" in r]
-    right.plot(*zip(*miou), color="tab:blue", marker="o", markersize=3) if miou else None
-    right.yaxis.label.set_color("tab:blue")
+    if miou:
+        steps, values = zip(*miou)
+        upper.plot(steps, values, color="tab:blue", marker="o", markersize=3)
+        upper.annotate(
+            f"{values[-1]:.1f}", (steps[-1], values[-1]), (4, 4), textcoords="offset points"
+        )
+        # What is far below the best is cut off, so that one point can be seen.
+        upper.set_ylim(max(min(values), max(values) - _SHOWN_POINTS) - 1, max(values) + 2)
+    upper.yaxis.set_minor_locator(MultipleLocator(1))
+    upper.grid(which="both", axis="y", color="0.9")
+    lower.set(xlabel="step", ylabel="training loss")
+    loss = [(r["step"], r["loss"]) for r in rows if "loss" in r]
+    lower.plot(*zip(*loss), color="0.5", linewidth=0.7) if loss else None
     picture = io.BytesIO()
     figure.savefig(picture, dpi=100, format="png")
     write_atomically(path, picture.getvalue())

@@ -9,7 +9,8 @@ import math
 import numpy as np
 import pytest
 
-from lrn_ros.replay.blocks import Blocks, block_length, interval
+from lrn_ros.metrics.confusion import scores
+from lrn_ros.replay.blocks import Blocks, block_length, interval, miou_interval
 
 
 def test_blocks_of_one_frame_are_scipys_bootstrap() -> None:
@@ -87,3 +88,22 @@ def test_lengths_and_intervals() -> None:
     low, high = interval(np.array([np.nan, *range(101)]))
     assert (low, high) == pytest.approx((2.5, 97.5))
     assert all(math.isnan(v) for v in interval(np.array([np.nan])))
+
+
+def test_the_interval_of_a_miou() -> None:
+    rng = np.random.default_rng(3)
+    same = [np.array([[8, 1, 1], [2, 6, 0]])] * 30
+    assert miou_interval([same]) == pytest.approx((2 / 3,) * 2)
+    assert all(math.isnan(end) for end in miou_interval([same[:1]]))
+
+    def width(count: int) -> float:
+        """Of images whose hits vary independently, in sequences of five."""
+        images = [np.array([[h, 100 - h, 0], [0, 100, 0]]) for h in rng.integers(0, 101, count)]
+        low, high = miou_interval([images[i : i + 5] for i in range(0, count, 5)])
+        assert low < scores(np.sum(images, axis=0)).miou < high
+        return high - low
+
+    assert width(100) / width(1600) == pytest.approx(4, rel=0.35)
+    # A class that never occurs does not count, as in the mIoU itself.
+    third = [np.insert(np.insert(m, 2, 0, 0), 2, 0, 1) for m in same]
+    assert miou_interval([third]) == miou_interval([same])

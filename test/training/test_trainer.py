@@ -24,7 +24,7 @@ from lrn_ros.model.artifact import read_info, read_weights  # noqa: E402
 from lrn_ros.model.labels import LabelSet  # noqa: E402
 from lrn_ros.training.clock import PHASES  # noqa: E402
 from lrn_ros.training.recipe import Recipe  # noqa: E402
-from lrn_ros.training.release import read_log, release  # noqa: E402
+from lrn_ros.training.release import draw_curve, read_log, release  # noqa: E402
 from lrn_ros.training.start import check_layout, make_network  # noqa: E402
 from lrn_ros.training.trainer import Trainer  # noqa: E402
 
@@ -401,7 +401,7 @@ def test_released_files_say_what_they_are(recipe: Recipe, data: Path, tmp_path: 
     rows = read_log(tmp_path / "log")
     assert [r["step"] for r in rows if "loss" in r] == [20, 40]
     assert [r["step"] for r in rows if "val_miou" in r] == [20, 40]
-    assert cv2.imread(str(made.curve)).shape == (350, 700, 3)
+    assert cv2.imread(str(made.curve)).shape == (500, 700, 3)
     text = made.card.read_text(encoding="utf-8")
     assert f"| **mean** | **{100 * info.metrics['val']['miou']:.1f}** |" in text
     assert "40 steps of 2 images" in text and "](tiny.png)" in text
@@ -613,3 +613,19 @@ def test_bf16_gradients_of_the_layout_that_trains_are_right(
             (y.float() ** 2).sum().backward()
             found.append(weight.grad.float())
         assert float((found[0] - found[1]).norm() / found[1].norm()) < 0.05
+
+
+def test_the_picture_of_a_run_shows_one_point_of_difference(tmp_path):
+    import cv2
+
+    miou = [0.05, 0.60, 0.61]
+    rows = [{"step": 1000.0 * i, "val_miou": v, "loss": 1.0} for i, v in enumerate(miou)]
+    draw_curve(rows, tmp_path / "curve.png", "a $run$")
+    bgr = cv2.imread(str(tmp_path / "curve.png")).astype(int)
+    blue = (bgr[..., 0] > 150) & (bgr[..., 2] < 80)
+    frame = np.flatnonzero((bgr.max(2) < 40).mean(0) > 0.5)  # the axes' sides
+    place = lambda step: round(frame[0] + (frame[-1] - frame[0]) * (0.05 + step / 2000) / 1.1)  # noqa: E731
+    lower, higher = (np.flatnonzero(blue[:, place(s)]).mean() for s in (1000, 2000))
+    assert 8 < lower - higher < 60
+    draw_curve([], tmp_path / "empty.png", "nothing yet")
+    assert (tmp_path / "empty.png").is_file()
