@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes the README's picture with the present weights: `make picture`, before every release.
 
-The picture holds the SHA-256 of the weights in a JPEG comment, and a test compares it.
+The picture holds a SHA-256 of the weights and the colours in a JPEG comment, and a test compares it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from lrn_ros import Segmenter  # noqa: E402
 from lrn_ros.images.compressed import encode_jpeg  # noqa: E402
 from lrn_ros.inference.overlay import colorize, draw_legend, draw_overlay  # noqa: E402
 from lrn_ros.inference.palette import shown  # noqa: E402
+from lrn_ros.model.artifact import read_info  # noqa: E402
 from lrn_ros.scene import StreetScene  # noqa: E402
 
 MODEL = "lrnnet_c_camvid"
@@ -29,9 +30,11 @@ PICTURE = ROOT / "docs" / "images" / "demo.jpg"
 _SEED, _SIZE, _FRAMES = 0, (360, 640), (40, 100)
 
 
-def weights_digest() -> str:
-    """SHA-256 of the weights that the picture is made with."""
-    return hashlib.sha256((ROOT / "weights" / f"{MODEL}.safetensors").read_bytes()).hexdigest()
+def present_digest() -> str:
+    """SHA-256 of the weights and the colours that the picture is made with."""
+    file = ROOT / "weights" / f"{MODEL}.safetensors"
+    colors = shown(read_info(file).labels).colors
+    return hashlib.sha256(file.read_bytes() + repr(colors).encode()).hexdigest()
 
 
 def picture_digest() -> str:
@@ -55,7 +58,7 @@ def main() -> None:
     sheet = np.vstack(rows)
     small = cv2.resize(sheet, (1440, round(1440 * sheet.shape[0] / sheet.shape[1])),
                        interpolation=cv2.INTER_AREA)  # fmt: skip
-    data, digest = encode_jpeg(np.asarray(small, np.uint8), 88), weights_digest().encode()
+    data, digest = encode_jpeg(np.asarray(small, np.uint8), 88), present_digest().encode()
     comment = b"\xff\xfe" + struct.pack(">H", len(digest) + 2) + digest
     PICTURE.write_bytes(data[:2] + comment + data[2:])
     print(f"{PICTURE.relative_to(ROOT)} is made with {MODEL}")

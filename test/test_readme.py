@@ -94,10 +94,10 @@ def test_topic_table_is_complete() -> None:
     assert shown == advertised | {"/diagnostics"}
 
 
-def test_the_picture_is_made_with_the_present_weights() -> None:
+def test_the_picture_is_made_with_the_present_weights_and_colours() -> None:
     picture = runpy.run_path(str(ROOT / "docs" / "picture.py"))
     assert "](docs/images/demo.jpg)" in README
-    assert picture["picture_digest"]() == picture["weights_digest"](), "run `make picture`"
+    assert picture["picture_digest"]() == picture["present_digest"](), "run `make picture`"
 
 
 def test_python_example_runs(monkeypatch: pytest.MonkeyPatch, random_model: Path) -> None:

@@ -4,14 +4,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 from fractions import Fraction
 from pathlib import Path
+from unittest.mock import patch
 
 import av
 import cv2
 import numpy as np
 import pytest
+from browser import CHROMIUM, Browser
 
+import lrn_ros.images.video as video_module
 from lrn_ros.errors import RunError, UserError
 from lrn_ros.images.video import VideoReader, VideoWriter
 
@@ -117,6 +122,46 @@ def test_what_was_written_plays_in_a_browser(tmp_path: Path) -> None:
         assert np.abs(frame.rgb[:181, :301] - wanted).mean() < 8
     assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT) == 4
     assert [p.name for p in tmp_path.iterdir()] == ["overlay.mp4"]
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
+def test_chromium_plays_what_was_written(tmp_path: Path) -> None:
+    """Odd, tiny, upright and large pictures, one frame, times that are uneven; with both codecs."""
+    kinds = [  # height, width, times, codec
+        (181, 301, [0.0, 0.1, 0.2, 0.5], 0), (1, 1, [0.0, 0.1], 0), (320, 192, [0.0], 0),
+        (1080, 1920, [0.0, 0.04], 0), (17, 640, [3.0, 3.1, 3.1, 2.0], 0), (90, 161, [0.0, 0.3], 1),
+    ]  # fmt: skip
+    sources = []
+    for number, (height, width, times, codec) in enumerate(kinds):
+        path = tmp_path / f"{number}.mp4"
+        with patch.object(video_module, "_ENCODERS", video_module._ENCODERS[codec:]):
+            writer = VideoWriter(path, 10.0)
+        for i, seconds in enumerate(times):
+            writer.add(cv2.resize(picture(i), (width, height)).astype(np.uint8), seconds)
+        writer.close()
+        sources.append("data:video/mp4;base64," + base64.b64encode(path.read_bytes()).decode())
+    play = """new Promise(done => {
+        const v = Object.assign(document.createElement("video"), {muted: true, src: SOURCE});
+        v.onended = () => {
+            const c = Object.assign(document.createElement("canvas"),
+                                    {width: v.videoWidth, height: v.videoHeight});
+            const pen = c.getContext("2d");
+            pen.drawImage(v, 0, 0);
+            done([v.videoHeight, v.videoWidth, v.duration, ...pen.getImageData(0, 0, 1, 1).data]);
+        };
+        v.onerror = () => done(v.error.message);
+        v.play();
+    })"""
+
+    async def watch() -> list[list[float]]:
+        async with Browser(tmp_path / "profile") as page:
+            return [await page.evaluate(play.replace("SOURCE", f'"{s}"')) for s in sources]
+
+    for (height, width, times, _), shown in zip(kinds, asyncio.run(watch())):
+        assert shown[:2] == [height + height % 2, width + width % 2], shown
+        assert shown[2] > 0.05 * len(times)
+        last = cv2.resize(picture(len(times) - 1), (width, height))[0, 0].astype(int)
+        assert np.abs(last - shown[3:6]).max() < 60
 
 
 def test_no_frame_is_lost_where_the_size_changes(tmp_path: Path) -> None:
