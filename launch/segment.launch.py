@@ -84,9 +84,12 @@ def _parameters(
     SetParametersFromFile, which are for all nodes. The package's file holds nothing but defaults,
     and does not. What these set is given to the node once more: launch_ros writes a list as a text.
     """
-    in_file, around = _parameters_in_file(params_file, full_name), {}
+    in_file, around = _parameters_in_file(params_file, full_name, "argument params_file:="), {}
     for item in context.launch_configurations.get("global_params", []):
-        around |= dict([item]) if isinstance(item, tuple) else _parameters_in_file(item, full_name)
+        if isinstance(item, tuple):
+            around |= dict([item])
+        else:
+            around |= _parameters_in_file(item, full_name, "SetParametersFromFile: ")
     arguments = {n: _value(n, text) for n, text in given.items() if n in (*SPECS, "use_sim_time")}
     base = around | in_file if "params_file" in given else in_file | around
     overrides = {n: _typed(base[n]) for n in around if n in SPECS} | arguments
@@ -164,15 +167,16 @@ def _topics(
     )
 
 
-def _parameters_in_file(path: str | Path, node_name: str) -> dict[str, Any]:
+def _parameters_in_file(path: str | Path, node_name: str, named_by: str) -> dict[str, Any]:
     """What a parameter file sets for the node; keys may hold the wildcards `*` and `**`."""
     path = Path(path)
     if not path.is_file():
-        raise RuntimeError(f"argument params_file:={path}: there is no such file")
+        raise RuntimeError(f"{named_by}{path}: there is no such file")
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise RuntimeError(f"argument params_file:={path}: not valid YAML: {error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise RuntimeError(f"{named_by}{path}: not valid YAML: {reason}") from error
     found: dict[str, Any] = {}
     for key, values in _sections(document, ""):
         pattern = re.escape(key).replace(r"/\*\*", r"(/\w+)*").replace(r"/\*", r"/\w+")

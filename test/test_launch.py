@@ -46,7 +46,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import *
 
 file, composition, *arguments = sys.argv[1:]
-service = LaunchService(noninteractive=True)
+service = LaunchService(argv=arguments, noninteractive=True)  # as ros2 launch does
 
 def include(*arguments, file=file):
     pairs = [a.split(":=", 1) if isinstance(a, str) else a for a in arguments]
@@ -84,6 +84,7 @@ def launch(tmp_path):
         done = subprocess.run(
             [sys.executable, "-c", RUN, file, composition, *arguments],
             env=variables | (env or {}),
+            cwd=tmp_path,
             capture_output=True,
             text=True,
             timeout=120,
@@ -274,7 +275,11 @@ def test_one_topic_for_several_cameras_is_refused(launch):
 
 def test_a_parameter_file_that_is_not_yaml_is_named(launch, tmp_path):
     (tmp_path / "bad.yaml").write_text("a: [")
-    assert "bad.yaml: not valid YAML" in launch(f"params_file:={tmp_path}/bad.yaml", fails=True)
+    bad = tmp_path / "bad.yaml"
+    says = f"{bad}: not valid YAML: while parsing a flow node"
+    assert f"argument params_file:={says}" in launch(f"params_file:={bad}", fails=True)
+    around = f"[SetParametersFromFile({str(bad)!r}), include()]"
+    assert f"SetParametersFromFile: {says}" in launch(composition=around, fails=True)
 
 
 # Inside other launch files ----------------------------------------------------------------------
@@ -348,6 +353,11 @@ def test_what_the_file_above_declares_counts_for_both_includes(launch):
         both = f"include('name:=a'{passed}), include('name:=b'{passed})"
         reports = launch(composition=f"[{above}, {both}]")
         assert {r["parameters"]["model"] for r in reports.values()} == {"of_above"}
+    # An include that is given something else does not take it from the next one.
+    command_line = "SetLaunchConfiguration('model', 'of_above')"
+    both = "include('name:=a', 'model:=own'), include('name:=b')"
+    reports = launch("model:=of_above", composition=f"[{command_line}, {both}]")
+    assert [reports[n]["parameters"]["model"] for n in ("/a", "/b")] == ["own", "of_above"]
     # The file above can still read the argument after the include.
     read = "LogInfo(msg=LaunchConfiguration('model'))"
     reports = launch(composition=f"[{above}, include('name:=a', 'model:=m'), {read}]")
@@ -439,6 +449,25 @@ def test_the_manager_walks_the_real_node_through_its_life(launch, manager, rando
 def test_the_nodes_autostart_is_the_managers(launch, manager, random_model, tmp_path):
     said = run_managed(launch, tmp_path, f"model:={random_model}", "autostart:=false")
     assert "segmentation: unconfigured, autostart False, bond_timeout 0.0" in said
+
+
+def test_the_defaults_of_the_managed_launch_override_no_file(launch, params_file, tmp_path):
+    index = tmp_path / "share" / "ament_index" / "resource_index" / "packages"
+    (index / "other_manager").touch()
+    executable = tmp_path / "lib" / "other_manager" / "lifecycle_manager"
+    executable.parent.mkdir()
+    executable.write_text("#!/bin/sh\n")
+    executable.chmod(0o755)
+    file = str(tmp_path / "share" / "lrn_ros" / "launch" / "managed.launch.py")
+
+    def parameters(*given):
+        text = ", ".join(map(repr, ("manager:=other_manager", *given)))
+        return launch(composition=f"[include({text}, file={file!r})]")["parameters"]
+
+    assert parameters()["model"] == defaults()["model"]
+    own = params_file({"/**": {"use_sim_time": True, "model": "mine", "autostart": True}})
+    expected = {"use_sim_time": True, "model": "mine", "autostart": False}
+    assert expected.items() <= parameters(own).items()
 
 
 def test_a_manager_that_is_not_installed_is_named(launch):

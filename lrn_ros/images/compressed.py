@@ -25,21 +25,25 @@ if TYPE_CHECKING:
 # Older versions of OpenCV decode to BGR only.
 _DECODES_RGB = hasattr(cv2, "IMREAD_COLOR_RGB")
 _COLOR = cv2.IMREAD_COLOR_RGB if _DECODES_RGB else cv2.IMREAD_COLOR
+_DEPTHS = ("16UC1", "32FC1")  # encodings of depth cameras
 _FLAGS = _COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
 
 def compressed_to_rgb(data: Buffer, format: str = "") -> NDArray[np.uint8]:
     """RGB pixels of a JPEG or PNG: colour or grey, 8 or 16 bit, alpha dropped, EXIF not applied.
 
-    The bytes decide what it is, `format` is for the error message only. The result is (H, W, 3)
-    uint8, of the height and width that the file declares; bytes after its end are ignored. Raises
-    ImageError if it is neither JPEG nor PNG, cut short, damaged, or of more than `MAX_PIXELS`.
+    The bytes decide what it is; `format` is for the error message, and tells depth images, which
+    may be PNG too. The result is (H, W, 3) uint8, of the height and width that the file declares;
+    bytes after its end are ignored. Raises ImageError if it is neither JPEG nor PNG, cut short,
+    damaged, of more than `MAX_PIXELS`, or a depth image.
     """
     flat = flat_bytes(data)
     what = f"compressed image of {flat.size} bytes with format {str(format)[:60]!r}"
     start = flat[:2].tobytes()
     if start not in _MEASURE:
         raise ImageError("undecodable", f"{what}: starts with {start!r}; jpeg and png work")
+    if str(format).partition(";")[0].strip() in _DEPTHS:
+        raise ImageError("unknown encoding", f"{what}: it is a depth image, which has no colours")
     height, width, complete = _MEASURE[start](flat.tobytes())
     check_size(f"{width}x{height} {what}", height, width)
     if not complete:  # OpenCV 4.5 would leave the missing part grey

@@ -19,6 +19,7 @@ from std_msgs.msg import Header
 from lrn_ros.images.cdr import CompressedImageMessage, ImageMessage, VideoMessage, stamp_ns
 from lrn_ros.images.encodings import NO_KEYFRAME, ImageError
 from lrn_ros.ros import graph
+from lrn_ros.ros.guard import one_line
 from lrn_ros.ros.outputs import Outputs
 from lrn_ros.ros.qos import (
     SubscriptionEventCallbacks,
@@ -123,6 +124,7 @@ class Camera:
         self._video: VideoStream | None = None
         self._sequence = Sequence()
         self._info_bytes: bytes | None = None
+        self._info_fault = ""
         self._looked_around = 0.0
         self.outputs = Outputs(node, prefix)
         self._images: Any = None
@@ -152,6 +154,10 @@ class Camera:
         """What the subscription asks for at present."""
         return "reliable" if self._reliable else "best_effort"
 
+    def inputs(self) -> set[str]:
+        """The topics that are subscribed."""
+        return {self.topic, str(self._infos.topic_name)}
+
     def info(self) -> CameraInfo | None:
         """The latest CameraInfo, as a message of its own; None before the first."""
         data = self._info_bytes
@@ -161,7 +167,7 @@ class Camera:
             return deserialize_message(data, CameraInfo)
         except Exception as error:  # rclpy names none; the bytes are whatever a publisher sent
             self._info_bytes = None
-            self._node.get_logger().error(f"{self.name}: a CameraInfo cannot be read: {error}")
+            self._info_fault = one_line(error)  # follow_peers says it
             return None
 
     def follow_peers(self) -> None:
@@ -233,6 +239,8 @@ class Camera:
         missing = self._info_bytes is None and self.outputs.is_listened("camera_info")
         peers = "somebody publishes it" if publishers else "nothing publishes it"
         text = f"none has come, so that there is none beside the masks; {peers}"
+        if missing and self._info_fault:
+            text = f"the last one cannot be read: {self._info_fault}"
         self._note("no CameraInfo", {topic: text if missing else ""})
 
     def _look_around(self, has_publisher: bool) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from rclpy.expand_topic_name import expand_topic_name
@@ -87,13 +88,13 @@ def namesakes(node: Node) -> int:
 
 def published_images(node: Node) -> dict[str, str]:
     """Topic -> type of the image topics that others publish."""
-    own = node.get_fully_qualified_name() + "/"
+    own = Counter(publisher.topic_name for publisher in node.publishers)
     kinds = {kind for _, kind in TRANSPORTS.values()}
     return {
         topic: kind
         for topic, found in node.get_topic_names_and_types()
         for kind in found
-        if kind in kinds and not topic.startswith(own) and node.count_publishers(topic)
+        if kind in kinds and node.count_publishers(topic) > own[topic]
     }
 
 
@@ -116,7 +117,15 @@ def near_misses(topic: str, transport: str, published: Mapping[str, str]) -> str
         return f"{said}; {base} exists: image:={base.removesuffix(suffix)}"
     fitting = [name for name, type_name in published.items() if type_name == kind]
     named = difflib.get_close_matches(topic, fitting, _MAX_NAMED, 0.6)
-    if not named:
-        named = sorted(fitting)[:_MAX_NAMED]
-        return said + (f"; images are on {', '.join(named)}" if named else "")
-    return f"{said}; {', '.join(named)} exist{'s' if len(named) == 1 else ''}"
+    if named:
+        return f"{said}; {', '.join(named)} exist{'s' if len(named) == 1 else ''}"
+    named = (
+        sorted(fitting)[:_MAX_NAMED]
+        or [
+            f"{name} (image:={name.removesuffix(ending)} image_transport:={other})"
+            for other, (ending, type_name) in TRANSPORTS.items()
+            for name in sorted(published)
+            if published[name] == type_name and name.endswith(ending)
+        ][:_MAX_NAMED]
+    )
+    return said + (f"; images are on {', '.join(named)}" if named else "")

@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.srv import SetParameters, SetParametersAtomically
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
@@ -64,8 +66,10 @@ def one_line(error: Exception) -> str:
 class GuardedExecutor(SingleThreadedExecutor):
     """Goes on when a callback raises, and has a service that raises answer all the same.
 
-    The answer is the default of the service's response, such as `success=false`. rclpy itself
-    raises for a lifecycle transition that the present state does not have (rclpy issue 1209).
+    The answer is the default of the service's response, such as `success=false`; parameters are
+    refused with the reason, one by one. rclpy itself raises for a lifecycle transition that the
+    present state does not have (rclpy issue 1209), and for a parameter of a type that does not
+    exist.
 
     Args:
         exceptions: counts what is raised.
@@ -98,7 +102,7 @@ class GuardedExecutor(SingleThreadedExecutor):
                 return callback(request, response)
             except Exception as error:
                 self._exceptions.add(error, f"service {name}")
-                return type(response)()
+                return _refusal(request, response, one_line(error))
 
         return answer
 
@@ -118,3 +122,14 @@ class GuardedExecutor(SingleThreadedExecutor):
         for node in self.get_nodes():
             for kind in ("subscriptions", "timers", "clients", "services", "guards", "waitables"):
                 yield from getattr(node, kind)
+
+
+def _refusal(request: Any, response: Any, reason: str) -> Any:
+    """The answer to a request at which a service raised, after it may have begun `response`."""
+    refused = SetParametersResult(successful=False, reason=reason)
+    if isinstance(response, SetParameters.Response):
+        missing = len(request.parameters) - len(response.results)
+        return SetParameters.Response(results=[*response.results, *[refused] * missing])
+    if isinstance(response, SetParametersAtomically.Response):
+        return SetParametersAtomically.Response(result=refused)
+    return type(response)()

@@ -4,8 +4,9 @@
 
 `launch` has one set of launch configurations for all files. What one include is given, and the
 defaults that a file declares, stay there for the files that follow. The functions here tell the
-arguments of the present include from those that an earlier include of the same file has left, and
-from anything else that stands there, such as the lists that SetParameter and SetRemap keep.
+arguments of the present include from those that an earlier include of the same file has left, from
+the defaults of files around it, and from anything else that stands there, such as the lists that
+SetParameter and SetRemap keep.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ _LOG = launch.logging.get_logger("lrn_ros")
 
 
 class _Left(str):
-    """The value that an earlier include of the same file was given.
+    """A value that is nobody's choice for the present include.
 
-    A launch file that reads this configuration gets the same text as before.
+    An earlier include was given it, or it is the default of a file around this one that has the
+    same arguments. A launch file that reads this configuration gets the same text as before.
     """
 
 
@@ -47,7 +49,8 @@ def with_arguments(
     Args:
         arguments: of the launch file.
         function: gets the context and the arguments with a value, by their names, and returns
-            entities. Defaults are among the context's launch configurations only.
+            entities. Defaults are among the context's launch configurations only, and no file that
+            the function includes takes them for given.
         refuse_others: an argument of another name ends the launch; else it is named in a warning.
     """
     given: dict[str, str] = {}
@@ -69,17 +72,32 @@ def with_arguments(
         )
         for a in arguments
     ]
-    run = OpaqueFunction(function=lambda context: list(function(context, dict(given))))
-    group = GroupAction([OpaqueFunction(function=enter), *declarations, run])
+
+    def run(context: LaunchContext) -> list[object]:
+        configurations = context.launch_configurations
+        for name in set(names) - given.keys() & configurations.keys():
+            configurations[name] = _Left(configurations[name])
+        return list(function(context, dict(given)))
+
+    group = GroupAction(
+        [OpaqueFunction(function=enter), *declarations, OpaqueFunction(function=run)]
+    )
     return [group, OpaqueFunction(function=leave)]
 
 
 def _given(context: LaunchContext, names: Iterable[str]) -> dict[str, str]:
     """The arguments that this include, the command line or a file above this one has given."""
     own, configurations = _own(context), context.launch_configurations
-    found = {n: str(configurations[n]).strip() for n in names if n in configurations}
-    left = {n for n in found if isinstance(configurations[n], _Left)} - own
-    return {name: value for name, value in found.items() if value and name not in left}
+    # What an earlier include was given has replaced what the command line said.
+    command_line = dict(word.split(":=", 1) for word in context.argv if ":=" in word)
+    found = {}
+    for name in configurations.keys() & set(names):
+        value = configurations[name]
+        if isinstance(value, _Left) and name not in own:
+            value = command_line.get(name, "")
+        if value := str(value).strip():
+            found[name] = value
+    return found
 
 
 def _own(context: LaunchContext) -> set[str]:

@@ -14,9 +14,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from lrn_ros import __version__
+
 _STOP_S = 0.2  # a signal is noticed within this long
+_UNKNOWN = "UnknownROSArgsError"  # of rclpy; its text is nothing but the arguments
 _USAGE = """\
-usage: segment_node [--help] --ros-args [-p NAME:=VALUE] [-r FROM:=TO] [--params-file FILE] ...
+usage: segment_node --ros-args [-p NAME:=VALUE] [-r FROM:=TO] [--params-file FILE] ...
+       segment_node --help | --version
 
 Turns camera images into class masks. A managed (lifecycle) node: with -p autostart:=true it
 configures and activates itself, else `ros2 lifecycle set /segmentation configure` goes on.
@@ -50,8 +54,8 @@ def main(args: Sequence[str] | None = None) -> int:
     rclpy's would interrupt the clean-up.
 
     Returns:
-        0 after the help. Otherwise the process ends here: with 0 after a signal, with 2 where an
-        argument is wrong.
+        0 after the help or the version. Otherwise the process ends here: with 0 after a signal,
+        with 2 where an argument is wrong.
     """
     stop = _Stop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -60,6 +64,9 @@ def main(args: Sequence[str] | None = None) -> int:
     own = _own_arguments(arguments)
     if {"-h", "--help"} & set(own):
         print(_USAGE)
+        return 0
+    if "--version" in own:
+        print(f"lrn_ros {__version__}")
         return 0
     if own:
         print(
@@ -108,10 +115,12 @@ def _run(arguments: list[str], stop: _Stop) -> int:
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         node = SegmentationNode()
     except Exception as error:  # of an argument that rcl cannot read
-        print(f"segment_node: {one_line(error)}", file=sys.stderr)
+        unknown = "unknown ROS arguments: " if type(error).__name__ == _UNKNOWN else ""
+        print(f"segment_node: {unknown}{one_line(error)}", file=sys.stderr)
         rclpy.try_shutdown()
         return 2
     stop.is_interruptible = lambda: node.is_configuring
+    node.is_to_end = lambda: stop.asked
     log_to(node.get_logger())
     executor = GuardedExecutor(node.exceptions)
     executor.add_node(node)

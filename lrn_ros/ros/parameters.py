@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -20,7 +21,8 @@ from lrn_ros.inference.geometry import check_network_size
 
 BACKENDS = ("auto", *MODULES)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*")
-_FLAGS = {"true": True, "false": False}
+FLAGS = {"true": True, "false": False}
+_SHOWN = 200  # characters of a value that is refused
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,9 @@ def _filled(value: Any) -> str:
 
 def _boolean(value: Any) -> bool:
     text = str(value).strip().lower() if isinstance(value, (bool, str)) else ""
-    if text not in _FLAGS:
+    if text not in FLAGS:
         raise ValueError
-    return _FLAGS[text]
+    return FLAGS[text]
 
 
 def _real(value: Any) -> float:
@@ -290,7 +292,10 @@ def check(name: str, value: Any) -> Any:
         allowed = str(error)
     except (ValueError, TypeError, AttributeError):
         allowed = kind.allowed
-    raise UserError(f"parameter '{name}': {value!r} is not allowed; {allowed}")
+    given = repr(list(value) if isinstance(value, array) else value)  # numbers as rclpy gives them
+    if len(given) > _SHOWN:
+        given = f"{given[:_SHOWN]}..."
+    raise UserError(f"parameter '{name}': {given} is not allowed; {allowed}")
 
 
 def check_all(values: Mapping[str, Any]) -> Settings:

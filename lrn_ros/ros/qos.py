@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rclpy.duration import Infinite
@@ -22,6 +22,8 @@ from rclpy.qos import (
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.topic_endpoint_info import TopicEndpointTypeEnum
 
+from lrn_ros.errors import UserError
+
 try:
     from rclpy.event_handler import (
         PublisherEventCallbacks,
@@ -35,12 +37,19 @@ except ImportError:  # Humble
         UnsupportedEventTypeError,
     )
 
+_POLICIES = {
+    "history": HistoryPolicy,
+    "reliability": ReliabilityPolicy,
+    "durability": DurabilityPolicy,
+}
+
 __all__ = [
     "PublisherEventCallbacks",
     "SubscriptionEventCallbacks",
     "UnsupportedEventTypeError",
     "all_latched",
     "all_reliable",
+    "check_overrides",
     "incompatible_peers",
     "overrides",
     "profile",
@@ -67,6 +76,29 @@ def overrides(*, reliability: bool = True) -> QoSOverridingOptions:
     """
     kinds = [QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.DURABILITY]
     return QoSOverridingOptions(kinds + [QoSPolicyKind.RELIABILITY] * reliability)
+
+
+def check_overrides(given: Mapping[str, Any]) -> None:
+    """Check the values of `qos_overrides` parameters; rcl says little of bad ones.
+
+    Args:
+        given: name -> value.
+
+    Raises:
+        UserError: names the parameter, the value and what is allowed.
+    """
+    for name, value in given.items():
+        policy = name.rsplit(".", 1)[-1]
+        if policy == "depth":
+            allowed = "a whole number from 1 up"
+            is_right = type(value) is int and value > 0
+        elif policy in _POLICIES:
+            keys = [k for k in _POLICIES[policy].short_keys() if k != "unknown"]
+            allowed, is_right = f"one of {', '.join(keys)}", value in keys
+        else:
+            continue
+        if not is_right:
+            raise UserError(f"parameter '{name}': {value!r} is not allowed; {allowed}")
 
 
 def incompatible_peers(ours: Any, peers: Iterable[Any]) -> str:

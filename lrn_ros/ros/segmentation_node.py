@@ -8,7 +8,7 @@ import copy
 import difflib
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,8 @@ from lrn_ros.model.artifact import SUFFIXES
 from lrn_ros.ros import diagnostics, graph
 from lrn_ros.ros.camera import Camera, Frame
 from lrn_ros.ros.guard import Exceptions, one_line
-from lrn_ros.ros.parameters import SPECS, Kind, Settings, check, check_all
+from lrn_ros.ros.parameters import FLAGS, SPECS, Kind, Settings, check, check_all
+from lrn_ros.ros.qos import check_overrides
 from lrn_ros.ros.shared_memory import shared_memory_fault
 from lrn_ros.ros.statistics import Snapshot
 from lrn_ros.ros.worker import Worker
@@ -54,11 +55,14 @@ class SegmentationNode(LifecycleNode):
 
     Attributes:
         exceptions: what callbacks and threads raised that nothing else has dealt with.
+        is_to_end: whether the process has been asked to end, so that no model is loaded any more.
     """
 
     def __init__(self, **options: Any) -> None:
+        self._wrong_flag = ""  # what is wrong with an override of a parameter of rclpy's
         super().__init__("segmentation", **options)
         self.exceptions = Exceptions(self.get_logger().error)
+        self.is_to_end: Callable[[], bool] = lambda: False
         self._phase = "unconfigured"
         self._failure = ""
         self._settings: Settings | None = None
@@ -88,6 +92,8 @@ class SegmentationNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Check the parameters, load the model, create topics."""
         self._phase = "configuring"
+        if self.is_to_end():  # a signal that came before the line above has interrupted nothing
+            raise KeyboardInterrupt
         try:
             self._configure()
         except (UserError, BackendError) as error:
@@ -138,8 +144,13 @@ class SegmentationNode(LifecycleNode):
         super().destroy_node()
 
     def _configure(self) -> None:
+        if self._wrong_flag:
+            raise UserError(self._wrong_flag)
         settings = self._settings = check_all(self._values())
         log = self.get_logger()
+        overrides = self._parameter_overrides.items()
+        given = {name: p.value for name, p in overrides if name.startswith("qos_overrides.")}
+        check_overrides(given)
 
         cache = settings.engine_cache_dir or None
         sizes = FrameSizes(
@@ -153,12 +164,18 @@ class SegmentationNode(LifecycleNode):
         for prefix in settings.cameras:  # one by one: if a later one fails these are removed
             camera = Camera(self, prefix, settings.image_transport, self._deliver)
             self._cameras.append(camera)
+        written = {publisher.topic_name for publisher in self.publishers}
+        for camera in self._cameras:
+            if own := written & camera.inputs():
+                raise UserError(
+                    f"{', '.join(sorted(own))}: the node would read what it publishes there itself;"
+                    " remap image, camera_info or the output to another name"
+                )
         self._worker = Worker(
             self, self._supervisor, self._cameras, settings, sizes, self.exceptions
         )
         for camera in self._cameras:
             log.info(f"subscribed {camera.topic} as {camera.reliability}")
-        given = [name for name in self._parameter_overrides if name.startswith("qos_overrides.")]
         if unused := [name for name in given if not self.has_parameter(name)]:
             log.warning(f"no topic of the node takes {', '.join(sorted(unused))}")
 
@@ -240,6 +257,39 @@ class SegmentationNode(LifecycleNode):
             )
             self.declare_parameter(spec.name, spec.default, descriptor)
 
+    def declare_parameter(self, name: str, *arguments: Any, **options: Any) -> Parameter:
+        """Declare a parameter. An override of rclpy's own flags may be a text ("true").
+
+        rclpy would end the process at any value but true and false: such a one fails configure.
+        """
+        given = self._parameter_overrides.get(name)
+        if name in _OF_RCLPY and given is not None and not isinstance(given.value, bool):
+            text = str(given.value).strip().lower()
+            if text in FLAGS:
+                self._parameter_overrides[name] = Parameter(name, value=FLAGS[text])
+            else:
+                del self._parameter_overrides[name]
+                self._wrong_flag = (
+                    f"parameter '{name}': {given.value!r} is not allowed; true or false"
+                )
+        return super().declare_parameter(name, *arguments, **options)
+
+    def set_parameters_atomically(self, parameter_list: Sequence[Parameter]) -> SetParametersResult:
+        """Set all of some parameters or none.
+
+        A read-only parameter may be set to the value that it has: `ros2 param load` does that with
+        the `qos_overrides` of the node's own dump.
+        """
+        changed = [
+            p
+            for p in parameter_list
+            if not self.has_parameter(p.name)
+            or not super(SegmentationNode, self).describe_parameter(p.name).read_only
+            or (self.get_parameter(p.name).type_, self.get_parameter(p.name).value)
+            != (p.type_, p.value)
+        ]
+        return super().set_parameters_atomically(changed)
+
     def describe_parameter(self, name: str) -> ParameterDescriptor:
         """The descriptor with the range that tools show as a slider.
 
@@ -261,6 +311,10 @@ class SegmentationNode(LifecycleNode):
         """Check new values; live ones take effect with the next frame."""
         changed: dict[str, Any] = {}
         for parameter in parameters:
+            if not parameter.name:  # rclpy refuses any other name that was not declared
+                return SetParametersResult(successful=False, reason="a parameter needs a name")
+            if parameter.name in _OF_RCLPY:
+                self._wrong_flag = ""  # it has a right value now, or rclpy refuses it
             spec = SPECS.get(parameter.name)
             if spec is None:
                 continue

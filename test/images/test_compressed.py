@@ -145,6 +145,12 @@ def test_other_files(data: bytes) -> None:
     assert "compressedDepth" in str(error)
 
 
+def test_a_depth_image_is_no_picture() -> None:
+    depth = encode(".png", np.zeros((HEIGHT, WIDTH), np.uint16))
+    assert refused(depth, "16UC1; png compressed ").cause == "unknown encoding"
+    assert compressed_to_rgb(depth, "mono16; png compressed ").shape == (HEIGHT, WIDTH, 3)
+
+
 def test_not_bytes() -> None:
     assert refused([1, 2, 3]).cause == "not bytes"
 

@@ -43,7 +43,11 @@ RAW, JPEG = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
             "/image", "raw", {"/zed/left/color": RAW, "/zed/left/depth": RAW, "/x": JPEG},
             "nothing publishes /image; images are on /zed/left/color, /zed/left/depth",
         ),
-        ("/image", "raw", {"/zed/left/color/compressed": JPEG}, "nothing publishes /image"),
+        (
+            "/image", "raw", {"/zed/left/color/compressed": JPEG, "/x": JPEG},
+            "nothing publishes /image; images are on /zed/left/color/compressed"
+            " (image:=/zed/left/color image_transport:=compressed)",
+        ),
     ],
 )  # fmt: skip
 def test_near_misses(topic: str, transport: str, published: dict[str, str], said: str) -> None:

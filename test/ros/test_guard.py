@@ -11,8 +11,12 @@ from typing import Any
 import pytest
 import rclpy
 from harness import new_domain, wait
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.msg import ParameterValue
+from rcl_interfaces.srv import SetParameters, SetParametersAtomically
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from std_msgs.msg import String
 from std_srvs.srv import SetBool
 
@@ -74,6 +78,26 @@ def test_a_service_that_raises_answers_with_its_default(rig: Rig) -> None:
     assert rig.exceptions.counts() == {"service broken: RuntimeError: broken": 2}
     assert len(rig.said) == 1 and rig.said[0].startswith("service broken: RuntimeError: broken (")
     assert rig.exceptions.recent() == "service broken: RuntimeError: broken"
+
+
+def test_parameters_that_raise_are_refused_one_by_one(rig: Rig) -> None:
+    """A type that does not exist: a client that reads the first result finds it."""
+    rig.node.declare_parameter("sound", 1)
+    rig.start()
+    odd = ParameterMessage(name="odd", value=ParameterValue(type=99))
+    sound = Parameter("sound", value=2).to_parameter_msg()
+    for kind, name in (
+        (SetParameters, "set_parameters"),
+        (SetParametersAtomically, "set_parameters_atomically"),
+    ):
+        client = rig.other.create_client(kind, f"guarded/{name}")
+        rig.until(client.service_is_ready)
+        future = client.call_async(kind.Request(parameters=[sound, odd, odd]))
+        rig.until(future.done)
+        answer = future.result()
+        results = answer.results if kind is SetParameters else [answer.result]
+        assert [r.successful for r in results] == [True, False, False][-len(results) :]
+        assert results[-1].reason == "99 is not a valid Parameter.Type"
 
 
 def test_timers_and_subscriptions_that_raise_go_on(rig: Rig) -> None:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -356,7 +355,6 @@ class TestLifecycle:
             assert client.state() == "unconfigured"
             wait(lambda: diagnostics, 5, "diagnostics while unconfigured")
             assert "ros2 lifecycle set /segmentation configure" in diagnostics[-1].status[0].message
-            wait(lambda: "next: ros2 lifecycle set" in node.text(), 8, "the hint")
             # A bad override fails configure, with the reason, and the node lives on.
             assert not client.transition("configure")
             assert client.state() == "unconfigured"
@@ -384,32 +382,6 @@ class TestLifecycle:
         finally:
             node.stop()
             client.close()
-
-    @pytest.mark.parametrize(
-        ("override", "says"),
-        [
-            ("model:=nonesuch", "unknown model 'nonesuch'"),
-            ("backend:=cuda", "no NVIDIA driver|CPU-only build|no usable|active"),
-            ("overlay_alpha:=high", "'overlay_alpha': 'high' is not allowed"),
-            ("network_size:=[100, 100]", "would work"),
-            ("cameras:=[a, a]", "distinct"),
-            ("threads:=-1", "a whole number"),
-        ],
-    )
-    def test_bad_overrides(
-        self, client: Client, tmp_path: Path, random_model: Path, override: str, says: str
-    ) -> None:
-        arguments = ["-p", "autostart:=true", "-p", override]
-        if not override.startswith("model"):
-            arguments += ["-p", f"model:={random_model}"]
-        node = NodeProcess(tmp_path / "node.log", new_domain(), *arguments)
-        try:
-            wait(lambda: re.search(says, node.text()), 30, says)
-            time.sleep(0.3)
-            assert node.process.poll() is None, "the process lives on"
-            assert "Traceback" not in node.text()
-        finally:
-            node.stop()
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_signals_end_it_within_two_seconds(

@@ -6,12 +6,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from harness import Client, NodeProcess, new_domain, wait
 
 from lrn_ros.errors import UserError
 from lrn_ros.inference.backends import MODULES
@@ -121,32 +118,3 @@ def test_the_table_needs_no_package_from_outside() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "set()", done.stdout + done.stderr
-
-
-@pytest.mark.parametrize(("value", "works"), [("true", True), ("maybe", False)])
-def test_autostart_as_text_works_or_is_named(
-    random_model: Path, tmp_path: Path, value: str, works: bool
-) -> None:
-    """Over DDS: launch files often write a flag in quotes."""
-    domain = new_domain()
-    client = Client(domain)
-    diagnostics = client.diagnostics()
-    values = {"autostart": value, "model": str(random_model), "backend": "torch"}
-    file = tmp_path / "params.yaml"
-    file.write_text(yaml.safe_dump({"/**": {"ros__parameters": values}}))
-    node = NodeProcess(tmp_path / "node.log", domain, "--params-file", str(file))
-    try:
-        if works:
-            client.wait_active()
-            return
-        says = "parameter 'autostart': 'maybe' is not allowed; true or false"
-        wait(lambda: says in node.text(), 30, "the log names the parameter")
-        wait(
-            lambda: any(says in s.message for d in list(diagnostics) for s in d.status),
-            10,
-            "and /diagnostics does",
-        )
-        assert client.state() == "unconfigured"
-    finally:
-        node.stop()
-        client.close()
