@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,9 +76,9 @@ def _add_convert(actions: Any) -> None:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from lrn_ros.data.check import check_folder
+    from lrn_ros.data.check import check_folder, without_partner
     from lrn_ros.data.datasets import LABELS_FILE
-    from lrn_ros.data.layouts import find_files, split_names
+    from lrn_ros.data.layouts import find_files, split_names, unlabelled_splits
     from lrn_ros.model.labels import LabelSet
 
     own = args.folder / LABELS_FILE
@@ -87,6 +87,8 @@ def _check(args: argparse.Namespace) -> int:
     label_set = LabelSet.load(args.labels or own)
     found = {split: find_files(args.folder, split) for split in split_names(args.folder)}
     report, _ = check_folder(found, label_set)
+    notes = without_partner(found, unlabelled_splits(args.folder))
+    report = replace(report, findings=(*report.findings, *notes))
     if args.sheet is not None:
         _draw(args.sheet, found, label_set)
     if args.json:

@@ -203,7 +203,13 @@ def _of_split(split: SplitFigures, label_set: LabelSet) -> list[Finding]:
         found.append(Finding(suspicious, text + (hint if suspicious else "")))
     if split.void > _MUCH_VOID:
         text = f"{split.name}: {100 * split.void:.0f} % of the pixels are unlabelled"
-        found.append(Finding(split.void > _MOSTLY_VOID, text))
+        if label_set.ids:
+            text += (
+                f"; {label_set.name} has ids of its own: numbers that count the classes from 0, as"
+                " trainIds do, need a label set without ids, such as cityscapes19_trainids"
+            )
+        # The labels of a test split are often kept back, as those of Cityscapes are.
+        found.append(Finding(split.void > _MOSTLY_VOID and split.name != "test", text))
     if split.one_class > _MANY_FLAT * split.images and len(occurring) > 1:
         text = f"{split.name}: {split.one_class} of {split.images} images hold one class alone"
         found.append(Finding(False, f"{text}; are these labels whole?"))
@@ -292,3 +298,23 @@ def check_folder(
                 facts[split].append(one)
     report = judge(label_set, facts)
     return Report(report.splits, report.findings, tuple(unreadable)), facts
+
+
+def without_partner(
+    found: Mapping[str, Sequence[Files]], unlabelled: Sequence[str]
+) -> list[Finding]:
+    """Splits that have no labels, and labels whose image is missing."""
+    notes = [Finding(False, f"{name}: left out, it has no labels") for name in unlabelled]
+    used = {files.label for split in found.values() for files in split}
+    ending = {label.parent: label.stem.rpartition("_")[2] for label in used}
+    for folder in sorted(ending):
+        # Cityscapes has further files beside a label.
+        alone = [
+            p
+            for p in sorted(folder.glob("*.png"))
+            if p not in used and ("label" not in ending[folder] or p.stem.endswith(ending[folder]))
+        ]
+        if alone:
+            what = f"labels without an image: {len(alone)}, such as {alone[0].name}"
+            notes.append(Finding(False, f"{folder}: {what}"))
+    return notes

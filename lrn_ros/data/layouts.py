@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lrn_ros.errors import UserError
@@ -76,10 +77,13 @@ def find_files(root: Path, split: str) -> list[Files]:
       and test are SegNet's.
     - Cityscapes: leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png with
       gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png, or ..._labelTrainIds.png where that file is
-      missing. A split that gtFine does not have, such as train_extra, is looked for in gtCoarse.
+      missing. The images may be in another format, and without folders of cities. A split that
+      gtFine does not have, such as train_extra, is looked for in gtCoarse.
     - BDD100K: images/10k/SPLIT/NAME.jpg with labels/sem_seg/masks/SPLIT/NAME.png, or, as in older
       downloads, seg/images/SPLIT/NAME.jpg with seg/labels/SPLIT/NAME_train_id.png.
     - any pair of folders: images/SPLIT/NAME.* with labels/SPLIT/NAME.png.
+
+    Upper and lower case are the same in the name of a label.
 
     Raises:
         UserError: a folder is missing, there is no such split, it has no image, or an image has no
@@ -92,19 +96,40 @@ def find_files(root: Path, split: str) -> list[Files]:
     if not place.labels.is_dir():
         raise UserError(f"{place.labels}: no such folder; it has the labels of {place.images}")
     found = sorted(place.find(), key=lambda files: files.name)
-    for files in found:
-        if not files.label.is_file():
+    if not found:
+        raise UserError(f"{place.images}: no image is of the split {split!r}")
+    files_of: dict[Path, dict[str, Path]] = {}  # the files of a folder by name in lower case
+    for number, files in enumerate(found):
+        if files.label.is_file():
+            continue
+        folder = files.label.parent
+        if folder not in files_of:
+            files_of[folder] = {p.name.lower(): p for p in _entries(folder) if p.is_file()}
+        label = files_of[folder].get(files.label.name.lower())
+        if label is None:
             raise UserError(f"{files.image}: its label {files.label} is missing")
+        found[number] = replace(files, label=label)
     return found
 
 
 def split_names(root: Path) -> list[str]:
-    """The splits of a data set, in alphabetical order.
+    """The splits of a data set that have labels, in alphabetical order; all where none has.
 
     Raises:
         UserError: no such folder, or none of the layouts of find_files.
     """
-    return sorted(_splits(root, "train"))
+    return sorted(set(_splits(root, "train")) - set(unlabelled_splits(root)))
+
+
+def unlabelled_splits(root: Path) -> list[str]:
+    """The splits without labels in a data set that has labels of others, as BDD100K's test is.
+
+    Raises:
+        UserError: see split_names.
+    """
+    splits = _splits(root, "train")
+    without = sorted(name for name, split in splits.items() if not split.labels.is_dir())
+    return without if len(without) < len(splits) else []
 
 
 def sequence(name: str) -> str:
@@ -122,11 +147,14 @@ def _splits(root: Path, wanted: str) -> dict[str, Split]:
     """The splits of the layout that `root` has."""
     if not root.is_dir():
         raise UserError(f"{root}: no such folder")
-    for layout in (_cityscapes, _bdd100k, _camvid_original, _folder_pair):
-        if splits := layout(root):
-            return splits
-    if splits := _camvid(root, wanted):
+    if splits := _recognised(root, wanted):
         return splits
+    near = (*root.resolve().parents[:2], *_folders(root))
+    meant = None
+    with suppress(OSError):  # of a folder beside it that may not be read
+        meant = next((folder for folder in near if _recognised(folder, wanted)), None)
+    if meant is not None:
+        raise UserError(f"{root}: not a data set, but {meant} is one")
     raise UserError(
         f"{root}: not a data set; looked for {wanted}/ beside {wanted}annot/ (CamVid),"
         f" leftImg8bit/{wanted}/ with gtFine/{wanted}/ (Cityscapes), images/{wanted}/ with"
@@ -135,8 +163,19 @@ def _splits(root: Path, wanted: str) -> dict[str, Split]:
     )
 
 
+def _recognised(root: Path, wanted: str) -> dict[str, Split]:
+    for layout in (_cityscapes, _bdd100k, _camvid_original, _folder_pair):
+        if splits := layout(root):
+            return splits
+    return _camvid(root, wanted)
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
 def _folders(root: Path) -> list[Path]:
-    return sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
+    return [p for p in _entries(root) if p.is_dir()]
 
 
 def _named(images: Path, labels: Path, ending: str = ".png", coding: str = IDS) -> Split:
@@ -176,18 +215,23 @@ def _cityscapes(root: Path) -> dict[str, Split]:
 
 def _cityscapes_split(root: Path, images: Path) -> Split:
     fine, coarse = (root / folder / images.name for folder in ("gtFine", "gtCoarse"))
-    labels = coarse if coarse.is_dir() and not fine.is_dir() else fine
+    has_fine = next(fine.glob("**/*_gtFine_label*.[pP][nN][gG]"), None) is not None
+    labels = fine if has_fine or not coarse.is_dir() else coarse
 
     def find() -> Iterable[Files]:
-        found = list(images.glob("*/*_leftImg8bit.png"))
+        every = (*images.glob("*"), *images.glob("*/*"))
+        pictures = (p for p in every if p.suffix.lower() in IMAGE_SUFFIXES)
+        found = [p for p in pictures if p.stem.endswith("_leftImg8bit")]
         if not found:
             raise UserError(f"{images}: no images CITY/NAME_leftImg8bit.png")
         has_ids, has_train_ids = (
-            any(labels.glob(f"*/*_{kind}.png")) for kind in ("labelIds", "labelTrainIds")
+            next(labels.glob(f"**/*_{kind}.[pP][nN][gG]"), None)
+            for kind in ("labelIds", "labelTrainIds")
         )
         for image in found:
             name = image.stem.removesuffix("_leftImg8bit")
-            stem = labels / image.parent.name / f"{name}_{labels.parent.name}"
+            folder = labels / image.parent.relative_to(images)
+            stem = folder / f"{name}_{labels.parent.name}"
             ids, train_ids = (Path(f"{stem}_{kind}.png") for kind in ("labelIds", "labelTrainIds"))
             if not ids.is_file() and (train_ids.is_file() or (has_train_ids and not has_ids)):
                 yield Files(name, image, train_ids, POSITIONS)
@@ -207,9 +251,13 @@ def _camvid_original(root: Path) -> dict[str, Split]:
             if segnet_split(p.stem) == split:
                 yield Files(p.stem, p, labels / f"{p.stem}_L.png", "camvid32")
 
+    splits: tuple[str, ...] = ("train", "val", "test")
+    with suppress(UserError):  # which find gives
+        present = {segnet_split(p.stem) for p in image_files(images)}
+        splits = tuple(name for name in splits if name in present)
     return {
         name: Split(images, labels, lambda name=name: find(name))  # type: ignore[misc]
-        for name in ("train", "val", "test")
+        for name in splits
     }
 
 

@@ -12,9 +12,16 @@ import numpy as np
 import pytest
 from drawn_farm import FARM, Array, farm, scene
 
-from lrn_ros.data.check import Report, check_folder, digest_of, judge, pair_facts
+from lrn_ros.data.check import (
+    Report,
+    check_folder,
+    digest_of,
+    judge,
+    pair_facts,
+    without_partner,
+)
 from lrn_ros.data.datasets import Pair
-from lrn_ros.data.layouts import find_files
+from lrn_ros.data.layouts import find_files, split_names, unlabelled_splits
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.scene import StreetScene
 
@@ -163,3 +170,31 @@ def test_digests_follow_names_images_and_labels(tmp_path: Path) -> None:
     label = root / "labels" / "train" / "a0_000.png"
     cv2.imwrite(str(label), cv2.imread(str(label), -1)[:, ::-1])
     assert digest(root) != first
+
+
+def test_what_has_no_partner_is_said(tmp_path: Path) -> None:
+    root = farm(tmp_path)
+    (root / "images" / "test").mkdir()
+    assert split_names(root) == ["train", "val"] and unlabelled_splits(root) == ["test"]
+    found = {split: find_files(root, split) for split in ("train", "val")}
+    assert [f.text for f in without_partner(found, ["test"])] == [
+        "test: left out, it has no labels"
+    ]
+    lost = found["train"].pop().label
+    (note,) = without_partner(found, [])
+    assert not note.refused
+    assert note.text == f"{lost.parent}: labels without an image: 1, such as {lost.name}"
+
+
+def test_labels_of_a_test_split_may_be_kept_back(tmp_path: Path) -> None:
+    shape = (8, 8)
+    pairs = [
+        pair_facts(
+            Pair(str(n), np.full((*shape, 3), 60 * n, np.uint8), np.full(shape, 255, np.uint8))
+        )
+        for n in range(2)
+    ]
+    cityscapes = LabelSet.load("cityscapes19")
+    assert not judge(cityscapes, {"test": pairs}).refused
+    report = judge(cityscapes, {"val": pairs})
+    assert len(report.refused) == 1 and "such as cityscapes19_trainids" in report.refused[0]

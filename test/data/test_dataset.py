@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lrn_ros.data.datasets import read_label, read_pair, read_pairs
-from lrn_ros.data.layouts import Files, find_files, segnet_split
+from lrn_ros.data.layouts import Files, find_files, segnet_split, split_names
 from lrn_ros.errors import UserError
 from lrn_ros.model.label_mapping import LabelMapping
 from lrn_ros.model.labels import LabelSet
@@ -107,6 +107,35 @@ def test_coarse_labels_serve_the_splits_that_have_no_fine_ones(tmp_path: Path) -
         find_files(root, "train")  # train has fine labels, and this image has none
 
 
+def test_cityscapes_in_other_formats_and_without_cities(tmp_path: Path) -> None:
+    root = build(tmp_path, "cityscapes")
+    (root / "gtFine" / "train_extra").mkdir()  # an empty folder is no labels
+    image, label = (root / p for p in LAYOUTS["cityscapes coarse"]("train_extra", "jena_1"))
+    write(image.parents[1] / "jena_1_leftImg8bit.jpg", np.zeros((16, 24, 3), np.uint8))
+    write(label.parents[1] / label.name, np.full((16, 24), 8, np.uint8))
+    (extra,) = read_pairs(root, "train_extra", CITYSCAPES)
+    assert extra.name == "jena_1" and (extra.label == 1).all()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_capitals_in_the_names_of_files(tmp_path: Path, layout: str) -> None:
+    root = build(tmp_path, layout)
+    for files in find_files(root, "train"):
+        files.label.rename(files.label.with_suffix(".PNG"))
+        files.image.rename(files.image.with_suffix(files.image.suffix.upper()))
+    pairs = list(read_pairs(root, "train", CITYSCAPES if layout in CLASS_1 else CAMVID))
+    assert len(pairs) == 3 and all((p.label == 1).all() for p in pairs)
+
+
+@pytest.mark.parametrize("layout", set(LAYOUTS) - {"bdd100k, older"})  # its seg/ is a pair
+def test_a_folder_above_or_inside_a_data_set(tmp_path: Path, layout: str) -> None:
+    root = build(tmp_path / "data", layout)
+    first = LAYOUTS[layout]("train", "x_1")[0].partition("/")[0]
+    for wrong in (tmp_path, root / first):
+        with pytest.raises(UserError, match=f"{wrong}: not a data set, but {root} is one"):
+            find_files(wrong, "train")
+
+
 def test_label_ids_come_before_train_ids(tmp_path: Path) -> None:
     root = build(tmp_path, "cityscapes")
     for files in find_files(root, "train"):
@@ -124,21 +153,28 @@ def test_label_ids_come_before_train_ids(tmp_path: Path) -> None:
 class TestOriginalCamVid:
     """Frames of 960x720 whose labels show the colours of 32 classes."""
 
-    # A part of label_colors.txt, and the class of SegNet's eleven that each is.
-    COLOURS = {
-        (128, 128, 128): "sky", (0, 128, 64): "building", (192, 0, 128): "building",
-        (64, 192, 0): "building", (192, 192, 128): "pole", (0, 0, 64): "pole",
-        (128, 64, 128): "road", (128, 0, 192): "road", (192, 0, 64): "road",
-        (0, 0, 192): "pavement", (128, 128, 192): "pavement", (192, 192, 0): "tree",
-        (0, 64, 64): "sign-symbol", (64, 64, 128): "fence", (64, 128, 192): "car",
-        (192, 128, 192): "car", (192, 128, 64): "pedestrian", (192, 0, 192): "bicyclist",
-    }  # fmt: skip
+    # label_colors.txt, and the class of SegNet's eleven that each colour is: the table that
+    # MathWorks' example of SegNet on CamVid gives (camvidPixelLabelIDs).
+    ELEVEN: dict[str, list[tuple[int, int, int]]] = {
+        "sky": [(128, 128, 128)],
+        "building": [(0, 128, 64), (128, 0, 0), (64, 192, 0), (64, 0, 64), (192, 0, 128)],
+        "pole": [(192, 192, 128), (0, 0, 64)],
+        "road": [(128, 64, 128), (128, 0, 192), (192, 0, 64)],
+        "pavement": [(0, 0, 192), (64, 192, 128), (128, 128, 192)],
+        "tree": [(128, 128, 0), (192, 192, 0)],
+        "sign-symbol": [(192, 128, 128), (128, 128, 64), (0, 64, 64)],
+        "fence": [(64, 64, 128)],
+        "car": [(64, 0, 128), (64, 128, 192), (192, 128, 192), (192, 64, 128), (128, 64, 64)],
+        "pedestrian": [(64, 64, 0), (192, 128, 64), (64, 0, 192), (64, 128, 64)],
+        "bicyclist": [(0, 128, 192), (192, 0, 192)],
+    }
+    COLOURS = {colour: name for name, colours in ELEVEN.items() for colour in colours}
     NAMES = {"0001TP_006690": "train", "0016E5_07959": "val", "Seq05VD_f00000": "test"}
 
     def build(self, root: Path, colour: tuple[int, int, int] = (0, 0, 0)) -> Path:
         label = np.array([[*self.COLOURS, colour]], np.uint8)
         for name in self.NAMES:
-            write(root / "701_StillsRaw_full" / f"{name}.png", np.zeros((1, 19, 3), np.uint8))
+            write(root / "701_StillsRaw_full" / f"{name}.png", np.zeros((1, 32, 3), np.uint8))
             write(root / "LabeledApproved_full" / f"{name}_L.png", label)
         return root
 
@@ -159,7 +195,7 @@ class TestOriginalCamVid:
     def test_in_its_own_classes(self, tmp_path: Path) -> None:
         (pair,) = read_pairs(self.build(tmp_path), "train", LabelSet.load("camvid32"))
         names = [LabelSet.load("camvid32").names[i] for i in pair.label[0, :3]]
-        assert names == ["Sky", "Bridge", "Archway"] and pair.label[0, -1] == 255
+        assert names == ["Sky", "Bridge", "Building"] and pair.label[0, -1] == 255
 
     def test_bad_files_are_named(self, tmp_path: Path) -> None:
         root = self.build(tmp_path, (1, 2, 3))
@@ -167,13 +203,17 @@ class TestOriginalCamVid:
             list(read_pairs(root, "val", CAMVID))
         with pytest.raises(UserError, match="unknown label mapping 'camvid32_to_cityscapes19'"):
             list(read_pairs(root, "val", CITYSCAPES))
-        write(root / "LabeledApproved_full" / "0016E5_07959_L.png", np.zeros((1, 19), np.uint8))
+        write(root / "LabeledApproved_full" / "0016E5_07959_L.png", np.zeros((1, 32), np.uint8))
         with pytest.raises(UserError, match="image of its colours"):
             list(read_pairs(root, "val", CAMVID))
         (root / "LabeledApproved_full" / "0016E5_07959_L.png").unlink()
         with pytest.raises(UserError, match="0016E5_07959_L.png is missing"):
             find_files(root, "val")
-        write(root / "701_StillsRaw_full" / "holiday.png", np.zeros((1, 19, 3), np.uint8))
+        (root / "701_StillsRaw_full" / "0016E5_07959.png").unlink()
+        assert split_names(root) == ["test", "train"]
+        with pytest.raises(UserError, match="no split 'val'; there are train, test"):
+            find_files(root, "val")
+        write(root / "701_StillsRaw_full" / "holiday.png", np.zeros((1, 32, 3), np.uint8))
         with pytest.raises(UserError, match="holiday: not the name of a frame of CamVid"):
             find_files(root, "train")
 
