@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes the README's picture with the present weights: `make picture`, before every release.
 
-The picture holds a SHA-256 of the weights and the colours in a JPEG comment, and a test compares it.
+The picture holds a SHA-256 of weights and colours in a JPEG comment, and a test compares it.
 """
 
 from __future__ import annotations

@@ -102,7 +102,8 @@ def messages(
         found.append(("/segmentation/mask", (header, height, width, "mono8", 0, width, pixels)))
     if once:
         picture("/segmentation/legend", "png", lambda: encode_png(legend_picture(labels)))
-        classes = [{"name": n, "rgb": list(c)} for n, c in zip(labels.names, labels.colors)]
+        pairs = enumerate(zip(labels.names, labels.colors))
+        classes = [{"id": i, "name": n, "rgb": list(c)} for i, (n, c) in pairs]
         found.append(("/segmentation/classes", (json.dumps(classes),)))
     figures = view.figures
     stages = {k: f"{v:.3f}" for k, v in figures.stages}

@@ -49,7 +49,8 @@ class NodeFeed:
     def __init__(self, node: str, camera: str = "", timeout: float = 10.0) -> None:
         self.title, self.slot = f"{node} {camera}".strip(), Slot()
         self._base = f"{node}/{camera}".rstrip("/")
-        self._status = f"{node.rsplit('/', 1)[-1]}: {camera or 'camera'}"
+        self._identity = f"{node} {camera or 'camera'}"  # hardware_id of the camera's statuses
+        self._said: dict[str, str] = {}  # what the node says of itself and its cameras
         self._images: dict[int, tuple[bool, bytes]] = {}
         self._masks: dict[int, tuple[bytes, float]] = {}
         self._confidences: dict[int, bytes] = {}
@@ -99,12 +100,18 @@ class NodeFeed:
         end = time.monotonic() + timeout
         while not self._topic:
             self._executor.spin_once(timeout_sec=0.2)
-            if time.monotonic() > end:
-                raise UserError(
-                    f"{node}: no such node within {timeout:g} s, or it is not configured or has no"
-                    f" camera {self._status.split(': ')[1]!r}; `ros2 node list` shows the nodes of"
-                    " this ROS_DOMAIN_ID"
-                )
+            others = any(" " in name for name in self._said)  # they come in one message
+            if not self._topic and (others or time.monotonic() > end):
+                raise UserError(f"{node}: {self._missing(node, timeout)}")
+
+    def _missing(self, node: str, timeout: float) -> str:
+        """Why the camera is not there, as far as the node says it."""
+        cameras = [name.removeprefix(f"{node} ") for name in self._said if " " in name]
+        if cameras:
+            return f"its cameras are {', '.join(sorted(cameras))}; name one of them with --camera"
+        if node in self._said:
+            return f"it has no camera yet: {self._said[node]}"
+        return f"no such node within {timeout:g} s; `ros2 node list` shows those of this domain"
 
     def _spin(self) -> None:
         try:
@@ -137,13 +144,15 @@ class NodeFeed:
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             values = {v.key: v.value for v in status.values}
-            if status.name.endswith(self._status) and "topic" in values:
+            if status.hardware_id.partition(" ")[0] == self._identity.partition(" ")[0]:
+                self._said[status.hardware_id] = status.message
+            if status.hardware_id == self._identity and "topic" in values:
                 self._topic = values["topic"]
                 self._rates = float(values["input_hz"]), float(values["output_hz"])
 
     def _on_latency(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name.endswith(self._status):
+            if status.hardware_id == self._identity:
                 values = {v.key: v.value for v in status.values}
                 self._figures = Figures(
                     tuple((k, float(values[k])) for k in _STAGES if k in values),

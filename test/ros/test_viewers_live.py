@@ -16,7 +16,7 @@ from typing import Any
 import lichtblick
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from harness import (
     Client,
     NodeProcess,
@@ -196,7 +196,34 @@ def test_lrn_view_shows_the_node(random_model: Path, tmp_path: Path, monkeypatch
         client.close()
 
 
-def test_lrn_view_of_no_node(monkeypatch: Any) -> None:
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(new_domain()))
-    with pytest.raises(UserError, match="/nobody: no such node within 1 s"):
-        NodeFeed("/nobody", timeout=1)
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ([], "/robot/segmentation: no such node within 2 s"),
+        (["/other/segmentation", "/other/segmentation camera"], "no such node"),
+        (["/robot/segmentation"], "it has no camera yet: unconfigured; next: configure"),
+        (
+            ["/robot/segmentation", "/robot/segmentation left", "/robot/segmentation front"],
+            "its cameras are front, left; name one of them with --camera",
+        ),
+    ],
+)
+def test_lrn_view_of_what_is_not_there(said: list[str], expected: str, monkeypatch: Any) -> None:
+    domain = new_domain()
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+    client = Client(domain)
+    try:
+        publisher = client.node.create_publisher(DiagnosticArray, "/diagnostics", reliable())
+        topic = [KeyValue(key="topic", value="/image")]
+        statuses = [
+            DiagnosticStatus(
+                name=f"segmentation: {name.rpartition(' ')[2]}", hardware_id=name,
+                message="unconfigured; next: configure", values=topic if " " in name else [],
+            )
+            for name in said
+        ]  # fmt: skip
+        client.node.create_timer(0.2, lambda: publisher.publish(DiagnosticArray(status=statuses)))
+        with pytest.raises(UserError, match=expected):
+            NodeFeed("/robot/segmentation", timeout=2)
+    finally:
+        client.close()
