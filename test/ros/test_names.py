@@ -13,8 +13,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from harness import NODE, Client, NodeProcess, image_message, latched, new_domain, reliable, wait
+from rclpy.parameter import parameter_value_to_python
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Float64
 
@@ -22,31 +24,51 @@ RGB = np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8)
 
 
 @pytest.fixture
-def client() -> Iterator[Client]:
-    client = Client(new_domain())
+def client(domain: int) -> Iterator[Client]:
+    client = Client(domain)
     yield client
     client.close()
 
 
+def started(log: Path, domain: int, model: Path, *arguments: str) -> NodeProcess:
+    """An active node on the torch backend."""
+    own = ("-p", f"model:={model}", "-p", "backend:=torch", "-p", "autostart:=true")
+    node = NodeProcess(log, domain, *own, *arguments)
+    wait(lambda: ": active" in node.text(), 60, "the node is active")
+    return node
+
+
+@pytest.fixture(scope="module")
+def node(
+    domain: int, random_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[NodeProcess]:
+    """One node for several tests. Its names are remapped.
+
+    The rule for the remapped name itself must not be applied on top.
+    """
+    rules = ("image:=/cam/image_raw", "/cam/image_raw:=/elsewhere", "camera_info:=/camera_info")
+    arguments = (word for rule in rules for word in ("-r", rule))
+    log = tmp_path_factory.mktemp("names") / "node.log"
+    node = started(log, domain, random_model, *arguments)
+    yield node
+    node.stop()
+
+
 @pytest.fixture
-def start(
-    client: Client, tmp_path: Path, random_model: Path
-) -> Iterator[Callable[..., NodeProcess]]:
-    """Start an active node on the torch backend."""
-    started: list[NodeProcess] = []
+def camera(client: Client, node: NodeProcess) -> Any:
+    """A publisher of the node's images, which goes with the client."""
+    camera = client.node.create_publisher(Image, "/cam/image_raw", reliable(1))
+    wait(lambda: camera.get_subscription_count() > 0, 10, "the node subscribes")
+    return camera
 
-    def call(*arguments: str) -> NodeProcess:
-        node = NodeProcess(
-            tmp_path / f"node{len(started)}.log", client.domain, "-p", f"model:={random_model}",
-            "-p", "backend:=torch", "-p", "autostart:=true", *arguments,
-        )  # fmt: skip
-        started.append(node)
-        wait(lambda: ": active" in node.text(), 60, "the node is active")
-        return node
 
-    yield call
-    for node in started:
-        node.stop()
+@contextlib.contextmanager
+def parameter(client: Client, name: str, value: Any) -> Iterator[None]:
+    """Set a live parameter of the node for a while."""
+    before = parameter_value_to_python(client.get_parameter(name))
+    assert client.set_parameter(name, value).successful
+    yield
+    assert client.set_parameter(name, before).successful
 
 
 class Said:
@@ -86,101 +108,83 @@ def rgb_message() -> Image:
     return image_message(RGB, "rgb8", time.time_ns())
 
 
-def test_near_misses_and_wrong_types_come_before_stale(
-    client: Client, start: Callable[..., NodeProcess]
-) -> None:
-    # A rule for the remapped name itself must not be applied on top.
-    start("-r", "image:=/cam/image_raw", "-r", "/cam/image_raw:=/elsewhere")
+def test_near_misses_and_wrong_types_come_before_stale(client: Client, node: NodeProcess) -> None:
     said = Said(client)
-    wait(
-        lambda: said.last().message.startswith("no image yet: nothing publishes /cam/"), 10, "none"
-    )
+    wait(lambda: "nothing publishes /cam/image_raw" in said.last().message, 10, "none")
     assert said.last().level == DiagnosticStatus.STALE
     near = client.node.create_publisher(CompressedImage, "/cam/image_raw/compressed", reliable(1))
     hint = "only /cam/image_raw/compressed exists: image_transport:=compressed"
-    wait(lambda: said.last().message.endswith(hint), 10, "the near miss is named")
+    wait(lambda: hint in said.last().message, 10, "the near miss is named")
     client.node.destroy_publisher(near)
     with contextlib.closing(Client(client.domain)) as other:  # a participant's topic has one type
         other.node.create_publisher(CompressedImage, "/cam/image_raw", reliable(1))
         wait(lambda: said.last().message.startswith("incompatible publishers: /cam/"), 10, "type")
         assert said.last().level == DiagnosticStatus.WARN
-        assert (
-            "CompressedImage instead of sensor_msgs/msg/Image; no image yet" in said.last().message
-        )
+        assert "CompressedImage instead of sensor_msgs/msg/Image; no image" in said.last().message
     camera = client.node.create_publisher(Image, "/cam/image_raw", reliable(1))
     client.collect(Image, f"{NODE}/mask")
     send(camera, rgb_message, lambda: "Hz" in said.last().message, "it is answered")
     assert said.values()["topic"] == "/cam/image_raw"
 
 
-def test_images_of_which_none_is_usable(client: Client, start: Callable[..., NodeProcess]) -> None:
+def test_images_of_which_none_is_usable(client: Client, node: NodeProcess, camera: Any) -> None:
     """A depth camera of less than 1 Hz: the reason stays in sight between its images."""
-    node, said = start("-p", "stale_after_ms:=300"), Said(client)
-    camera = client.node.create_publisher(Image, "/image", reliable(1))
+    said, already = Said(client), node.text().count("dropped as invalid")
     client.collect(Image, f"{NODE}/mask")
-    wait(lambda: camera.get_subscription_count() > 0, 10, "the node subscribes")
 
     def depth(encoding: str = "32FC1") -> Image:
         return image_message(RGB, encoding, time.time_ns())
 
-    send(camera, depth, lambda: "32FC1" in said.last().message, "it is said")
-    before = len(said.statuses())
-    for _ in range(2):
-        time.sleep(1.8)
-        camera.publish(depth())
-    messages = [s.message for s in said.statuses()[before:]]
-    assert len(messages) >= 3 and all("32FC1" in m for m in messages), messages
-    assert said.last().level == DiagnosticStatus.WARN
-    camera.publish(depth("64FC9"))
-    wait(lambda: node.text().count("dropped as invalid") == 2, 5, "another kind is news")
-    send(camera, rgb_message, lambda: said.values().get("published", "0") != "0", "usable ones")
+    with parameter(client, "stale_after_ms", 300.0):
+        send(camera, depth, lambda: "32FC1" in said.last().message, "it is said")
+        before = len(said.statuses())
+        for _ in range(2):
+            time.sleep(1.8)
+            camera.publish(depth())
+        messages = [s.message for s in said.statuses()[before:]]
+        assert len(messages) >= 3 and all("32FC1" in m for m in messages), messages
+        assert said.last().level == DiagnosticStatus.WARN
+        camera.publish(depth("64FC9"))
+        wait(lambda: node.text().count("dropped as invalid") == already + 2, 5, "another is news")
+        published = int(said.values()["published"])
+        send(camera, rgb_message, lambda: int(said.values()["published"]) > published, "usable")
 
 
-def test_every_image_is_of_another_clock(client: Client, start: Callable[..., NodeProcess]) -> None:
-    node, said = start("-p", "max_age_ms:=500"), Said(client)
-    camera = client.node.create_publisher(Image, "/image", reliable(1))
+def test_every_image_is_of_another_clock(client: Client, node: NodeProcess, camera: Any) -> None:
+    said = Said(client)
     client.collect(Image, f"{NODE}/mask")
     old = lambda: image_message(RGB, "rgb8", time.time_ns() - 3600 * 10**9)  # noqa: E731
-    send(camera, old, lambda: "have the same clock?" in said.last().message, "it is said")
-    assert said.last().level == DiagnosticStatus.WARN and "max_age_ms is 500" in node.text()
-    assert int(said.values()["dropped_stale"]) > 0
+    with parameter(client, "max_age_ms", 500.0):
+        send(camera, old, lambda: "have the same clock?" in said.last().message, "it is said")
+        assert said.last().level == DiagnosticStatus.WARN and "max_age_ms is 500" in node.text()
+        assert int(said.values()["dropped_stale"]) > 0
 
 
-def test_simulated_time_without_a_clock(client: Client, start: Callable[..., NodeProcess]) -> None:
-    start("-p", "use_sim_time:=true")
+def test_simulated_time_without_a_clock(client: Client, node: NodeProcess) -> None:
     said = Said(client)
-    wait(lambda: "/clock" in said.last().message, 10, "it is said")
-    assert said.last().level == DiagnosticStatus.WARN
+    with parameter(client, "use_sim_time", True):
+        wait(lambda: "no time has come on /clock" in said.last().message, 10, "it is said")
+        assert said.last().level == DiagnosticStatus.WARN
+    wait(lambda: "/clock" not in said.last().message, 10, "it is over")
 
 
-def test_nodes_are_told_apart_and_namesakes_are_warned_of(
-    client: Client, start: Callable[..., NodeProcess]
-) -> None:
-    start("-r", "__ns:=/front")
-    start("-r", "__ns:=/rear", "-p", "cameras:=[left]")
+def test_a_namesake_is_warned_of(client: Client, node: NodeProcess) -> None:
     said = Said(client)
-
-    def identities() -> set[str]:
-        return {s.hardware_id for m in list(said.messages) for s in m.status}
-
-    both = {"/front/segmentation", "/front/segmentation camera", "/rear/segmentation"}
-    wait(lambda: identities() == both | {"/rear/segmentation left"}, 10, "all are told apart")
-    twin = start("-r", "__ns:=/front")
-    wait(lambda: "1 other node has the name /front/segmentation" in twin.text(), 15, "warned")
-    wait(lambda: any("1 other node has" in s.message for s in said.statuses("node")), 10, "said")
+    twin = rclpy.create_node("segmentation", context=client.context)
+    text = "1 other node has the name /segmentation"
+    wait(lambda: text in said.last("node").message, 15, "it is said")
+    assert said.last("node").level == DiagnosticStatus.WARN and text in node.text()
+    twin.destroy_node()
+    wait(lambda: text not in said.last("node").message, 15, "it is over")
 
 
-def test_camera_info_latched_once_and_frozen_pictures(
-    client: Client, start: Callable[..., NodeProcess]
-) -> None:
+def test_camera_info_latched_once_and_frozen_pictures(client: Client, camera: Any) -> None:
     """One CameraInfo, kept by its publisher, is used for every mask; the header is the image's."""
-    start("-r", "image:=/cam/image_raw", "-r", "camera_info:=/camera_info")
     said = Said(client)
     infos = client.collect(CameraInfo, f"{NODE}/camera_info")
     masks = client.collect(Image, f"{NODE}/mask")
     durations = client.collect(Float64, f"{NODE}/debug/processing_time_ms")
     lossless = client.collect(CompressedImage, f"{NODE}/mask/compressed")
-    camera = client.node.create_publisher(Image, "/cam/image_raw", reliable(1))
     none = "no CameraInfo: /camera_info: none has come"
     send(camera, rgb_message, lambda: none in said.last().message, "it is said that none comes")
     frozen = "frozen: the last"
@@ -205,11 +209,11 @@ def test_camera_info_latched_once_and_frozen_pictures(
     np.testing.assert_array_equal(decoded.ravel(), np.frombuffer(mask.data, np.uint8))
 
 
-def test_a_compressed_topic_that_is_remapped_itself(
-    client: Client, start: Callable[..., NodeProcess]
-) -> None:
+def test_a_compressed_topic_that_is_remapped_itself(random_model: Path, tmp_path: Path) -> None:
     """Two cameras on it: their sequence numbers are not one another's gaps."""
-    start("-p", "image_transport:=compressed", "-r", "image/compressed:=/cam/jpeg")
+    client = Client(new_domain())
+    arguments = ("-p", "image_transport:=compressed", "-r", "image/compressed:=/cam/jpeg")
+    node = started(tmp_path / "node.log", client.domain, random_model, *arguments)
     said = Said(client)
     client.collect(Image, f"{NODE}/mask")
     cameras = [client.node.create_publisher(CompressedImage, "/cam/jpeg", reliable(1))]
@@ -227,3 +231,5 @@ def test_a_compressed_topic_that_is_remapped_itself(
     values = said.values()
     assert values["topic"] == "/cam/jpeg"
     assert 0.8 * sent <= int(values["received"]) <= sent
+    node.stop()
+    client.close()

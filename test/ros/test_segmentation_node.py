@@ -122,6 +122,15 @@ def test_autostart_as_text(context: rclpy.Context, make: Callable[..., Segmentat
     executor.remove_node(node)
 
 
+def test_robots_and_cameras_are_told_apart(make: Callable[..., SegmentationNode]) -> None:
+    front, rear = make("-r", "__ns:=/front"), make("-r", "__ns:=/rear", "-p", "cameras:=[left]")
+    for node in (front, rear):
+        assert node.trigger_configure() == SUCCESS
+    identities = [status.hardware_id for node in (front, rear) for status in node._report()]
+    cameras = ["/front/segmentation camera", "/rear/segmentation left"]
+    assert identities == ["/front/segmentation", cameras[0], "/rear/segmentation", cameras[1]]
+
+
 @pytest.mark.parametrize("failed", [False, True])
 def test_how_to_go_on_is_said_unless_configure_has_failed(
     context: rclpy.Context,
