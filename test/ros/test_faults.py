@@ -45,7 +45,7 @@ rclpy.spin(node)
 def model(tmp_path: Path) -> Path:
     """The shipped model under a name of the test's own."""
     for suffix in SUFFIXES:
-        shutil.copy(weights_folder() / f"lrnnet_c_camvid{suffix}", tmp_path / f"own{suffix}")
+        shutil.copy(weights_folder() / f"ndnet45_camvid{suffix}", tmp_path / f"own{suffix}")
     return tmp_path / "own.onnx"
 
 
@@ -92,21 +92,24 @@ class Rig:
         )
 
 
-@pytest.fixture
-def rig(client: Client, tmp_path: Path, model: Path) -> Iterator[Rig]:
-    rig = Rig(client, tmp_path, model)
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """One for the tests after which the node runs as before."""
+    client = Client(new_domain())
+    rig = Rig(client, tmp_path_factory.mktemp("rig"), weights_folder() / "ndnet45_camvid.onnx")
     client.wait_active()
     yield rig
     rig.node.stop()
+    client.close()
 
 
 @pytest.fixture
-def peer(client: Client) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+def peer(rig: Rig) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
     """A publisher or subscriber in a process of its own, that can be killed."""
     started: list[subprocess.Popen[str]] = []
 
     def start(kind: str) -> subprocess.Popen[str]:
-        env = dict(os.environ, ROS_DOMAIN_ID=str(client.domain))
+        env = dict(os.environ, ROS_DOMAIN_ID=str(rig.client.domain))
         started.append(
             subprocess.Popen(
                 [sys.executable, "-c", _PEER, kind], env=env, stdout=subprocess.PIPE, text=True

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from harness import Client, NodeProcess, image_message, latched, new_domain, reliable, wait
+from harness import Client, NodeProcess, image_message, latched, reliable, wait
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
@@ -25,17 +26,26 @@ def pixels(message: Image) -> np.ndarray:
     return np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, -1)
 
 
+@pytest.fixture(scope="module")
+def node(
+    domain: int, random_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[NodeProcess]:
+    """A node that is not configured yet."""
+    arguments = [f"model:={random_model}", "backend:=torch", "palette:=dataset"]
+    log = tmp_path_factory.mktemp("label_map") / "node.log"
+    node = NodeProcess(log, domain, *(a for value in arguments for a in ("-p", value)))
+    yield node
+    node.stop()
+
+
 @pytest.mark.parametrize("name", ["cityscapes_labelids", "drivable"])
-def test_the_target_is_published(random_model: Path, tmp_path: Path, name: str) -> None:
-    domain = new_domain()
+def test_the_target_is_published(
+    random_model: Path, domain: int, node: NodeProcess, name: str
+) -> None:
     client = Client(domain)
-    arguments = ["autostart:=true", f"model:={random_model}", f"label_map:={name}"]
-    arguments += ["image_transport:=raw", "backend:=torch", "palette:=dataset"]
-    node = NodeProcess(
-        tmp_path / "node.log", domain, *(a for value in arguments for a in ("-p", value))
-    )
     try:
-        client.wait_active()
+        assert client.set_parameter("label_map", name).successful
+        assert client.transition("configure") and client.transition("activate")
         topics = ("mask", "confidence", "color")
         got = {t: client.collect(Image, f"/segmentation/{t}") for t in topics}
         classes = client.collect(String, "/segmentation/classes", latched())
@@ -72,24 +82,5 @@ def test_the_target_is_published(random_model: Path, tmp_path: Path, name: str) 
         assert (confidence >= own.confidence.astype(int) - 1).all()
         assert (confidence > own.confidence).any() == (name == "drivable")
     finally:
-        node.stop()
-        client.close()
-
-
-def test_a_map_that_does_not_exist_is_named(random_model: Path, tmp_path: Path) -> None:
-    domain = new_domain()
-    client = Client(domain)
-    node = NodeProcess(
-        tmp_path / "node.log", domain, "-p", "autostart:=true", "-p", f"model:={random_model}",
-        "-p", "label_map:=nonesuch",
-    )  # fmt: skip
-    try:
-        wait(lambda: "label_map 'nonesuch' is unknown" in node.text(), 30, "the reason is said")
-        assert client.state() == "unconfigured"
-        refused = client.set_parameter("label_map", "/tmp/own.yaml")
-        assert not refused.successful and "at process start only" in refused.reason
-        assert client.set_parameter("label_map", "drivable").successful
-        assert client.transition("configure")
-    finally:
-        node.stop()
+        assert client.transition("deactivate") and client.transition("cleanup")
         client.close()

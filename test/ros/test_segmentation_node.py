@@ -88,6 +88,15 @@ def test_a_right_value_mends_a_wrong_override(make: Callable[..., SegmentationNo
     assert node.trigger_configure() == SUCCESS
 
 
+def test_label_maps_by_name_and_by_path(make: Callable[..., SegmentationNode]) -> None:
+    node = make("-p", "label_map:=nonesuch")
+    assert node.trigger_configure() == FAILURE and "'nonesuch' is unknown" in said(node)
+    (refused,) = node.set_parameters([Parameter("label_map", value="/tmp/own.yaml")])
+    assert not refused.successful and "at process start only" in refused.reason
+    assert node.set_parameters([Parameter("label_map", value="drivable")])[0].successful
+    assert node.trigger_configure() == SUCCESS
+
+
 @pytest.mark.parametrize("text", ['"true"', "'True '", "true"])
 def test_simulated_time_as_text(make: Callable[..., SegmentationNode], text: str) -> None:
     assert make("-p", f"use_sim_time:={text}").get_parameter("use_sim_time").value is True
