@@ -28,7 +28,7 @@ from lrn_ros.model.artifact import ModelInfo
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.networks import architectures
 from lrn_ros.networks import build as build_network
-from lrn_ros.networks.deploy import fold_normalisation
+from lrn_ros.networks.blocks import fold_normalisation
 
 GPUS = {"SM80": (8, 0), "SM86": (8, 6), "SM89": (8, 9), "SM120": (12, 0), "SM121": (12, 1)}
 SIZE = 64, 96

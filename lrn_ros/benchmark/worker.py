@@ -151,7 +151,7 @@ class _Other:
         import numpy as np
         import openvino as ov
 
-        from lrn_ros.inference.processor import has_bf16
+        from lrn_ros.inference.backends import has_bf16
 
         if precision == "bf16" and not has_bf16():
             raise UserError("this processor has no bf16")

@@ -176,8 +176,7 @@ def _mcap(
         return
     from lrn_ros.inference.palette import shown
     from lrn_ros.replay.realtime import PlayFiles
-    from lrn_ros.view.messages import write_mcap
-    from lrn_ros.view.recorded import recorded_views
+    from lrn_ros.view.messages import recorded_views, write_mcap
 
     views = recorded_views(frames, source, PlayFiles(output / played.how.folder), played.backend)
     write_mcap(output / _PICTURES[2], views, shown(info.labels))

@@ -160,7 +160,7 @@ def _total(jobs: list[Job]) -> int | None:
 
     Where there are several bags, one that cannot be opened comes up later.
     """
-    from lrn_ros.data.bags.extent import Extent
+    from lrn_ros.data.bags.times import Extent
 
     total = 0
     for job in jobs:
@@ -195,7 +195,7 @@ def _model(name: str) -> ModelUse:
 
 
 def _jobs(args: argparse.Namespace) -> list[Job]:
-    from lrn_ros.data.bags.extent import Extent
+    from lrn_ros.data.bags.times import Extent
     from lrn_ros.replay.job import Job, ModelOptions
     from lrn_ros.replay.results import RESULTS
     from lrn_ros.replay.scoring import TruthOptions

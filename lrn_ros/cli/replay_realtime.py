@@ -18,8 +18,8 @@ from lrn_ros.cli.common import natural, positive, speed
 from lrn_ros.errors import RunError, UserError
 
 if TYPE_CHECKING:
+    from lrn_ros.play.processes import Progress
     from lrn_ros.play.session import PlayOptions
-    from lrn_ros.play.watch import Progress
     from lrn_ros.replay.accuracy import Part
     from lrn_ros.replay.comparison import ReplayRun
     from lrn_ros.replay.figures import Realtime
@@ -206,7 +206,7 @@ def play_in_turns(a: ReplayRun, b: ReplayRun, turns: int = 2) -> tuple[ReplayRun
 
 def _jobs_of(parts: list[Part], bag: Path) -> tuple[list[Job], PlayOptions]:
     """The jobs that parts were made by, as far as real time needs them, and how to play them."""
-    from lrn_ros.data.bags.extent import Extent
+    from lrn_ros.data.bags.times import Extent
     from lrn_ros.play.session import PlayOptions
     from lrn_ros.replay.job import Job, ModelOptions
     from lrn_ros.replay.scoring import TruthOptions

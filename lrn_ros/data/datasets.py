@@ -18,8 +18,7 @@ from PIL import Image
 from lrn_ros.data.layouts import IDS, POSITIONS, Files, find_files
 from lrn_ros.errors import UserError
 from lrn_ros.images.compressed import is_complete, read_image
-from lrn_ros.model.label_mapping import LabelMapping
-from lrn_ros.model.labels import UNLABELLED, LabelSet
+from lrn_ros.model.labels import UNLABELLED, LabelMapping, LabelSet
 
 LABELS_FILE = "labels.yaml"  # a data set may bring its label set along
 _SAME_SHAPE = 1.02  # shapes that differ by less are stretched: sizes are multiples of 8

@@ -31,7 +31,7 @@ from lrn_ros.inference.segmenter import Segmenter
 from lrn_ros.model.artifact import KEY, ExportInfo, ModelInfo, write_atomically
 from lrn_ros.model.json_text import to_json
 from lrn_ros.model.labels import UNLABELLED
-from lrn_ros.networks.deploy import fold_normalisation
+from lrn_ros.networks.blocks import fold_normalisation
 
 logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision; nothing does
 

@@ -1,17 +1,25 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Compiled engines on disk: in a folder private to the user, checked before use, never trusted."""
+"""Compiled engines, on disk and in memory, and the frame sizes for which they are compiled.
+
+The folder on disk is private to the user. Its entries are checked before use and never trusted.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from lrn_ros.model.artifact import write_atomically
 
-MAX_ENTRIES = 64  # entries; of more, those go that were not used for longest
+MAX_ENTRIES = 64  # on disk; the entries that were not used for the longest time are removed
 _LOG = logging.getLogger("lrn_ros")
 
 
@@ -89,3 +97,97 @@ def _entry(folder: Path, key: tuple[str, ...]) -> Path:
 
 def _digest(data: bytes, key: tuple[str, ...]) -> bytes:
     return hashlib.sha256("\0".join(key).encode() + b"\0" + data).digest()
+
+
+MAX_ENGINES = 16  # in memory: two sizes, each for 1, 2, 4 ... 64 frames
+
+Key = TypeVar("Key", bound=Hashable)
+Engine = TypeVar("Engine")
+
+
+class EngineStore(Generic[Key, Engine]):
+    """The engines of a backend that are in memory, at most MAX_ENGINES. Safe for several threads.
+
+    An engine is made when it is first asked for. The engine that was not used for the longest time
+    is dropped first.
+    """
+
+    def __init__(self) -> None:
+        self._engines: OrderedDict[Key, Engine] = OrderedDict()  # by last use
+        self._lock, self._compiling = threading.Lock(), threading.Lock()
+
+    def __contains__(self, key: object) -> bool:
+        """Whether the engine is there."""
+        return key in self._engines
+
+    def __len__(self) -> int:
+        """How many engines are there."""
+        return len(self._engines)
+
+    def get(self, key: Key, compile: Callable[[Key], Engine]) -> Engine:
+        """The engine for a key.
+
+        Args:
+            key: what the engine is for.
+            compile: makes the engine where it is not there; one at a time, while others run.
+
+        Raises:
+            Exception: what `compile` raises; nothing is kept then.
+        """
+        with self._lock:
+            if key in self._engines:
+                self._engines.move_to_end(key)
+                return self._engines[key]
+        with self._compiling:
+            if key in self._engines:  # another thread has made it meanwhile
+                return self._engines[key]
+            engine = compile(key)
+            with self._lock:
+                if len(self._engines) >= MAX_ENGINES:
+                    self._engines.popitem(last=False)
+                self._engines[key] = engine
+        return engine
+
+
+_MAX_SIZES = 8  # that are kept
+_FRAMES = 3  # of a size after which it is kept
+_MAX_COUNTED = 64  # sizes whose frames are counted
+_LARGEST = 16384  # pixels per side
+
+
+class FrameSizes:
+    """(height, width) of the frames that a node had, kept on disk until its next start.
+
+    So the node can compile these sizes before the first frame comes.
+
+    Args:
+        cache: where they are kept.
+        owner: name of the node.
+    """
+
+    def __init__(self, cache: EngineCache, owner: str) -> None:
+        self._cache, self._key = cache, ("frame sizes", owner)
+        self._kept: list[tuple[int, int]] = []
+        self._frames: Counter[tuple[int, int]] = Counter()
+
+    def remembered(self) -> list[tuple[int, int]]:
+        """The sizes of the last run, the most recent ones first; empty if there are none."""
+        try:
+            sizes = [(int(h), int(w)) for h, w in json.loads(self._cache.load(*self._key) or "[]")]
+        except (ValueError, TypeError):
+            return []
+        return [s for s in sizes if min(s) >= 1 and max(s) <= _LARGEST][:_MAX_SIZES]
+
+    def remember(self, size: tuple[int, int]) -> None:
+        """Count a frame of this size; a size of several frames is kept for the next run.
+
+        A crop or a zoom may have a new size in every frame: none of these is kept.
+        """
+        if size in self._kept:
+            return
+        if len(self._frames) >= _MAX_COUNTED:
+            self._frames.clear()
+        self._frames[size] += 1
+        if self._frames[size] >= _FRAMES:
+            self._kept = [size, *self._kept][:_MAX_SIZES]
+            self._cache.save(json.dumps(self._kept).encode(), *self._key)

@@ -112,7 +112,7 @@ class Segmenter:
             device: GPU index.
             cache_dir: folder for compiled engines; None: lrn_ros/ in the user's cache directory.
             given_up: backends that are passed over, with the reason.
-            label_map: the classes of the results, see lrn_ros.model.label_mapping.find; "": the
+            label_map: the classes of the results, see lrn_ros.model.labels.find; "": the
                 model's own.
 
         Raises:

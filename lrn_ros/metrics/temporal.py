@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lrn_ros.inference.flow import find_flow
+from lrn_ros.inference.smoothing import find_flow
 from lrn_ros.metrics.confusion import confusion_matrix, scores
 from lrn_ros.model.labels import UNLABELLED
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Parts that several networks share: units, blocks and encoder of LEDNet and LRNNet, resizing."""
+"""Parts that several networks share: blocks and encoder of LEDNet and LRNNet, resizing, folding."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 BN_EPS = 1e-3  # the value in the code of ERFNet and LEDNet
 DILATIONS = (1, 2, 5, 9, 2, 5, 9, 17)  # the third stage of the encoder
@@ -237,3 +238,32 @@ def upsample(logits: Tensor, stride: int, image: Tensor) -> Tensor:
     """
     full = F.interpolate(logits, scale_factor=stride, mode="bilinear")
     return full[:, :, : image.shape[2], : image.shape[3]]
+
+
+def fold_normalisation(network: nn.Module) -> nn.Module:
+    """Fold every batch norm that directly follows a convolution into the convolution, in place.
+
+    The result is exact. The batch norms of the downsampling units stay, because they stand behind
+    a concatenation.
+
+    Args:
+        network: in evaluation mode.
+
+    Returns:
+        `network`.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Sequential):
+            children = list(module._modules)
+            for first, second in zip(children, children[1:]):
+                _fold(module, first, second)
+        for first in list(module._modules):
+            _fold(module, first, f"{first}_norm")
+    return network
+
+
+def _fold(parent: nn.Module, conv_name: str, norm_name: str) -> None:
+    conv, norm = parent._modules.get(conv_name), parent._modules.get(norm_name)
+    if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+        parent._modules[conv_name] = fuse_conv_bn_eval(conv, norm)
+        parent._modules[norm_name] = nn.Identity()

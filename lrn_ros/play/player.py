@@ -30,8 +30,8 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from lrn_ros.data.bags.extent import Extent
 from lrn_ros.data.bags.reader import COMPRESSED, BagMessage, BagReader
+from lrn_ros.data.bags.times import Extent
 from lrn_ros.data.sources import Frame, SceneSource, Source, open_source
 from lrn_ros.errors import RunError, UserError
 from lrn_ros.images.cdr import read_stamp, with_stamp

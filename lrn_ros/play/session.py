@@ -11,10 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lrn_ros.data.bags.decode import COMPRESSED, IMAGE
-from lrn_ros.data.bags.extent import Extent
+from lrn_ros.data.bags.times import Extent
 from lrn_ros.errors import RunError, UserError
-from lrn_ros.play.processes import NODE, ProcessGroup, environment, model_path, node_arguments
-from lrn_ros.play.watch import Progress, Watch
+from lrn_ros.play.processes import (
+    NODE,
+    ProcessGroup,
+    Progress,
+    Watch,
+    environment,
+    model_path,
+    node_arguments,
+)
 from lrn_ros.replay.job import ModelOptions, open_bag
 from lrn_ros.replay.realtime import PlayFiles
 

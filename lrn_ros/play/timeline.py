@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from lrn_ros.data.bags.extent import Extent
 from lrn_ros.data.bags.reader import BagMessage, BagReader
+from lrn_ros.data.bags.times import Extent
 from lrn_ros.data.sources import Frame, Source
 from lrn_ros.errors import UserError
 from lrn_ros.images.compressed import write_png

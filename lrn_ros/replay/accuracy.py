@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrn_ros import __version__
-from lrn_ros.data.bags.extent import Extent
+from lrn_ros.data.bags.times import Extent
 from lrn_ros.errors import UserError
 from lrn_ros.inference.segmenter import Segmenter
 from lrn_ros.inference.smoothing import Smoother

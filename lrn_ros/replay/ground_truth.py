@@ -20,8 +20,7 @@ from lrn_ros.data.bags.decode import label_of
 from lrn_ros.data.datasets import read_label
 from lrn_ros.data.layouts import image_files
 from lrn_ros.errors import UserError
-from lrn_ros.model.label_mapping import LabelMapping
-from lrn_ros.model.labels import UNLABELLED, LabelSet
+from lrn_ros.model.labels import UNLABELLED, LabelMapping, LabelSet
 
 if TYPE_CHECKING:  # needs rosbags
     from lrn_ros.data.bags.reader import BagLabel

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrn_ros import __version__
-from lrn_ros.data.bags.extent import Extent
+from lrn_ros.data.bags.times import Extent
 from lrn_ros.errors import UserError, needs
 from lrn_ros.inference.backends.base import MODULES
 from lrn_ros.inference.segmenter import Segmenter
 from lrn_ros.model.artifact import SUFFIXES, model_files
-from lrn_ros.model.label_mapping import LabelMapping
-from lrn_ros.model.labels import LabelSet
+from lrn_ros.model.labels import LabelMapping, LabelSet
 from lrn_ros.replay.accuracy import read_part, replay
 from lrn_ros.replay.records import digest_file, to_data
 from lrn_ros.replay.scoring import TruthOptions

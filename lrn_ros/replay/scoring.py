@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrn_ros.errors import UserError
-from lrn_ros.model.label_mapping import LabelMapping
-from lrn_ros.model.labels import LabelSet
+from lrn_ros.model.labels import LabelMapping, LabelSet
 from lrn_ros.replay.ground_truth import FolderTruth, TopicTruth, Truth
 
 if TYPE_CHECKING:  # needs rosbags

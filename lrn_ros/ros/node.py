@@ -8,6 +8,7 @@ process without a traceback.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -15,6 +16,36 @@ from collections.abc import Sequence
 from typing import Any
 
 from lrn_ros import __version__
+
+
+class NodeHandler(logging.Handler):
+    """Hands records on to a node's logger.
+
+    Args:
+        logger: of rclpy.
+    """
+
+    def __init__(self, logger: Any) -> None:
+        super().__init__(logging.INFO)
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log one record; rclpy takes one severity from each line of code."""
+        text = record.getMessage()
+        if record.levelno >= logging.ERROR:
+            self._logger.error(text)
+        elif record.levelno >= logging.WARNING:
+            self._logger.warning(text)
+        else:
+            self._logger.info(text)
+
+
+def log_to(logger: Any) -> None:
+    """Have this process log with a node's logger what the package logs, from level INFO up."""
+    package = logging.getLogger("lrn_ros")
+    package.setLevel(logging.INFO)
+    package.addHandler(NodeHandler(logger))
+
 
 _STOP_S = 0.2  # a signal is noticed within this long
 _UNKNOWN = "UnknownROSArgsError"  # of rclpy; its text is nothing but the arguments
@@ -103,7 +134,7 @@ def _run(arguments: list[str], stop: _Stop) -> int:
 
     from lrn_ros.memory import keep_freed_memory
     from lrn_ros.ros.guard import GuardedExecutor, one_line
-    from lrn_ros.ros.log import log_to
+    from lrn_ros.ros.node import log_to
     from lrn_ros.ros.segmentation_node import SegmentationNode
 
     keep_freed_memory()

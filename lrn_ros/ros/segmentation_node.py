@@ -25,8 +25,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 
 from lrn_ros.errors import BackendError, UserError
-from lrn_ros.inference.cache import EngineCache
-from lrn_ros.inference.frame_sizes import FrameSizes
+from lrn_ros.inference.cache import EngineCache, FrameSizes
 from lrn_ros.inference.segmenter import LoadedModel, Segmenter
 from lrn_ros.inference.supervisor import Supervisor
 from lrn_ros.memory import resident_mb

@@ -19,7 +19,7 @@ from lrn_ros.errors import RunError
 from lrn_ros.images.cdr import CompressedImageMessage
 from lrn_ros.images.compressed import compressed_to_rgb
 from lrn_ros.images.encodings import ImageError, message_to_rgb
-from lrn_ros.inference.frame_sizes import FrameSizes
+from lrn_ros.inference.cache import FrameSizes
 from lrn_ros.inference.geometry import Geometry
 from lrn_ros.inference.result import Result
 from lrn_ros.inference.segmenter import LoadedModel

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from lrn_ros.scene.camera import NEAR, Camera, clip_near
-from lrn_ros.scene.canvas import SHIFT, Canvas, Colour
+from lrn_ros.scene.canvas import NEAR, SHIFT, Camera, Canvas, Colour, clip_near
 from lrn_ros.scene.sky import Weather
 from lrn_ros.scene.textures import asphalt
 

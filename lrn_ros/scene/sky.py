@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from lrn_ros.scene.camera import Camera
-from lrn_ros.scene.canvas import Air
+from lrn_ros.scene.canvas import Air, Camera
 from lrn_ros.scene.textures import cloudy
 
 SKY, BUILDING, TREE = 0, 1, 5

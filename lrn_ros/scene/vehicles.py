@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lrn_ros.scene.camera import NEAR, clip_near
-from lrn_ros.scene.canvas import Canvas
+from lrn_ros.scene.canvas import NEAR, Canvas, clip_near
 
 CAR = 8
 PAINTS = (

@@ -18,7 +18,7 @@ from lrn_ros.data.convert import distinct_colour
 from lrn_ros.data.datasets import LABELS_FILE, read_ids
 from lrn_ros.data.layouts import Files, find_files, split_names
 from lrn_ros.errors import UserError
-from lrn_ros.inference.processor import has_bf16
+from lrn_ros.inference.backends import has_bf16
 from lrn_ros.memory import available_memory
 from lrn_ros.model.artifact import write_atomically
 from lrn_ros.model.labels import UNLABELLED, LabelSet

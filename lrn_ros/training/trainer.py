@@ -32,7 +32,6 @@ from lrn_ros.metrics.confusion import Scores, confusion_matrix, scores
 from lrn_ros.model.artifact import write_atomically
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.training.augment import Augmenter
-from lrn_ros.training.clock import StepClock
 from lrn_ros.training.data import Pairs, epoch_index, generator_for, load_split, render_scenes
 from lrn_ros.training.heads import Outputs, TrainingNetwork, freeze_batch_norm
 from lrn_ros.training.losses import class_weights, cross_entropy, lovasz, pixel_contrast
@@ -44,7 +43,7 @@ from lrn_ros.training.progress import (
     validation_sheet,
 )
 from lrn_ros.training.recipe import Recipe, Stage
-from lrn_ros.training.schedule import learning_rate
+from lrn_ros.training.schedule import StepClock, learning_rate
 from lrn_ros.training.start import (
     check_layout,
     find_split_files,

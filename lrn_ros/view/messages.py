@@ -5,19 +5,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import cv2
 import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from lrn_ros.data.sources import Source
 from lrn_ros.images.compressed import encode_jpeg, encode_png
 from lrn_ros.inference.overlay import colorize, draw_legend, draw_overlay, legend_picture
+from lrn_ros.inference.result import STAGES
 from lrn_ros.model.labels import LabelSet
-from lrn_ros.view.feed import View
+from lrn_ros.replay.realtime import PlayFiles
+from lrn_ros.replay.recording import RecordedFrame
+from lrn_ros.replay.records import read_lines
+from lrn_ros.view.feed import Figures, View
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 _STATUS, _PART = "segmentation: camera", "/segmentation camera"
@@ -120,3 +126,42 @@ def _status(message: str, values: dict[str, str]) -> Any:
     types = STORE.types
     pairs = [types["diagnostic_msgs/msg/KeyValue"](k, v) for k, v in values.items()]
     return types["diagnostic_msgs/msg/DiagnosticStatus"](0, _STATUS, message, _PART, pairs)
+
+
+def recorded_views(
+    frames: Sequence[RecordedFrame], source: Source, files: PlayFiles, backend: str
+) -> Iterator[View]:
+    """Every frame with a mask, in the order of the source.
+
+    Args:
+        frames: see lrn_ros.replay.recording.read_recorded.
+        source: that was played.
+        files: with what the node said.
+        backend: that the node used.
+    """
+    by_index = {frame.index: frame for frame in frames}
+    latency: dict[int, dict[str, str]] = {}
+    rates: dict[int, dict[str, str]] = {}
+    for line in read_lines(files.received):
+        if line["kind"] == "latency":
+            latency[line["stamp_ns"]] = line["values"]
+        elif line["kind"] == "diagnostics" and "input_hz" in line["values"]:
+            rates[line["stamp_ns"]] = line["values"]
+    reports = sorted(rates)
+    for number, frame in enumerate(source.frames(set(by_index)) if by_index else (), 1):
+        recorded = by_index[frame.index]
+        mask = cv2.imread(str(recorded.mask), cv2.IMREAD_UNCHANGED)
+        if mask is None or mask.shape[:2] != frame.rgb.shape[:2]:
+            continue  # cut off when the recorder was ended
+        stamp = int(recorded.mask.stem)
+        values = latency.get(stamp, {})
+        before = [at for at in reports if at <= stamp]
+        report = rates[before[-1]] if before else {}
+        figures = Figures(
+            tuple((k, float(values[k])) for k in STAGES if k in values),
+            float(report.get("input_hz", 0)),
+            float(report.get("output_hz", 0)),
+            int(values.get("dropped", 0)),
+            values.get("backend", backend),
+        )
+        yield View(number, frame.rgb, np.asarray(mask, np.uint8), None, stamp, 0.0, figures)

@@ -20,8 +20,7 @@ from PIL import Image
 from lrn_ros.data.datasets import read_label, read_pair, read_pairs
 from lrn_ros.data.layouts import Files, find_files, segnet_split, split_names
 from lrn_ros.errors import UserError
-from lrn_ros.model.label_mapping import LabelMapping
-from lrn_ros.model.labels import LabelSet
+from lrn_ros.model.labels import LabelMapping, LabelSet
 
 SEGNET = Path(os.environ.get("LRN_CAMVID", "data/camvid"))
 RNG = np.random.default_rng(0)

@@ -23,7 +23,7 @@ from lrn_ros.export.onnx import export_onnx, runner  # noqa: E402
 from lrn_ros.export.quantise import quantise  # noqa: E402
 from lrn_ros.inference.backends.torch import load_network  # noqa: E402
 from lrn_ros.model.artifact import read_info  # noqa: E402
-from lrn_ros.networks.deploy import fold_normalisation  # noqa: E402
+from lrn_ros.networks.blocks import fold_normalisation  # noqa: E402
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
 

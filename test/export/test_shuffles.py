@@ -23,8 +23,7 @@ from lrn_ros.export.shuffles import SELECTION, replace_shuffles  # noqa: E402
 from lrn_ros.model.artifact import ModelInfo  # noqa: E402
 from lrn_ros.model.labels import LabelSet  # noqa: E402
 from lrn_ros.networks import build  # noqa: E402
-from lrn_ros.networks.blocks import channel_shuffle  # noqa: E402
-from lrn_ros.networks.deploy import fold_normalisation  # noqa: E402
+from lrn_ros.networks.blocks import channel_shuffle, fold_normalisation  # noqa: E402
 
 # Shuffles of the encoder: 3 + 2 + 8. In LRNNet's blocks ten of them sit between two blocks of one
 # stage, where each of the two branches gets its own selection, and three end a stage.

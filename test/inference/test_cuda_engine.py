@@ -32,10 +32,12 @@ from lrn_ros.inference import device_code  # noqa: E402
 from lrn_ros.inference.backends import cuda  # noqa: E402
 from lrn_ros.inference.backends import torch as torch_cpu  # noqa: E402
 from lrn_ros.inference.backends.base import BackendError, BackendOptions  # noqa: E402
-from lrn_ros.inference.cache import EngineCache  # noqa: E402
+from lrn_ros.inference.cache import (
+    MAX_ENGINES,  # noqa: E402
+    EngineCache,  # noqa: E402
+)
 from lrn_ros.inference.cuda_graph import Gpu  # noqa: E402
 from lrn_ros.inference.device_code import Kernels  # noqa: E402
-from lrn_ros.inference.engine_store import MAX_ENTRIES  # noqa: E402
 from lrn_ros.inference.geometry import Geometry, fit  # noqa: E402
 from lrn_ros.inference.postprocess import upsample_argmax  # noqa: E402
 from lrn_ros.inference.preprocess import resize  # noqa: E402
@@ -284,13 +286,13 @@ def test_a_kernel_that_cannot_be_started(
 
 
 def test_the_engines_used_last_are_kept(backend: cuda.CudaBackend) -> None:
-    sizes = [(64, 64 + 8 * n) for n in range(MAX_ENTRIES + 1)]
+    sizes = [(64, 64 + 8 * n) for n in range(MAX_ENGINES + 1)]
     for size in sizes[:-1]:
         backend.prepare(geometry(size))
     backend.run(frames(1, sizes[0]), geometry(sizes[0]), False)
     backend.prepare(geometry(sizes[-1]))
     kept = [backend.prepared(geometry(size)) for size in sizes]
-    assert kept == [True, False, *[True] * (MAX_ENTRIES - 1)]
+    assert kept == [True, False, *[True] * (MAX_ENGINES - 1)]
 
 
 def test_prepare_beside_running_frames(backend: cuda.CudaBackend, random_model: Path) -> None:

@@ -26,7 +26,7 @@ from lrn_ros.inference.backends.base import BackendError  # noqa: E402
 from lrn_ros.inference.backends.torch import load_network  # noqa: E402
 from lrn_ros.inference.engine_build import build, parse  # noqa: E402
 from lrn_ros.model.artifact import read_info  # noqa: E402
-from lrn_ros.networks.deploy import fold_normalisation  # noqa: E402
+from lrn_ros.networks.blocks import fold_normalisation  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not engine_build.RTX, reason="tensorrt itself builds on a GPU only")
 

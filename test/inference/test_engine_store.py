@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from lrn_ros.inference.engine_store import MAX_ENTRIES, EngineStore
+from lrn_ros.inference.cache import MAX_ENGINES, EngineStore
 
 
 def test_the_one_that_was_not_used_for_longest_goes_first() -> None:
@@ -19,11 +19,11 @@ def test_the_one_that_was_not_used_for_longest_goes_first() -> None:
         made.append(key)
         return f"engine {key}"
 
-    for key in range(MAX_ENTRIES):
+    for key in range(MAX_ENGINES):
         assert store.get(key, compile) == f"engine {key}"
     assert store.get(0, compile) == "engine 0"  # used again, so 1 is the oldest
     store.get(99, compile)
-    assert len(store) == MAX_ENTRIES and made == [*range(MAX_ENTRIES), 99]
+    assert len(store) == MAX_ENGINES and made == [*range(MAX_ENGINES), 99]
     assert 0 in store and 99 in store and 1 not in store
 
 

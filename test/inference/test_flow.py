@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lrn_ros.inference.flow import find_flow
+from lrn_ros.inference.smoothing import find_flow
 
 PRESETS = {
     "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,

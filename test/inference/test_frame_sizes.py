@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lrn_ros.inference.cache import EngineCache
-from lrn_ros.inference.frame_sizes import FrameSizes
+from lrn_ros.inference.cache import EngineCache, FrameSizes
 
 
 def test_sizes_of_the_last_run_come_back(tmp_path: Path) -> None:

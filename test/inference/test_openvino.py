@@ -21,7 +21,7 @@ ov = pytest.importorskip("openvino")
 
 from lrn_ros import Segmenter  # noqa: E402
 from lrn_ros.errors import UserError  # noqa: E402
-from lrn_ros.inference import processor  # noqa: E402
+from lrn_ros.inference import backends as processor  # noqa: E402
 from lrn_ros.inference.backends import base  # noqa: E402
 from lrn_ros.inference.backends.openvino import _precision  # noqa: E402
 from lrn_ros.inference.postprocess import upsample  # noqa: E402

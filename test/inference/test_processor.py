@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lrn_ros.inference import processor
+from lrn_ros.inference import backends as processor
 from lrn_ros.inference.backends import MODULES
 
 BOTH = "flags\t\t: fpu avx2 avx512_vnni avx512_bf16 amx_tile"

@@ -27,7 +27,7 @@ from lrn_ros.inference.postprocess import upsample_argmax
 from lrn_ros.inference.preprocess import resize
 from lrn_ros.model.artifact import read_info, read_weights, save_model
 from lrn_ros.model.labels import LabelSet
-from lrn_ros.networks.deploy import fold_normalisation
+from lrn_ros.networks.blocks import fold_normalisation
 from lrn_ros.scene import StreetScene
 
 

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from lrn_ros.errors import UserError
-from lrn_ros.model.label_mapping import LabelMapping, find
-from lrn_ros.model.labels import LabelSet
+from lrn_ros.model.labels import LabelMapping, LabelSet, find
 from lrn_ros.paths import share_folder
 
 CAMVID, CITYSCAPES = LabelSet.load("camvid11"), LabelSet.load("cityscapes19")

@@ -21,9 +21,8 @@ from lrn_ros.inference.postprocess import upsample
 from lrn_ros.model.artifact import ModelInfo, save_model
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.networks import architectures, build
-from lrn_ros.networks.blocks import Down
+from lrn_ros.networks.blocks import Down, fold_normalisation
 from lrn_ros.networks.context import DAPPM
-from lrn_ros.networks.deploy import fold_normalisation
 from lrn_ros.networks.registry import register
 from lrn_ros.networks.van import VANBlock
 

@@ -17,8 +17,7 @@ pytest.importorskip("rosbags")
 
 from lrn_ros.data.bags.reader import BagLabel
 from lrn_ros.errors import UserError
-from lrn_ros.model.label_mapping import LabelMapping
-from lrn_ros.model.labels import LabelSet
+from lrn_ros.model.labels import LabelMapping, LabelSet
 from lrn_ros.paths import share_folder
 from lrn_ros.replay.ground_truth import FolderTruth, TopicTruth, read_truth
 from lrn_ros.replay.scoring import scoring

@@ -15,13 +15,12 @@ from scene_bags import IMAGES, LABELS, START_NS, STEP_NS
 pytest.importorskip("rosbags")
 
 from lrn_ros import Segmenter
-from lrn_ros.data.bags.extent import Extent
 from lrn_ros.data.bags.reader import BagReader
+from lrn_ros.data.bags.times import Extent
 from lrn_ros.errors import UserError
 from lrn_ros.inference.smoothing import Smoother
 from lrn_ros.metrics.confusion import confusion_matrix
-from lrn_ros.model.label_mapping import LabelMapping
-from lrn_ros.model.labels import LabelSet
+from lrn_ros.model.labels import LabelMapping, LabelSet
 from lrn_ros.replay import sampling
 from lrn_ros.replay.accuracy import read_frames, read_part, replay
 from lrn_ros.replay.gallery import Gallery

@@ -20,7 +20,7 @@ pytest.importorskip("torch")
 
 from scene_bags import IMAGES, LABELS
 
-from lrn_ros.data.bags.extent import Extent
+from lrn_ros.data.bags.times import Extent
 from lrn_ros.errors import UserError
 from lrn_ros.model import artifact
 from lrn_ros.model.labels import LabelSet

@@ -10,7 +10,7 @@ import sys
 CODE = """
 import logging
 from rclpy.logging import get_logger
-from lrn_ros.ros.log import log_to
+from lrn_ros.ros.node import log_to
 
 log_to(get_logger("segmentation"))
 log = logging.getLogger("lrn_ros")

@@ -24,8 +24,8 @@ pytest.importorskip("torch")
 from harness import new_domain, wait
 
 from lrn_ros.cli import main
-from lrn_ros.data.bags.extent import Extent
 from lrn_ros.data.bags.reader import BagReader
+from lrn_ros.data.bags.times import Extent
 from lrn_ros.data.bags.writer import BagWriter
 from lrn_ros.errors import RunError
 from lrn_ros.images.cdr import read_stamp

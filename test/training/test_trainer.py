@@ -22,9 +22,9 @@ from lrn_ros.errors import RunError, UserError  # noqa: E402
 from lrn_ros.metrics.confusion import Scores  # noqa: E402
 from lrn_ros.model.artifact import read_info, read_weights  # noqa: E402
 from lrn_ros.model.labels import LabelSet  # noqa: E402
-from lrn_ros.training.clock import PHASES  # noqa: E402
 from lrn_ros.training.recipe import Recipe  # noqa: E402
 from lrn_ros.training.release import draw_curve, read_log, release  # noqa: E402
+from lrn_ros.training.schedule import PHASES  # noqa: E402
 from lrn_ros.training.start import check_layout, make_network  # noqa: E402
 from lrn_ros.training.trainer import Trainer  # noqa: E402
 

@@ -27,10 +27,9 @@ from lrn_ros.data.bags.decode import (
     label_of,
     label_pixels,
 )
-from lrn_ros.data.bags.extent import Extent, within
 from lrn_ros.data.bags.index import BagTopic, read_index
 from lrn_ros.data.bags.storage import Damaged, Record, read_storage
-from lrn_ros.data.bags.times import recorded_times, same_receipt
+from lrn_ros.data.bags.times import Extent, recorded_times, same_receipt, within
 from lrn_ros.data.bags.unpack import Unpacked
 from lrn_ros.errors import UserError
 from lrn_ros.images.cdr import read_stamp, stamp_ns

@@ -1,15 +1,48 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Backends, one file each, and the table of them; nothing is imported before a backend is tried."""
+"""The table of backends, one file each, and the processor's instructions for small numbers.
+
+A backend's file is imported when the backend is tried, and not before.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
-from lrn_ros.inference.processor import has_bf16, has_vnni
-
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
+_CPU_INFO = Path("/proc/cpuinfo")
+# OpenVINO computes with oneDNN. These values of ONEDNN_MAX_CPU_ISA, which users and tests may set,
+# keep oneDNN from using newer instructions.
+_WITHOUT_VNNI = ("SSE41", "AVX", "AVX2", "AVX512_CORE")
+_WITHOUT_BF16 = (*_WITHOUT_VNNI, "AVX2_VNNI", "AVX512_CORE_VNNI")
+
+
+def has_bf16() -> bool:
+    """Whether x86 instructions for bfloat16 products are there and oneDNN may use them."""
+    return instruction_limit() not in _WITHOUT_BF16 and bool(_flags() & {"avx512_bf16", "amx_bf16"})
+
+
+def has_vnni() -> bool:
+    """Whether x86 instructions for 8-bit products are there and oneDNN may use them."""
+    return instruction_limit() not in _WITHOUT_VNNI and bool(_flags() & {"avx512_vnni", "avx_vnni"})
+
+
+def instruction_limit() -> str:
+    """The value of ONEDNN_MAX_CPU_ISA; empty where nothing is limited."""
+    return os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+
+
+def _flags() -> set[str]:
+    """The features of the first core, by Linux's names; empty where they are not known."""
+    try:
+        lines = _CPU_INFO.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return set()
+    found = next((line for line in lines if line.startswith("flags")), "")
+    return set(found.partition(":")[2].split())
 
 
 class BackendModule(NamedTuple):

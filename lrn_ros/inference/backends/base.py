@@ -20,7 +20,7 @@ from lrn_ros.inference.geometry import Geometry
 from lrn_ros.inference.result import Result
 from lrn_ros.inference.smoothing import Smooth
 from lrn_ros.model.artifact import SUFFIXES, ModelInfo, check_origin, read_info, resolve_model
-from lrn_ros.model.label_mapping import LabelMapping, find
+from lrn_ros.model.labels import LabelMapping, find
 
 LESS_MEMORY = "a smaller network_size or max_batch needs less"  # where GPU memory is short
 
@@ -133,7 +133,7 @@ def create(
             .safetensors file beside it is not taken.
         options: see BackendOptions.
         given_up: backends that are passed over, with the reason.
-        label_map: see lrn_ros.model.label_mapping.find.
+        label_map: see lrn_ros.model.labels.find.
 
     Raises:
         UserError: unknown backend, precision or model, or a damaged model file.

@@ -23,7 +23,7 @@ from lrn_ros.inference.cuda_graph import CudaError, find_gpu
 from lrn_ros.inference.device_code import Kernels, Stages
 from lrn_ros.inference.geometry import Geometry
 from lrn_ros.model.artifact import ModelInfo
-from lrn_ros.networks.deploy import fold_normalisation
+from lrn_ros.networks.blocks import fold_normalisation
 
 NAME = "cuda"
 _LOG = logging.getLogger("lrn_ros")

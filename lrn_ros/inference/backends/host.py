@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrn_ros.errors import UserError
-from lrn_ros.inference.engine_store import Engine, EngineStore
+from lrn_ros.inference.cache import Engine, EngineStore
 from lrn_ros.inference.geometry import Geometry
 from lrn_ros.inference.postprocess import upsample_argmax
 from lrn_ros.inference.preprocess import resize

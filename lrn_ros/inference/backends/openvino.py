@@ -13,10 +13,10 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
+from lrn_ros.inference.backends import has_bf16, has_vnni, instruction_limit
 from lrn_ros.inference.backends.base import BackendError, BackendOptions
 from lrn_ros.inference.backends.host import HostBackend, Shape, check_fixed_shape
 from lrn_ros.inference.cache import EngineCache
-from lrn_ros.inference.processor import has_bf16, has_vnni, instruction_limit
 from lrn_ros.model.artifact import ModelInfo
 
 NAME = "openvino"

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""PyTorch on the CPU: works everywhere torch does, fp32 or bf16."""
+"""PyTorch on the CPU in fp32 or bf16, and the stages in torch that the backend cuda uses too."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lrn_ros.inference.backends.host import HostBackend, Shape
 from lrn_ros.inference.geometry import Geometry
 from lrn_ros.model.artifact import ModelInfo, read_weights
 from lrn_ros.networks import build
-from lrn_ros.networks.deploy import fold_normalisation
+from lrn_ros.networks.blocks import fold_normalisation
 
 NAME = "torch"
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from lrn_ros.data.bags.extent import Extent, within
+from lrn_ros.data.bags.times import Extent, within
 
 
 class Recorded(NamedTuple):

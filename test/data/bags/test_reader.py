@@ -17,8 +17,8 @@ from bag_files import STAMP_DELAY_NS, STEP_NS, STORE, image, rosbag2, storage_fi
 
 from lrn_ros.data.bags import is_bag
 from lrn_ros.data.bags import storage as storage_module
-from lrn_ros.data.bags.extent import Extent, within
 from lrn_ros.data.bags.reader import BagReader, BagTopic
+from lrn_ros.data.bags.times import Extent, within
 from lrn_ros.data.datasets import read_label
 from lrn_ros.errors import UserError
 from lrn_ros.model.labels import LabelSet

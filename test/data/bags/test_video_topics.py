@@ -8,8 +8,8 @@ import pytest
 from bag_files import rosbag2, typesys
 from video_topics import CODECS, KEY, compressed_video, difference, ffmpeg_packet, packets
 
-from lrn_ros.data.bags.extent import Extent
 from lrn_ros.data.bags.reader import BagReader
+from lrn_ros.data.bags.times import Extent
 from lrn_ros.errors import UserError
 
 VIDEO = "foxglove_msgs/msg/CompressedVideo"
