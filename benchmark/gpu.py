@@ -30,7 +30,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from lrn_ros.inference.engine_store import MAX_ENTRIES  # noqa: E402
+from lrn_ros.inference.cache import MAX_ENGINES  # noqa: E402
 
 from lrn_ros.errors import BackendError, RunError, UserError  # noqa: E402
 from lrn_ros.inference.geometry import Geometry, fit  # noqa: E402
@@ -213,7 +213,7 @@ def faults(scale: Scale) -> Iterator[Line]:
         return {"fault": fault, **more, "same mask": bool((one(rgb).mask == expected).all())}
 
     start = time.perf_counter()
-    for n in range(MAX_ENTRIES + 1):
+    for n in range(MAX_ENGINES + 1):
         segmenter(np.zeros((64, 64 + 8 * n, 3), np.uint8))
     kept = segmenter.prepared(segmenter.geometry(*size))
     seconds = round(time.perf_counter() - start, 2)

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The exceptions that users see as one line; none of the three is a kind of another."""
+"""The exceptions that users see as one line; none of the three classes is derived from another."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class BackendError(Exception):
 
 
 class RunError(RuntimeError):
-    """Right input, but the run failed; the message stands on its own in one line."""
+    """The input was right, but the run failed; the message stands on its own in one line."""
 
 
 def install(extra: str) -> str:
@@ -28,11 +28,11 @@ def install(extra: str) -> str:
 
 @contextmanager
 def needs(extra: str, what: str) -> Iterator[None]:
-    """Name the extra that brings the packages which are imported inside.
+    """In this context a missing package becomes an error that names the extra to install.
 
     Args:
-        extra: of setup.py.
-        what: needs them; the message begins with it.
+        extra: the extra of setup.py that installs the packages.
+        what: the feature that needs the packages; the message begins with it.
 
     Raises:
         UserError: one of the packages is missing.
@@ -41,14 +41,14 @@ def needs(extra: str, what: str) -> Iterator[None]:
         yield
     except ImportError as error:
         if (error.name or "").startswith("lrn_ros"):
-            raise  # a mistake of ours
+            raise  # a mistake in this package
         raise UserError(f"{what}: {error}; {install(extra)}") from error
 
 
 def release_frames(error: BaseException) -> None:
     """Clear the local variables of the frames that an exception and its causes went through.
 
-    An exception otherwise keeps alive whatever these frames hold, until somebody drops it.
+    Otherwise an exception keeps alive everything that these frames hold, such as arrays.
     """
     seen: set[int] = set()
     chain: list[BaseException | None] = [error]

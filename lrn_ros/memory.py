@@ -23,7 +23,7 @@ def resident_mb(pid: int | str = "self") -> float:
 
 
 def available_memory() -> float:
-    """Bytes that a process may still take: of the machine and of its control group; else inf."""
+    """Bytes that this process may still take, by machine and control group; inf if unknown."""
     free = math.inf
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
@@ -34,18 +34,18 @@ def available_memory() -> float:
             used = int((group / "memory.current").read_text(encoding="ascii"))
             stat = (group / "memory.stat").read_text(encoding="ascii").splitlines()
             cached = next(int(n.split()[1]) for n in stat if n.startswith("file "))
-            free = min(free, int(limit) - used + cached)  # what is cached of files is given back
+            free = min(free, int(limit) - used + cached)  # the kernel frees cached file pages
     except (OSError, ValueError, StopIteration):
         pass  # another kernel, or no control groups
     return free
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep an image's memory for the next one.
+    """Let the C library keep the memory of an image for the next image.
 
-    By default glibc gives blocks of megabytes back to the system when they are freed, and every
-    image costs a page fault for each of its 4 KB anew; benchmark/transport.py measures it. Other C
-    libraries are left as they are.
+    By default glibc gives freed blocks of megabytes back to the system. Then every new image costs
+    a page fault for each 4 KB; benchmark/transport.py measures it. Other C libraries are left as
+    they are.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

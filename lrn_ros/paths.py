@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the package's weights, config and launch files are, and reading its YAML files."""
+"""Finds the weights, config and launch files of the package, and reads its YAML files."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def share_folder() -> Path:
     """The folder that holds config/, launch/ and weights/.
 
     Raises:
-        UserError: none of the places has it; the message lists them.
+        UserError: the folder is in none of the usual places; the message lists them.
     """
     for folder in _candidates():
         if (folder / "config" / "labels").is_dir() and (folder / "weights").is_dir():
             return folder
     places = ", ".join(map(str, _candidates()))
-    raise UserError(f"the package's config and weights were not found; looked in {places}")
+    raise UserError(f"the config and weights of lrn_ros were not found in {places}")
 
 
 def read_config(folder: str, name_or_path: str | Path, what: str) -> tuple[Any, Path]:

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""JPEG and PNG, and image files: the one place where pictures are decoded and encoded.
+"""JPEG and PNG, and image files: all pictures are decoded and encoded here.
 
 The EXIF orientation is never applied: a mask has the geometry of the pixels as they are stored.
 """
@@ -32,16 +32,16 @@ _FLAGS = _COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 def compressed_to_rgb(data: Buffer, format: str = "") -> NDArray[np.uint8]:
     """RGB pixels of a JPEG or PNG: colour or grey, 8 or 16 bit, alpha dropped, EXIF not applied.
 
-    The bytes decide what it is; `format` is for the error message, and tells depth images, which
-    may be PNG too. The result is (H, W, 3) uint8, of the height and width that the file declares;
-    bytes after its end are ignored. Raises ImageError if it is neither JPEG nor PNG, cut short,
-    damaged, of more than `MAX_PIXELS`, or a depth image.
+    The bytes decide which format it is; `format` is for the error message, and reveals depth
+    images, which may be PNG too. The result is (H, W, 3) uint8, with the height and width that the
+    file declares. Bytes after the end of the picture are ignored. Raises ImageError if the data are
+    neither JPEG nor PNG, cut short or damaged, have more than `MAX_PIXELS`, or are a depth image.
     """
     flat = flat_bytes(data)
     what = f"compressed image of {flat.size} bytes with format {str(format)[:60]!r}"
     start = flat[:2].tobytes()
     if start not in _MEASURE:
-        raise ImageError("undecodable", f"{what}: starts with {start!r}; jpeg and png work")
+        raise ImageError("undecodable", f"{what}: it begins with {start!r}; jpeg and png work")
     if str(format).partition(";")[0].strip() in _DEPTHS:
         raise ImageError("unknown encoding", f"{what}: it is a depth image, which has no colours")
     height, width, complete = _MEASURE[start](flat.tobytes())
@@ -75,7 +75,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 
 def is_complete(data: bytes) -> bool:
-    """Whether a PNG or JPEG has its end; a PNG without one may lack rows that readers make up."""
+    """Whether a PNG or JPEG has its end; without the end, rows may be missing."""
     try:
         return data[:2] not in _MEASURE or _MEASURE[data[:2]](data)[2]
     except ImageError:

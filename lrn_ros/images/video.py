@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Video by PyAV: files and streams are read, files that browsers play are written."""
+"""Video with PyAV: reads files and streams, writes files that browsers play."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ except ImportError as missing:
     raise UserError(f"video needs PyAV: pip install av ({missing})") from missing
 
 _TIMEOUT_S = (10.0, 10.0)  # to open an address, and to wait for its next frame
-_TICKS = 90_000  # of a second, in files that are written
-_PAUSE_S = 10.0  # nobody looks at one frame for longer
-_HELD = 8  # frames that wait for the encoder
+_TICKS = 90_000  # per second, the time base of files that are written
+_PAUSE_S = 10.0  # a frame is never shown for longer than this
+_MAX_WAITING = 8  # frames that wait for the encoder
 # Browsers play both in an mp4 file. The second is for builds of FFmpeg without the first.
 _ENCODERS = (
     ("libx264", {"preset": "veryfast", "crf": "23"}),
@@ -39,9 +39,9 @@ class DecodedFrame:
     """One frame of a video.
 
     Attributes:
-        index: position in the video, from 0; frames that cannot be decoded have one too.
+        index: position in the video, from 0; frames that cannot be decoded are counted too.
         rgb: (H, W, 3) uint8.
-        seconds: its own time from the video's first frame; None: the video does not say.
+        seconds: time since the video's first frame; None: the video does not say.
     """
 
     index: int
@@ -55,7 +55,7 @@ class VideoReader:
     Args:
         name: path or address.
         title: what errors call it; default: `name`.
-        format: FFmpeg's name of the format, such as v4l2; None: found out.
+        format: FFmpeg's name of the format, such as v4l2; None: FFmpeg finds it.
 
     Attributes:
         rate: average frames per second; None: unknown.
@@ -63,7 +63,7 @@ class VideoReader:
         seconds: length that the file announces; None: unknown, as of a live stream.
 
     Raises:
-        UserError: it cannot be opened, or has no video.
+        UserError: `name` cannot be opened, or has no video stream.
     """
 
     def __init__(self, name: str, title: str | None = None, format: str | None = None) -> None:
@@ -80,7 +80,7 @@ class VideoReader:
 
     @property
     def damage(self) -> str | None:
-        """What of the video could not be read in the last pass; None: nothing is known."""
+        """A text about the part that could not be read in the last pass; None: no damage."""
         found = []
         if self._lost:
             found.append(f"{self._lost} frames cannot be decoded")
@@ -132,8 +132,8 @@ class VideoReader:
                     return
                 if packet is None:
                     return
-                self._hidden += packet.is_discard  # cut away by an edit list: never shown
-                try:  # the rest of a frame that is cut would be grey
+                self._hidden += packet.is_discard  # an edit list cuts it away: it is never shown
+                try:  # a frame that is cut would be grey in part
                     frames = [] if packet.is_corrupt else packet.decode()
                     if packet.is_corrupt:
                         self._lost, index = self._lost + 1, index + 1
@@ -153,7 +153,7 @@ class VideoReader:
         if self._stopped:
             return
         if self.count is not None and read < self.count:
-            self._stopped = f"cut short or damaged: it announces {self.count} frames, {read} came"
+            self._stopped = f"cut short or damaged: it announces {self.count} frames and has {read}"
         elif self.count is None and missing_s > 0.02 * announced:
             self._stopped = f"cut short: it announces {announced:.1f} s and ends after {end:.1f} s"
 
@@ -171,10 +171,10 @@ class VideoReader:
 
 
 def _announced(stream: Any) -> int | None:
-    """How many frames a file says that it has.
+    """The number of frames that a file announces; None: it announces none.
 
-    The head of an AVI file counts the moments at which no frame changes too, its index does not;
-    that of a cut file is not there.
+    The header of an AVI file also counts the moments at which no new frame is shown; its index does
+    not. A file that is cut has no index.
     """
     index = getattr(stream, "index_entries", ())
     if stream.frames and len(index) > 1 and stream.duration:
@@ -185,12 +185,12 @@ def _announced(stream: Any) -> int | None:
 
 
 def _reason(error: Exception) -> str:
-    """What FFmpeg says, without the name that it repeats: an address may hold a password."""
+    """FFmpeg's message without the name of the input, because an address may hold a password."""
     return str(getattr(error, "strerror", "") or error)
 
 
 def _rgb(frame: Any) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8, turned as the file says, as every player does."""
+    """The frame as (H, W, 3) uint8, rotated as the file says, as every player does."""
     rgb = frame.to_ndarray(format="rgb24")
     turns = round(getattr(frame, "rotation", 0) / 90) % 4
     return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
@@ -199,16 +199,16 @@ def _rgb(frame: Any) -> NDArray[np.uint8]:
 class VideoWriter:
     """Writes an mp4 file that browsers play; frames are encoded on a thread of its own.
 
-    A frame is shown until the time of the next one. Frames of another size than the first are
-    fitted into that size with black borders. `close` finishes the file.
+    A frame is shown until the time of the next frame. Frames of another size than the first are
+    fitted into its size with black borders. `close` finishes the file.
 
     Args:
-        path: of the file; it is written under another name until it is complete.
+        path: path of the file, which has another name until it is complete.
         rate: frames per second, for the length of the last frame.
 
     Raises:
-        RunError: this build of FFmpeg has no encoder for it, or the file cannot be written; also
-            from `add` and `close`.
+        RunError: this build of FFmpeg has no encoder for mp4, or the file cannot be written. `add`
+            and `close` raise it too.
     """
 
     def __init__(self, path: Path, rate: float) -> None:
@@ -221,7 +221,7 @@ class VideoWriter:
         self._previous = self._at = 0.0  # time of the last frame as given, and in the file
         self._last = -1  # in ticks
         self._error: Exception | None = None
-        self._queue: Queue[tuple[NDArray[np.uint8], float] | None] = Queue(_HELD)
+        self._queue: Queue[tuple[NDArray[np.uint8], float] | None] = Queue(_MAX_WAITING)
         self._thread = threading.Thread(target=self._run, name="video", daemon=True)
         self._thread.start()
         self.count = 0
@@ -230,8 +230,8 @@ class VideoWriter:
     def add(self, rgb: NDArray[np.uint8], seconds: float) -> int:
         """Append an (H, W, 3) uint8 frame to be shown at `seconds`; returns its position.
 
-        Waits while too many frames wait. Where time goes back or stands still, or pauses for more
-        than ten seconds, the frame follows the last one at the usual rate.
+        The call blocks while the encoder has too many frames to do. If time goes back, stands still
+        or pauses for more than ten seconds, the frame follows the last frame at the usual rate.
         """
         if self._error is None:
             self._queue.put((rgb, seconds))
@@ -240,7 +240,7 @@ class VideoWriter:
         return self.count - 1
 
     def close(self) -> None:
-        """Encode what waits and finish the file; there is none if no frame was added."""
+        """Encode the frames that wait and finish the file; without any frame there is no file."""
         if self._thread.is_alive():
             self._queue.put(None)
         self._thread.join()
@@ -258,9 +258,9 @@ class VideoWriter:
                 self._container.mux(self._stream.encode(None))
                 self._container.close()
                 self._partial.replace(self._path)
-        except Exception as error:  # is raised where frames are added
+        except Exception as error:  # `add` and `close` raise it
             self._error = error
-            while self._queue.get() is not None:  # nobody may wait for a place
+            while self._queue.get() is not None:  # keep `add` from waiting for ever
                 pass
 
     def _encode(self, rgb: NDArray[np.uint8], seconds: float) -> None:
@@ -273,7 +273,7 @@ class VideoWriter:
         if rgb.shape[:2] != self._size:
             self.resized += 1
             rgb = _fitted(rgb, self._size)
-        # Four pixels share their colour: the last row and column of odd ones are doubled.
+        # Four pixels share their colour, so an odd last row or column is doubled.
         height, width = self._size
         even = cv2.copyMakeBorder(rgb, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even, np.uint8), format="rgb24")
@@ -290,7 +290,7 @@ class VideoWriter:
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = Fraction(1, _TICKS)
         stream.codec_context.max_b_frames = 0
-        stream.codec_context.thread_count = 1  # the others are the network's
+        stream.codec_context.thread_count = 1  # the network needs the other cores
         self._stream = stream
 
 
@@ -299,11 +299,11 @@ def _encoder(path: Path) -> tuple[str, dict[str, str]]:
         if name in av.codecs_available:
             return name, options
     names = " or ".join(name for name, _ in _ENCODERS)
-    raise RunError(f"{path}: this build of FFmpeg cannot encode it; one with {names} can")
+    raise RunError(f"{path}: this build of FFmpeg cannot encode mp4; a build with {names} can")
 
 
 def _fitted(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The picture as large as fits into (height, width), in the middle, black around it."""
+    """The picture as large as it fits into (height, width), centred on black."""
     factor = min(size[0] / rgb.shape[0], size[1] / rgb.shape[1])
     height, width = (max(1, round(length * factor)) for length in rgb.shape[:2])
     out = np.zeros((*size, 3), np.uint8)

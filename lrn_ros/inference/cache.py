@@ -30,17 +30,17 @@ def default_folder() -> Path:
 
 
 class EngineCache:
-    """Bytes under a key that names everything they depend on.
+    """Keeps bytes on disk under a key that names everything on which they depend.
 
-    An entry holds a digest of its key and its bytes: what was cut short, changed or put under
-    another name is not found. A folder that cannot be written, or that others can write, is said
-    once in the log, and nothing is kept then.
+    An entry has a digest of its key and its bytes, so an entry that was cut short, changed or
+    renamed is not found. If the folder cannot be written, or if other users can write to it,
+    nothing is kept, and the log says so once.
 
     Args:
-        folder: made for the user alone where it does not exist; None: `default_folder`.
+        folder: is made for the user alone if it does not exist; None: `default_folder`.
 
     Attributes:
-        folder: the one in use; None where nothing is kept.
+        folder: the folder in use; None if nothing is kept.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -49,11 +49,11 @@ class EngineCache:
             folder = default_folder() if folder is None else folder
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             status = folder.stat()
-        except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home
+        except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home folder
             self._give_up(str(error))
             return
         if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-            self._give_up(f"others can write {folder}; chmod go-w it")
+            self._give_up(f"other users can write to {folder}; chmod go-w {folder} prevents it")
         else:
             self.folder = folder
 
@@ -71,7 +71,7 @@ class EngineCache:
         return data if digest == _digest(data, key) else None
 
     def save(self, data: bytes, *key: str) -> None:
-        """Keep bytes under `key`; readers see the old ones or the new ones."""
+        """Keep bytes under `key`; a reader sees the old bytes or the new bytes, never a part."""
         if self.folder is None:
             return
         try:
@@ -117,22 +117,23 @@ class EngineStore(Generic[Key, Engine]):
         self._lock, self._compiling = threading.Lock(), threading.Lock()
 
     def __contains__(self, key: object) -> bool:
-        """Whether the engine is there."""
+        """Whether there is an engine for this key."""
         return key in self._engines
 
     def __len__(self) -> int:
-        """How many engines are there."""
+        """The number of engines."""
         return len(self._engines)
 
     def get(self, key: Key, compile: Callable[[Key], Engine]) -> Engine:
         """The engine for a key.
 
         Args:
-            key: what the engine is for.
-            compile: makes the engine where it is not there; one at a time, while others run.
+            key: identifies the engine.
+            compile: makes the engine if it does not exist. One engine is compiled at a time; other
+                engines can be used meanwhile.
 
         Raises:
-            Exception: what `compile` raises; nothing is kept then.
+            Exception: any exception of `compile`; nothing is kept then.
         """
         with self._lock:
             if key in self._engines:
@@ -149,10 +150,10 @@ class EngineStore(Generic[Key, Engine]):
         return engine
 
 
-_MAX_SIZES = 8  # that are kept
-_FRAMES = 3  # of a size after which it is kept
+_MAX_SIZES = 8  # sizes that are kept
+_MIN_FRAMES = 3  # a size is kept after so many frames
 _MAX_COUNTED = 64  # sizes whose frames are counted
-_LARGEST = 16384  # pixels per side
+_MAX_SIDE = 16384  # pixels
 
 
 class FrameSizes:
@@ -171,23 +172,23 @@ class FrameSizes:
         self._frames: Counter[tuple[int, int]] = Counter()
 
     def remembered(self) -> list[tuple[int, int]]:
-        """The sizes of the last run, the most recent ones first; empty if there are none."""
+        """The sizes of the last run, the most recent size first; empty if there are none."""
         try:
             sizes = [(int(h), int(w)) for h, w in json.loads(self._cache.load(*self._key) or "[]")]
         except (ValueError, TypeError):
             return []
-        return [s for s in sizes if min(s) >= 1 and max(s) <= _LARGEST][:_MAX_SIZES]
+        return [s for s in sizes if min(s) >= 1 and max(s) <= _MAX_SIDE][:_MAX_SIZES]
 
     def remember(self, size: tuple[int, int]) -> None:
-        """Count a frame of this size; a size of several frames is kept for the next run.
+        """Count a frame of this size; a size with several frames is kept for the next run.
 
-        A crop or a zoom may have a new size in every frame: none of these is kept.
+        A camera that crops or zooms may send a new size with every frame; such sizes are not kept.
         """
         if size in self._kept:
             return
         if len(self._frames) >= _MAX_COUNTED:
             self._frames.clear()
         self._frames[size] += 1
-        if self._frames[size] >= _FRAMES:
+        if self._frames[size] >= _MIN_FRAMES:
             self._kept = [size, *self._kept][:_MAX_SIZES]
             self._cache.save(json.dumps(self._kept).encode(), *self._key)

@@ -1,10 +1,10 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The one resize policy: which size the network runs at for a frame, and how pixels map.
+"""Decides at which size the network runs for a frame, and where each pixel of the frame goes.
 
-The frame is scaled with its aspect ratio kept, placed at the top left of the network's input and
-its border repeated to the right and below up to the network's size, a multiple of 8 per side.
-All maps use half-pixel centres: x_content + 0.5 = (x_frame + 0.5) * scale.
+The frame is scaled with its aspect ratio kept and placed at the top left of the network's input.
+Its border is repeated to the right and below until both sides are multiples of 8. All maps use
+half-pixel centres: x_content + 0.5 = (x_frame + 0.5) * scale.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from lrn_ros.errors import UserError
 
 MULTIPLE = 8
-_MAX_ASPECT = 8  # the long side stays below this many trained short sides, whatever the frame
+_MAX_ASPECT = 8  # the long side of the content is at most so many times the trained short side
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Geometry:
     Attributes:
         frame: the camera image.
         content: the scaled frame.
-        network: the network's input, content plus border.
-        output: the mask: the frame's size, or the content's.
+        network: the network's input, which is the content plus a border.
+        output: the mask, which has the size of the frame or of the content.
     """
 
     frame: tuple[int, int]
@@ -56,16 +56,16 @@ def _round_up(value: int) -> int:
 
 
 def check_network_size(size: tuple[int, int]) -> None:
-    """Refuse a network size that no network runs at.
+    """Refuse a size at which no network runs.
 
     Raises:
-        UserError: the message says the nearest size that works.
+        UserError: the size does not work; the message names the nearest size that works.
     """
     fixed = tuple(max(64, round(n / MULTIPLE) * MULTIPLE) for n in size)
     if any(n % MULTIPLE or n < 64 for n in size):
         raise UserError(
-            f"network_size {list(size)}: height and width are multiples of {MULTIPLE} from 64 up;"
-            f" {list(fixed)} would work"
+            f"network_size {list(size)}: height and width must be multiples of {MULTIPLE} from 64"
+            f" up; {list(fixed)} would work"
         )
 
 
@@ -79,13 +79,13 @@ def fit(
 
     Args:
         frame: (height, width) of the camera image.
-        trained: (height, width) the model was trained at.
-        requested: the network's exact size; None: the frame's aspect ratio with the trained
-            short side.
-        output: "input" for masks of the frame's size, "network" for the content's.
+        trained: (height, width) at which the model was trained.
+        requested: the exact size of the network's input; None: the short side is the trained one,
+            and the aspect ratio is that of the frame.
+        output: "input" for masks of the frame's size, "network" for masks of the content's size.
 
     Raises:
-        UserError: impossible size or unknown output.
+        UserError: the size is impossible, or the output is unknown.
     """
     if output not in ("input", "network"):
         raise UserError(f"output_size {output!r} is not 'input' or 'network'")

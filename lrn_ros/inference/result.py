@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the Segmenter returns."""
+"""The result of a Segmenter: a mask, its confidence, and the duration of every stage."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# Durations that the node measures of every frame, in the order of the frame's path.
+# The durations that the node measures for every frame, in the order of the frame's path.
 STAGES = (
     "transport_ms", "queue_ms", "decode_ms", "preprocess_ms", "inference_ms", "postprocess_ms",
     "publish_ms", "processing_ms", "end_to_end_ms",
@@ -18,9 +18,13 @@ STAGES = (
 
 @dataclass(frozen=True)
 class Timings:
-    """Duration of every stage in milliseconds; stages fused into inference are 0 and named.
+    """The duration of every stage in milliseconds.
 
-    With a `batch` of several frames each has the durations of all together.
+    Attributes:
+        preprocess_ms, inference_ms, postprocess_ms: the durations. Every frame of a batch has the
+            durations of the whole batch.
+        fused: names of the stages that are part of `inference_ms`; their own duration is 0.
+        batch: how many frames went through the network together.
     """
 
     preprocess_ms: float
@@ -31,7 +35,7 @@ class Timings:
 
     @property
     def total_ms(self) -> float:
-        """All stages together."""
+        """The sum of all stages."""
         return self.preprocess_ms + self.inference_ms + self.postprocess_ms
 
 
@@ -41,8 +45,8 @@ class Result:
 
     Attributes:
         mask: (H, W) uint8 class ids.
-        confidence: (H, W) uint8, softmax probability of the chosen class times 255, rounded;
-            None when it was not asked for.
+        confidence: (H, W) uint8, the softmax probability of the chosen class times 255, rounded;
+            None if the caller did not ask for it.
         timings: duration of the stages.
     """
 

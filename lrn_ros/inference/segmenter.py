@@ -25,7 +25,7 @@ from lrn_ros.inference.smoothing import Smooth
 from lrn_ros.model.artifact import ModelInfo
 from lrn_ros.model.labels import LabelSet
 
-_MAX_KNOWN = 32  # geometries of which a Segmenter remembers that they were compiled
+_MAX_KNOWN = 32  # compiled geometries that a Segmenter remembers
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class LoadedModel:
     """A description of a Segmenter in plain values, which any thread may keep.
 
     Attributes:
-        info: what the model's file says of the model.
-        backend, precision, device: what runs the model.
-        passed_over: (backend, reason) of those that "auto" could not use.
+        info: the description of the model in its file.
+        backend, precision, device: the backend that runs the model, its precision and its device.
+        passed_over: (backend, reason) of the backends that "auto" could not use.
         batches: whether several frames in one inference are possible, and faster.
-        network_size: (height, width) the network runs at; None: it follows the frame's size.
+        network_size: (height, width) at which the network runs; None: it follows the frame's size.
         labels: names and colours of the classes of the results.
         ids: the id under which each class of `labels` is published.
     """
@@ -63,11 +63,11 @@ class Segmenter:
     One thread at a time may run frames. Another thread may meanwhile prepare other geometries.
 
     Attributes:
-        loaded: which model is loaded, and what runs it.
-        info: what the model's file says of it.
-        backend: the backend in use; its name, precision and device_name say which.
-        passed_over: (backend, reason) of those that "auto" could not use.
-        mapping: of the model's classes to those of the results; None: they are the same.
+        loaded: a description of the model and the backend in plain values.
+        info: the description of the model in its file.
+        backend: the backend in use.
+        passed_over: (backend, reason) of the backends that "auto" could not use.
+        mapping: maps the model's classes to those of the results; None: they are the same.
     """
 
     def __init__(self, choice: base.Choice, network_size: tuple[int, int] | None) -> None:
@@ -83,7 +83,7 @@ class Segmenter:
             choice.passed_over, self.backend.batches and fixed is None, network_size or fixed,
             labels, mapped or tuple(range(len(labels))),
         )  # fmt: skip
-        self._known: dict[Geometry, None] = {}  # compiled at some time, the most recent ones last
+        self._known: dict[Geometry, None] = {}  # compiled at some time, the most recent last
 
     @classmethod
     def load(
@@ -102,12 +102,12 @@ class Segmenter:
 
         Args:
             model: a name under weights/, or a path to a .safetensors or .onnx model file.
-            backend: "auto" or a backend's name. "auto" takes the first that also compiles the
-                model for the trained size, or for `network_size`.
+            backend: "auto" or a backend's name. "auto" takes the first backend that also compiles
+                the model for the trained size, or for `network_size`.
             precision: "auto", "fp32", "fp16", "bf16" or "int8".
-            network_size: (height, width) the network runs at, multiples of 8; None: the only size
-                of a model exported with one, else the frame's aspect ratio with the trained
-                short side.
+            network_size: (height, width) at which the network runs, multiples of 8; None: the size
+                of a model that was exported for one size, otherwise the trained short side with the
+                frame's aspect ratio.
             threads: CPU threads; None: the backend's own choice.
             device: GPU index.
             cache_dir: folder for compiled engines; None: lrn_ros/ in the user's cache directory.
@@ -116,7 +116,7 @@ class Segmenter:
                 model's own.
 
         Raises:
-            UserError: no such model, a damaged file or a bad value.
+            UserError: there is no such model, its file is damaged, or a value is bad.
             BackendError: the backend cannot work on this machine.
         """
         folder = None if cache_dir is None else Path(cache_dir).expanduser()
@@ -133,7 +133,7 @@ class Segmenter:
             except BackendError as error:
                 reason = {segmenter.backend.name: str(error)}
             passed_over = dict(segmenter.passed_over) | reason
-            del choice, segmenter  # the next one needs its memory
+            del choice, segmenter  # the next backend needs this memory
 
     @property
     def labels(self) -> LabelSet:
@@ -154,11 +154,11 @@ class Segmenter:
         self._remember(geometry)
 
     def stand_in(self, geometry: Geometry) -> Geometry | None:
-        """A geometry that is compiled and can run in place of one that is not; see `run`.
+        """A compiled geometry that can run in place of a geometry that is not compiled; see `run`.
 
-        It is the same frame and mask through another network size, where the backend can run that.
-        Else it is a geometry of other frames. Of several the one that shows the frame at the most
-        similar scale is taken; None where nothing is compiled.
+        It has the same frame and mask and another network size if the backend can run that, and is
+        a geometry of other frames otherwise. Of several such geometries it is the one that shows
+        the frame at the most similar scale. None: nothing is compiled.
         """
         known = list(self._known)
         fitted = [fit(geometry.frame, self.info.size, known_one.network) for known_one in known]
@@ -184,13 +184,13 @@ class Segmenter:
         """Segment several frames of one geometry in one inference; see Backend.run.
 
         Args:
-            frames: (H, W, 3) uint8 RGB each.
-            geometry: of all of them.
+            frames: images of shape (H, W, 3), uint8 RGB.
+            geometry: the geometry of all frames.
             confidence: also give the probability of the chosen class.
             smooth: one function per frame, or none.
-            through: another geometry that runs in place of `geometry`, from `stand_in`. If it is
-                of frames of another size, the frames are scaled into that size with their aspect
-                ratio kept, and their masks back.
+            through: another geometry from `stand_in`, which runs in place of `geometry`. If it is
+                for frames of another size, the frames are scaled into that size with their aspect
+                ratio kept, and the masks are scaled back.
 
         Returns:
             One result per frame, of the size `geometry.output`.
@@ -231,11 +231,11 @@ class Segmenter:
             confidence: also return the probability of the chosen class.
             output: "input" for a mask of the frame's size, "network" for the size at which the
                 network saw it.
-            smooth: for a frame of a video: `at(seconds)` of its lrn_ros.inference.smoothing
-                Smoother.
+            smooth: for a frame of a video: the result of `at(seconds)` of the video's
+                lrn_ros.inference.smoothing.Smoother.
 
         Raises:
-            UserError: an array of another shape or dtype, or a file that is no image.
+            UserError: `image` is an array of another shape or dtype, or a file that is no image.
             TypeError: `image` is something else.
         """
         rgb = _to_rgb(image)
@@ -249,13 +249,13 @@ class Segmenter:
 
         Args:
             image: as in a call.
-            scale: size of the network's input relative to the one that a mask is computed at.
+            scale: size of the network's input, relative to the size at which a mask is computed.
 
         Returns:
-            (K, H, W) float32, of the model's own classes.
+            (K, H, W) float32 for the model's own classes.
 
         Raises:
-            UserError, TypeError: as a call.
+            UserError, TypeError: as in a call.
         """
         rgb = _to_rgb(image)
         geometry = self.geometry(rgb.shape[0], rgb.shape[1]).scaled(scale)
@@ -284,10 +284,11 @@ def _cut_out(
     """The part of a result that shows the frame, scaled to `output` without mixing classes.
 
     Args:
-        result: of a frame of the size `through.frame`, whose first rows and columns show a frame.
+        result: the result of a frame of the size `through.frame`, whose first rows and columns show
+            the wanted frame.
         content: (height, width) of these rows and columns.
-        through: that gave the result.
-        output: (height, width) that is wanted.
+        through: the geometry that gave the result.
+        output: the (height, width) that is wanted.
     """
     rows, columns = (
         max(1, round(n * o / f)) for n, o, f in zip(content, through.output, through.frame)
@@ -304,16 +305,16 @@ def _cut_out(
 
 
 def _to_rgb(image: Any) -> NDArray[np.uint8]:
-    """The pixels of whatever an image may be given as."""
+    """The pixels of an image that is given as an array, a path or a PIL image."""
     if isinstance(image, (str, Path)):
         return read_image(Path(image))
     if type(image).__module__.partition(".")[0] == "PIL":
         return np.asarray(image.convert("RGB"), np.uint8)
     if not isinstance(image, np.ndarray):
         raise TypeError(
-            "an image is an (H, W, 3) uint8 array in RGB, the path of an image file or a PIL image,"
-            f" not {type(image).__module__}.{type(image).__qualname__}"
+            "an image must be an (H, W, 3) uint8 array in RGB, the path of an image file or a PIL"
+            f" image, not {type(image).__module__}.{type(image).__qualname__}"
         )
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise UserError(f"a frame is (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
+        raise UserError(f"a frame must be (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
     return image

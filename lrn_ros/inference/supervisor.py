@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps a Segmenter running: compiles in the background, replaces a backend that fails."""
+"""Keeps a Segmenter running: compiles in the background and replaces a backend that fails."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from lrn_ros.inference.result import Result
 from lrn_ros.inference.segmenter import LoadedModel, Segmenter
 from lrn_ros.inference.smoothing import Smooth
 
-_FAILURES = 3  # frames in a row after which a backend is restarted
-_RESTARTS = 2  # of one backend within _RESTART_S; after that it is given up
+_MAX_FAILURES = 3  # a backend is restarted when so many frames in a row have failed
+_MAX_RESTARTS = 2  # a backend is given up after so many restarts within _RESTART_S
 _RESTART_S = 600.0
 _PAUSE_S = 0.5  # before a restart
-_MAX_PENDING = 4  # sizes that wait to be compiled; further ones are asked for again later
-_FRAMES = 2  # of a size after which it is compiled, where another size stands in for it
+_MAX_PENDING = 4  # sizes that wait to be compiled; later frames ask again for further sizes
+_MIN_FRAMES = 2  # a size for which another size stands in is compiled after so many frames
 _MAX_COUNTED = 64  # sizes whose frames are counted
 _LOG = logging.getLogger("lrn_ros")
 
 
 class NotReady(Exception):
-    """Nothing can run at this moment, but soon: the message says what is being prepared."""
+    """Nothing can run at this moment, but soon; the message says what is being prepared."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """What the supervisor is doing; empty when everything runs.
+    """The present work of the supervisor as texts; all of them are empty when everything runs.
 
     Attributes:
-        compiling: what is compiled, and for how long.
+        compiling: which sizes are being compiled, and since when.
         restarting: why the backend is being restarted.
         failure: why nothing runs any more.
     """
@@ -63,10 +63,10 @@ class Supervisor:
     twice within ten minutes is given up, and with "auto" the next one takes over.
 
     Args:
-        load: makes a Segmenter; its argument holds the backends that are given up, with the reason.
+        load: makes a Segmenter. Its argument holds the backends that are given up, with the reason.
 
     Raises:
-        Exception: from `load`, the first time.
+        Exception: any exception of the first call of `load`.
     """
 
     def __init__(self, load: Callable[[Mapping[str, str]], Segmenter]) -> None:
@@ -80,7 +80,7 @@ class Supervisor:
         self._lock = threading.Lock()  # of the fields that several threads change
         self._in_use = threading.Lock()  # held while frames run
         self._closed = threading.Event()
-        self._pending: dict[tuple[Geometry, int], float] = {}  # since when it is compiled
+        self._pending: dict[tuple[Geometry, int], float] = {}  # the time of the request
         self._refused: dict[tuple[Geometry, int], str] = {}
         self._counted: Counter[Geometry] = Counter()  # frames for which another size stood in
         self._tasks: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -92,9 +92,9 @@ class Supervisor:
         first.result()
 
     def close(self, timeout: float = 1.0) -> None:
-        """Have the supervisor's thread free the backend and end.
+        """Let the supervisor's thread free the backend and end.
 
-        Waits for at most `timeout` seconds: what is being compiled cannot be interrupted.
+        Waits for at most `timeout` seconds, because a compilation cannot be interrupted.
         """
         self._closed.set()
         self._tasks.put(lambda: None)
@@ -116,7 +116,7 @@ class Supervisor:
         return model
 
     def status(self) -> Status:
-        """What is going on at this moment."""
+        """The present work of the supervisor."""
         with self._lock:
             pending = dict(self._pending)
         now = time.monotonic()
@@ -135,26 +135,26 @@ class Supervisor:
     ) -> list[Result]:
         """Segment frames of one geometry, several in one inference as far as that is compiled.
 
-        While a network size is not compiled, another one that is compiled stands in for it. The
-        masks have the size that `geometry` asks for.
+        While a network size is not compiled, a compiled size stands in for it. The masks have the
+        size that `geometry` asks for.
 
         Args:
-            frames: (H, W, 3) uint8 RGB each.
-            geometry: of all of them.
+            frames: images of shape (H, W, 3), uint8 RGB.
+            geometry: the geometry of all frames.
             confidence: also give the probability of the chosen class.
-            smooth: one a frame, or none.
+            smooth: one function per frame, or none.
 
         Raises:
-            NotReady: no size is compiled yet that could run, or the backend is being restarted.
+            NotReady: no size that could run is compiled yet, or the backend is being restarted.
             UserError: the model cannot run at this size.
             RunError: every backend has failed.
-            Exception: whatever the backend threw for these frames.
+            Exception: any exception of the backend for these frames.
         """
         with self._in_use:
             try:
                 return self._run(frames, geometry, confidence, smooth)
             except Exception as error:
-                release_frames(error)  # they hold the backend
+                release_frames(error)  # the frames of the call stack hold the backend
                 raise
 
     def _run(
@@ -175,7 +175,7 @@ class Supervisor:
                 results += segmenter.run(frames[part], geometry, confidence, smooth[part], through)
         except Exception as error:
             self._failures += 1
-            if self._failures == _FAILURES:
+            if self._failures == _MAX_FAILURES:
                 self._replace(name, error)
             raise
         self._failures = 0
@@ -186,8 +186,8 @@ class Supervisor:
     ) -> tuple[Geometry, list[int]]:
         """The geometry that runs, and the sizes of the inferences for so many frames.
 
-        The sizes are powers of two, 7 = 4 + 2 + 1, so that few engines serve every number of
-        frames. Where one is not compiled its frames run one by one.
+        The sizes are powers of two, such as 7 = 4 + 2 + 1, so that a few engines serve every number
+        of frames. If one of these sizes is not compiled, its frames run one by one.
         """
         powers = [1 << bit for bit in reversed(range(frames.bit_length())) if frames >> bit & 1]
         ready = {n for n in powers if segmenter.prepared(geometry, n)}
@@ -212,10 +212,10 @@ class Supervisor:
         if len(self._counted) >= _MAX_COUNTED:
             self._counted.clear()
         self._counted[geometry] += 1
-        return self._counted[geometry] >= _FRAMES
+        return self._counted[geometry] >= _MIN_FRAMES
 
     def _compile_soon(self, geometry: Geometry, batch: int) -> None:
-        """Have it compiled, unless that is under way, was refused, or too much is under way."""
+        """Compile in the background, unless this was requested or refused, or too much waits."""
         key = geometry, batch
         with self._lock:
             known = key in self._pending or key in self._refused
@@ -224,9 +224,9 @@ class Supervisor:
                 self._tasks.put(lambda: self._compile(geometry, batch))
 
     def _replace(self, name: str, error: Exception) -> None:
-        """Stop using the backend `name`, which failed, and have it restarted.
+        """Stop using the backend `name`, which failed, and restart it in the background.
 
-        Nothing happens where another failure has had it replaced already.
+        Nothing happens if the backend is being replaced already.
         """
         reason = f"{type(error).__name__}: {error}"
         self._failures = 0
@@ -239,11 +239,11 @@ class Supervisor:
     # In the supervisor's thread -------------------------------------------------------------
 
     def _own_backend(self, first: Future[None]) -> None:
-        """Load the backend, do what is asked for until `close`, and free the backend."""
+        """Load the backend, do the requested tasks until `close`, and free the backend."""
         try:
             self._segmenter = self._load(self._given_up)
         except BaseException as error:
-            release_frames(error)  # they may hold half a backend
+            release_frames(error)  # the frames of the call stack may hold half a backend
             first.set_exception(error)
             return
         self._model = self._segmenter.loaded
@@ -254,7 +254,7 @@ class Supervisor:
         self._free()
 
     def _free(self) -> None:
-        """Free the backend, after the frames that run on it."""
+        """Free the backend when no frames run on it any more."""
         with self._in_use:
             self._segmenter = None
 
@@ -287,14 +287,14 @@ class Supervisor:
         self._free()  # its memory may be needed
         now = time.monotonic()
         self._restarts = [r for r in self._restarts if now - r[0] < _RESTART_S]
-        if sum(backend == name for _, backend in self._restarts) >= _RESTARTS:
-            self._given_up[name] = f"given up after {_RESTARTS} restarts: {reason}"
+        if sum(backend == name for _, backend in self._restarts) >= _MAX_RESTARTS:
+            self._given_up[name] = f"given up after {_MAX_RESTARTS} restarts: {reason}"
         self._restarts.append((now, name))
         if self._closed.wait(_PAUSE_S):
             return
         try:
             segmenter = self._load(self._given_up)
-        except Exception as error:  # it is reported, and the process lives on
+        except Exception as error:  # the error is reported, and the process goes on
             release_frames(error)
             self._failure, self._restarting = f"no backend works any more: {error}", ""
             _LOG.error("%s", self._failure)

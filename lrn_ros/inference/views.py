@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Averaging over several views of an image: scales and the mirror image. For evaluation only."""
+"""Averages over several views of an image, scaled and mirrored; used in evaluation only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def mean_probability(
         segmenter: gives the class scores of every view.
         rgb: (H, W, 3) uint8, RGB.
         scales: sizes of the network's input relative to the segmenter's own; at least one.
-        flip: look at the mirror image of every scale as well.
+        flip: also use the mirror image at every scale.
 
     Returns:
         (K, H, W) float32, summing to 1 over the classes; its argmax is the mask.

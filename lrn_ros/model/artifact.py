@@ -1,8 +1,9 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A model on disk: one file that says what it is. Nothing is unpickled.
+"""A model on disk: one file with a header that describes the model. Nothing is unpickled.
 
-.safetensors holds the weights; .onnx, made from it by `lrn export`, the graph with the weights.
+A .safetensors file holds the weights. An .onnx file, which `lrn export` makes from it, holds the
+graph with the weights.
 """
 
 from __future__ import annotations
@@ -31,24 +32,25 @@ from lrn_ros.model.onnx_file import Tensor, read_onnx
 from lrn_ros.paths import share_folder
 
 SUFFIXES = (".safetensors", ".onnx")
-KEY = "lrn_ros"  # of the metadata entry, in both formats
+KEY = "lrn_ros"  # the name of the metadata entry with the header, in both formats
 _VERSION = 1
-_MAX_HEADER = 1 << 20  # bytes; ours are a few kilobytes
+_MAX_HEADER = 1 << 20  # bytes; the headers of this package have a few kilobytes
 
 
 @dataclass(frozen=True)
 class ExportInfo:
-    """What an exported model's metadata adds.
+    """The part of the metadata that only an exported model has.
 
     The graph takes `image`, (N, H, W, 3) uint8 RGB at the network's size, and gives `logits`,
     (N, K, ceil(H / stride), ceil(W / stride)) float32 class scores. H and W are multiples of 8.
 
     Attributes:
-        precision: of weights and activations, "fp32", "fp16" or "int8".
+        precision: the precision of weights and activations, "fp32", "fp16" or "int8".
         stride: pixels of the network's input per cell of the scores.
-        size: the only (height, width) it runs at, with N = 1; None: any from 64 up, any N.
-        source_sha256: of the .safetensors file that it was made from.
-        agreement: with torch in fp32, see lrn_ros.export.agreement.
+        size: the only (height, width) at which the graph runs, with N = 1; None: any size from 64
+            up and any N.
+        source_sha256: digest of the .safetensors file from which the graph was made.
+        agreement: how far the graph agrees with torch in fp32, see lrn_ros.export.agreement.
     """
 
     precision: str
@@ -60,23 +62,23 @@ class ExportInfo:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a model is, as its file's header carries it.
+    """The description of a model, as the header of its file has it.
 
     Attributes:
-        name: file stem, for logs.
+        name: stem of the file, for logs.
         architecture: name in the registry of lrn_ros.networks.
         options: keyword arguments of the architecture beyond the number of classes.
-        labels: the classes it predicts.
-        mean: per-channel mean of the RGB input in 0-1, subtracted first.
-        std: per-channel divisor after the mean.
-        size: (height, width) it was trained at, pixels.
-        license: what the weights may be used for.
-        temperature: what the scores are divided by before the softmax that gives the confidence,
-            so that confidences are probabilities (Guo et al., ICML 2017, section 4.2); it changes
-            no mask.
+        labels: the classes that the model predicts.
+        mean: mean per channel of the RGB input in 0-1, which is subtracted first.
+        std: divisor per channel, applied after the mean.
+        size: (height, width) in pixels at which the model was trained.
+        license: for what the weights may be used.
+        temperature: the scores are divided by this number before the softmax that gives the
+            confidence, so that confidences are probabilities (Guo et al., ICML 2017, section 4.2).
+            It does not change masks.
         provenance: data, recipe, seed, steps, versions.
         metrics: figures measured on named data, e.g. {"camvid val": {"miou": 0.64}}.
-        export: what is known of an exported file, None of a .safetensors file.
+        export: facts of an exported file; None for a .safetensors file.
     """
 
     name: str
@@ -101,13 +103,16 @@ class ModelInfo:
     def from_json(cls, text: str, where: str) -> ModelInfo:
         """Parse a header's text; `where` names the file in errors."""
         if len(text) > _MAX_HEADER:
-            raise UserError(f"{where}: a model header of {len(text)} characters; ours have few")
+            raise UserError(
+                f"{where}: the model header has {len(text)} characters; at most {_MAX_HEADER} work"
+            )
         try:
             # Earlier versions wrote NaN, which is no JSON, for the figure of an absent class.
             data = json.loads(text, parse_constant=lambda name: None)
             if data["version"] != _VERSION:
                 raise UserError(
-                    f"{where}: model file version {data['version']}, this package reads {_VERSION}"
+                    f"{where}: the model file has version {data['version']}, this package reads"
+                    f" version {_VERSION}"
                 )
             info = cls(
                 name=str(data["name"]),
@@ -157,7 +162,7 @@ def _export_info(data: Any) -> ExportInfo:
 
 
 def save_model(path: str | Path, info: ModelInfo, weights: Mapping[str, NDArray[Any]]) -> None:
-    """Write a model file, atomically: readers see the old one or the new one.
+    """Write a model file atomically: a reader sees the old file or the new file, never a part.
 
     Raises:
         UserError: a tensor holds NaN or an infinity; nothing is written.
@@ -169,7 +174,7 @@ def save_model(path: str | Path, info: ModelInfo, weights: Mapping[str, NDArray[
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside `path` and rename over it."""
+    """Write a temporary file beside `path` and rename it to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -183,10 +188,11 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def read_info(path: Path) -> ModelInfo:
-    """Read what a .safetensors or .onnx model file says of itself.
+    """Read the description of a model from its .safetensors or .onnx file.
 
     Raises:
-        UserError: not a file, not of the format that its suffix says, or not one of this package's.
+        UserError: there is no such file, the file does not have the format that its suffix says, or
+            it is not a model of this package.
     """
     if path.suffix == ".onnx":
         return _read_onnx_info(path)
@@ -210,7 +216,7 @@ def _read_onnx_info(path: Path) -> ModelInfo:
         )
     info = ModelInfo.from_json(file.metadata[KEY], str(path))
     if info.export is None:
-        raise UserError(f"{path}: damaged model header (nothing about its export)")
+        raise UserError(f"{path}: damaged model header (it says nothing about the export)")
     batch, height, width = (1, *info.export.size) if info.export.size else (None, None, None)
     image = Tensor("image", "uint8", (batch, height, width, 3))
     given = " ".join(map(str, file.inputs)), " ".join(map(str, file.outputs))
@@ -237,8 +243,8 @@ def read_weights(path: Path) -> dict[str, NDArray[Any]]:
         raise UserError(f"{path}: cannot be read as a safetensors file: {error}") from error
     if bad := not_finite(weights):
         raise UserError(
-            f"{path}: {len(bad)} of its tensors hold NaN or infinity, {bad[0]} the first: the"
-            " training diverged; train again with a lower rate"
+            f"{path}: {len(bad)} of its tensors hold NaN or infinity, {bad[0]} first: the training"
+            " diverged; train again with a lower learning rate"
         )
     return weights
 
@@ -249,7 +255,7 @@ def not_finite(weights: Mapping[str, NDArray[Any]]) -> list[str]:
 
 
 def _check_header(path: Path) -> None:
-    """Refuse what cannot be a model file before a library maps it."""
+    """Refuse a file that cannot be a model file before a library maps it."""
     if not path.is_file():
         raise UserError(f"{path}: no such model file")
     with path.open("rb") as file:
@@ -271,10 +277,10 @@ def resolve_model(
     Args:
         name_or_path: a name under weights/; the path of a .safetensors or .onnx file, which stands
             for the files of the same name beside it too; or the folder of a training run.
-        suffixes: the formats that are wanted. A path that ends so is taken as it is, otherwise the
-            first suffix for which there is a file.
+        suffixes: the formats that are wanted. A path with one of these suffixes is taken as it is;
+            otherwise the first suffix is taken for which there is a file.
         variant: the precision of the wanted export, such as "fp16" for NAME_fp16.onnx; empty:
-            NAME.onnx. A path that is taken as it is may have any.
+            NAME.onnx. A path that is taken as it is may have any precision.
 
     Raises:
         UserError: no such model; the message lists the names that exist.
@@ -306,7 +312,7 @@ def resolve_model(
 
 
 def model_files(name_or_path: str | Path) -> list[Path]:
-    """All files of a model, sorted: which of them runs is the backend's and precision's choice.
+    """All files of a model, sorted; backend and precision decide which of them runs.
 
     Raises:
         UserError: no such model.
@@ -319,14 +325,14 @@ def model_files(name_or_path: str | Path) -> list[Path]:
 
 
 def check_origin(path: Path, info: ModelInfo) -> None:
-    """Refuse an export that was not made from the .safetensors file that lies beside it.
+    """Refuse an export that was not made from the .safetensors file beside it.
 
     Args:
-        path: the .onnx file; without its .safetensors file there is nothing to compare.
-        info: what `path` says of itself.
+        path: the .onnx file. If there is no .safetensors file beside it, nothing is compared.
+        info: the description in that .onnx file.
 
     Raises:
-        UserError: the two differ, as after a new training that was not exported.
+        UserError: the two files do not belong together, as after a new training without an export.
     """
     if info.export is None:
         return
@@ -350,7 +356,7 @@ _EXPORT_ENDING = re.compile(r"(?:_(?:fp16|int8))?(?:_\d+x\d+)?$")
 
 
 def _bases(path: Path) -> list[Path]:
-    """A model file without its suffix, and without what an export appends to the model's name."""
+    """The path of a model file without its suffix, and also without the ending of an export."""
     stem = _stem(path)
     return [path.with_name(s) for s in dict.fromkeys((stem, _EXPORT_ENDING.sub("", stem) or stem))]
 
@@ -370,9 +376,12 @@ def _only_model(folder: Path) -> str:
     names = sorted(weights or {_bases(p)[-1].name for p in folder.glob("*.onnx")})
     if not names:
         raise UserError(
-            f"model {str(folder)!r}: a folder without a .safetensors or .onnx file; lrn train"
-            " writes the model when the training ends"
+            f"model {str(folder)!r}: the folder has no .safetensors or .onnx file; lrn train writes"
+            " the model when the training ends"
         )
     if len(names) > 1:
-        raise UserError(f"model {str(folder)!r}: holds {', '.join(names)}; name one of the files")
+        raise UserError(
+            f"model {str(folder)!r}: the folder has several models, {', '.join(names)}; name one of"
+            " the files"
+        )
     return names[0]

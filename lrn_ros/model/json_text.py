@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""JSON that every reader takes: no NaN and no infinity, for which JSON has no word."""
+"""JSON that every reader accepts: without NaN and infinity, which JSON does not have."""
 
 from __future__ import annotations
 

@@ -21,20 +21,20 @@ UNLABELLED = 255
 
 @dataclass(frozen=True)
 class LabelSet:
-    """Classes of a data set; the class id is the position.
+    """The classes of a data set. The id of a class in masks is its position.
 
     Attributes:
         name: name of the set.
         names: class names.
         colors: (r, g, b) per class, 0-255.
-        ignore: id of unlabelled pixels in the set's own label images; 255 is always unlabelled too.
-        ids: id of every class in the set's own label images, 0-254; empty: its position.
-        void: further ids of unlabelled pixels in them.
-        display: (r, g, b) per class, chosen to be told apart by people; empty: not chosen yet, see
-            lrn_ros.inference.palette.
+        ignore: id of unlabelled pixels in the label images of the set; 255 is always unlabelled.
+        ids: id of every class in the label images of the set, 0-254; empty: the position.
+        void: further ids of unlabelled pixels in the label images.
+        display: (r, g, b) per class, colours that people can tell apart; empty: they are not chosen
+            yet, see lrn_ros.inference.palette.
         categories: the category of every class, such as "vehicle"; empty: there are none.
-        object_sizes: mean pixels of a single object of every class, for Cityscapes' iIoU; 0: the
-            set does not tell single objects of the class apart; empty: of no class.
+        object_sizes: mean number of pixels of a single object of every class, for Cityscapes' iIoU;
+            0: the set has no single objects of that class; empty: of no class at all.
     """
 
     name: str
@@ -49,28 +49,33 @@ class LabelSet:
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.names) <= UNLABELLED:
-            raise UserError(f"label set {self.name!r}: {len(self.names)} classes; 1 to 255 work")
+            raise UserError(f"label set {self.name!r} has {len(self.names)} classes; 1 to 255 work")
         if len(self.colors) != len(self.names) or len(set(self.names)) != len(self.names):
-            raise UserError(f"label set {self.name!r}: one distinct name and one colour per class")
+            raise UserError(
+                f"label set {self.name!r}: every class needs a colour, and a name of its own"
+            )
         if len(self.display) not in (0, len(self)):
-            raise UserError(f"label set {self.name!r}: display colours for all classes or none")
+            raise UserError(
+                f"label set {self.name!r}: there must be display colours for all classes or none"
+            )
         if any(
             len(c) != 3 or not all(0 <= v <= 255 for v in c) for c in (*self.colors, *self.display)
         ):
             raise UserError(f"label set {self.name!r}: a colour is three numbers from 0 to 255")
         if not 0 <= self.ignore <= 255:
-            raise UserError(f"label set {self.name!r}: ignore is {self.ignore}; 0 to 255 works")
+            raise UserError(f"label set {self.name!r}: ignore is {self.ignore}; 0 to 255 work")
         ids = self.ids or tuple(range(len(self)))
         if not len(ids) == len(set(ids)) == len(self) or not all(0 <= i < UNLABELLED for i in ids):
             raise UserError(
-                f"label set {self.name!r}: ids are distinct, 0 to 254, one for every class or none"
+                f"label set {self.name!r}: all classes or none must have an id, and the ids must be"
+                " different numbers from 0 to 254"
             )
         if len(set(self.void)) != len(self.void) or not all(0 <= v <= 255 for v in self.void):
-            raise UserError(f"label set {self.name!r}: void is distinct ids from 0 to 255")
+            raise UserError(f"label set {self.name!r}: void must be different ids from 0 to 255")
         if any(len(per) not in (0, len(self)) for per in (self.categories, self.object_sizes)):
-            raise UserError(f"label set {self.name!r}: a category for every class or for none")
+            raise UserError(f"label set {self.name!r}: all classes or none must have a category")
         if any(not 0 <= size < float("inf") for size in self.object_sizes):
-            raise UserError(f"label set {self.name!r}: object_size is a number of pixels")
+            raise UserError(f"label set {self.name!r}: object_size must be a number of pixels")
         if both := set(ids) & {self.ignore, *self.void}:
             name = self.names[ids.index(min(both))]
             raise UserError(
@@ -92,7 +97,7 @@ class LabelSet:
 
     @property
     def category_ids(self) -> tuple[int, ...]:
-        """Per class the position of its category in `category_names`."""
+        """The position of every class's category in `category_names`."""
         return tuple(self.category_names.index(c) for c in self.categories)
 
     def lookup(self) -> NDArray[np.uint8]:
@@ -215,12 +220,14 @@ IDENTITY = ("", "identity")  # names of no mapping: the model's own classes
 
 @dataclass(frozen=True)
 class LabelMapping:
-    """Which class of `target` every class of `source` is.
+    """The class of `target` that each class of `source` becomes.
+
+    The YAML file of a mapping must name every class of `source`.
 
     Attributes:
-        source: the set that is mapped.
-        target: the set that it becomes.
-        classes: per class of `source` the class id of `target`; 255 makes it unlabelled.
+        source: the label set of the given classes.
+        target: the label set of the resulting classes.
+        classes: for every class of `source` the class id of `target`; 255 makes it unlabelled.
     """
 
     source: LabelSet
@@ -238,27 +245,30 @@ class LabelMapping:
         """Read config/mappings/NAME.yaml, or a YAML file by its path.
 
         Raises:
-            UserError: no such file, a class of either set that does not exist, or one of the source
-                that is not mapped; the message names it.
+            UserError: there is no such file, it names a class that a set does not have, or it
+                leaves out a class of `source`; the message names the class.
         """
         path = Path(name_or_path).expanduser()
         data, path = read_config("mappings", path, "label mapping")
         if not isinstance(data, dict) or not isinstance(data.get("classes"), dict):
-            raise UserError(f"{path}: not a label mapping; it needs from, to and classes: {{A: B}}")
+            raise UserError(
+                f"{path}: this is no label mapping; it needs `from`, `to` and `classes: {{A: B}}`"
+            )
         source, target = (_label_set(data, key, path) for key in ("from", "to"))
         return cls(source, target, _ids(data["classes"], source, target, path))
 
 
 def find(name_or_path: str, labels: LabelSet) -> LabelMapping | None:
-    """The mapping of a model's classes that a name stands for.
+    """Find the mapping of a model's classes by its name.
 
     Args:
-        name_or_path: a name under config/mappings, a YAML file, or what follows `SET_to_` in such a
-            name, where SET is the model's label set; one of IDENTITY: the classes stay.
-        labels: of the model.
+        name_or_path: a name under config/mappings, or the path of a YAML file. Of a name such as
+            SET_to_TARGET, where SET is the model's label set, TARGET is enough. With one of
+            IDENTITY the classes stay as they are.
+        labels: the label set of the model.
 
     Returns:
-        The mapping; None: the classes stay as they are.
+        The mapping; None if the classes stay as they are.
 
     Raises:
         UserError: there is no such mapping, it is damaged, or it is for other classes.

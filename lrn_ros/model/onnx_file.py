@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads the metadata, inputs and outputs of an ONNX file without the package onnx.
 
-An ONNX file is one protobuf message; the numbers below are those of its fields in onnx.proto.
+An ONNX file is one protobuf message. The numbers below are the field numbers in onnx.proto.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _TYPES = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 10: "floa
 
 @dataclass(frozen=True)
 class Tensor:
-    """An input or output.
+    """An input or output of a graph.
 
     Attributes:
-        name: as the graph has it.
-        dtype: NumPy's name, or "type N" for a rare one.
-        shape: sizes; None where one is free.
+        name: its name in the graph.
+        dtype: NumPy's name of the type, or "type N" for a rare type.
+        shape: the sizes; None for a size that is free.
     """
 
     name: str
@@ -70,7 +70,11 @@ def read_onnx(path: Path) -> OnnxFile:
 
 
 def _tensor(message: memoryview) -> Tensor:
-    """ValueInfoProto: name 1, type 2; TypeProto: tensor 1; that: element type 1, shape 2."""
+    """The tensor of a ValueInfoProto.
+
+    Field numbers: name 1 and type 2 of ValueInfoProto, tensor 1 of TypeProto, element type 1 and
+    shape 2 of the tensor.
+    """
     info = list(_fields(message))
     tensors = [t for m in _messages(info, 2) for t in _messages(_fields(m), 1)]
     fields = [list(_fields(t)) for t in tensors]
@@ -95,7 +99,7 @@ def _text(fields: list[_Field], number: int) -> str:
 
 
 def _fields(message: memoryview) -> Iterator[_Field]:
-    """The fields of a message: number, and an int or the bytes of whatever it holds."""
+    """The fields of a message: the number of each, and its value as an int or as bytes."""
     at = 0
     while at < len(message):
         key, at = _varint(message, at)
@@ -108,18 +112,18 @@ def _fields(message: memoryview) -> Iterator[_Field]:
             elif key & 7 in (1, 5):
                 length = 8 if key & 7 == 1 else 4
             else:
-                raise ValueError(f"field of kind {key & 7}")
+                raise ValueError(f"a field has the unknown wire type {key & 7}")
             value, at = message[at : at + length], at + length
             if at > len(message):
-                raise ValueError("it ends within a field")
+                raise ValueError("the file ends within a field")
         yield key >> 3, value
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """A number of up to ten bytes with seven bits each, and where it ends."""
+    """A number of up to ten bytes with seven bits each, and the position after it."""
     value = 0
     for i, byte in enumerate(message[at : at + 10]):
         value |= (byte & 127) << 7 * i
         if byte < 128:
             return value, at + i + 1
-    raise ValueError("a number has no end")
+    raise ValueError("a number is longer than ten bytes, or the file ends within it")

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Plays a bag or a source into the node: every image at its time, once the node is ready."""
+"""Plays a bag or a source into the node when the node is ready: every image at its time."""
 
 from __future__ import annotations
 
@@ -44,11 +44,13 @@ from lrn_ros.replay.realtime import PlayFiles
 from lrn_ros.ros.qos import profile
 
 _AHEAD = 8  # images read ahead, so that reading them does not delay any
-_HELD_BYTES = 512 << 20  # frames of a source made ahead, so that making them does not slow the node
+_MAX_HELD_BYTES = 512 << 20  # frames that are made ahead, so that this does not slow the node
 _CLOCK_S = 0.01  # between two messages on /clock
 _PATIENCE_S = 3.0  # for an answer to the grey image, before it is published again
-_SETTLE_S = 1.5  # until the node's next /diagnostics, which counts what was before the first image
-_SIZE = (480, 640)  # of the grey image where the bag's first cannot be read
+_SETTLE_S = (
+    1.5  # until the node's next /diagnostics, which counts everything before the first image
+)
+_SIZE = (480, 640)  # of the grey image if the bag's first image cannot be read
 _STEADY_S = 1.0  # all must be ready for this long
 _UNCONFIGURED_S = 6.0  # a node that is unconfigured for so long has failed to configure
 
@@ -90,13 +92,13 @@ class Player(Node):
             self._ticker.start()
 
     def wait_until_ready(self, timeout: float) -> None:
-        """Wait until the node is active, subscribed and recorded, and that for a second.
+        """Wait until the node has been active, subscribed and recorded for one second.
 
         Raises:
-            RunError: it does not get there within `timeout` seconds, or fails to configure.
+            RunError: the node does not get there within `timeout` seconds, or fails to configure.
         """
         deadline, since, idle_since = time.monotonic() + timeout, None, None
-        missing = "nothing was seen of it"
+        missing = "there is no such node"
         while time.monotonic() < deadline:
             state = self._state()
             missing = self._missing(state)
@@ -112,12 +114,12 @@ class Player(Node):
         raise RunError(f"{self._segmentation} not ready within {timeout:.0f} s: {missing}")
 
     def prime(self, grey: Mapping[str, Image | CompressedImage], timeout: float) -> None:
-        """Publish an image of each camera until the node answers, so that the first finds it ready.
+        """Publish a grey image of each camera until the node answers, so that it is ready.
 
-        Then the engine is built, and images that replace each other are counted from the first on.
+        Then the engine is built, and the node counts superseded images from the first image on.
 
         Raises:
-            RunError: no answer within `timeout` seconds.
+            RunError: the node does not answer within `timeout` seconds.
         """
         answered: set[str] = set()
         topic, deadline = f"{self._segmentation}/latency", time.monotonic() + timeout
@@ -141,9 +143,9 @@ class Player(Node):
         time.sleep(_SETTLE_S)
 
     def publish(self, due: Due) -> dict[str, int | None]:
-        """Publish an image; returns its stamp, and the monotonic time at which it was published.
+        """Publish an image; return its stamp and the monotonic time of publishing.
 
-        A message that is too short to have a stamp is published as it is; its stamp is None.
+        A message that is too short to have a stamp is published unchanged; its stamp is None.
         """
         stamp: int | None = None
         message: Image | bytes
@@ -159,7 +161,7 @@ class Player(Node):
         return {"stamp_ns": stamp, "at_ns": at}
 
     def close(self) -> None:
-        """Wait until the last images were taken, at most ten seconds, and end the clock."""
+        """Wait for at most ten seconds until the last images were taken, and end the clock."""
         for publisher in self._images.values():
             publisher.wait_for_all_acked(Duration(seconds=10))
         self._stop.set()
@@ -179,7 +181,7 @@ class Player(Node):
             return message.data, None
 
     def _missing(self, state: int | None) -> str:
-        """What is not ready yet, given the node's lifecycle state; empty when all is."""
+        """The condition that is not met yet, given the node's state; empty if all is ready."""
         if self._ticks is not None and not self.count_subscribers("/clock"):
             return f"{self._segmentation} does not follow /clock"
         if state != State.PRIMARY_STATE_ACTIVE:
@@ -215,7 +217,7 @@ class Player(Node):
 
 
 def grey_image(bag: BagReader | None, topic: str, first: Due) -> Image | CompressedImage:
-    """A grey image, of the size and of the type of the first, and a second older."""
+    """A grey image with the size and type of the first image, and a stamp one second older."""
     shape: tuple[int, ...] = (*_SIZE, 3)
     stamp_ns, compressed = first.bag_ns, False
     if isinstance(first.image, Frame):
@@ -241,7 +243,7 @@ def grey_image(bag: BagReader | None, topic: str, first: Due) -> Image | Compres
 def play(
     player: Player, clock: PlayClock, dues: Iterator[Due], log: Path, stop: threading.Event
 ) -> None:
-    """Publish each image when it is due, until `stop`; a line of `log` each."""
+    """Publish each image when it is due, until `stop`; write one line to `log` for each."""
     clock.start()
     with log.open("w", encoding="utf-8") as lines:
         for due in dues:
@@ -255,13 +257,13 @@ def play(
 
 
 def held(dues: Iterator[Due]) -> Iterator[Due]:
-    """The same, as many of them made beforehand as fit into memory."""
+    """The same images; as many as fit into memory are made before the first is used."""
     made: list[Due] = []
     size = 0
     for due in dues:
         made.append(due)
         size += due.image.rgb.nbytes if isinstance(due.image, Frame) else len(due.image.data)
-        if size > _HELD_BYTES:
+        if size > _MAX_HELD_BYTES:
             break
     return itertools.chain(made, dues)
 
@@ -269,27 +271,29 @@ def held(dues: Iterator[Due]) -> Iterator[Due]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("--bag", type=Path, help="a rosbag2, played as recorded")
+    add("--bag", type=Path, help="a rosbag2, which is played as recorded")
     add("--camera", nargs=3, action="append", metavar=("CAMERA", "FROM", "TO"),
-        help="a topic of the bag, and where it is published")  # fmt: skip
-    add("--input", type=Path, help="video, folder or bag, played at --fps; without: the scene")
+        help="a topic of the bag, and the topic on which it is published")  # fmt: skip
+    add("--input", type=Path, help="video, folder or bag, played at --fps; default: the scene")
     add("--bag-topic", help="image topic of --input")
-    add("--model", help="whose classes the labels beside a folder have")
-    add("--size", type=int, nargs=2, default=(360, 640), metavar=("H", "W"), help="of the scene")
-    add("--seed", type=int, default=0, help="of the scene")
-    add("--frames", type=int, default=0, help="how many of --input; 0: all")
-    add("--fps", type=float, default=10.0, help="Hz, of --input")
-    add("--labels", type=Path, help="folder for the labels of the frames of --input")
-    add("--topic", default="/demo/image", help="where --input is published")
+    add("--model", help="the model with the classes of the labels beside a folder")
+    add("--size", type=int, nargs=2, default=(360, 640), metavar=("H", "W"),
+        help="size of the scene")  # fmt: skip
+    add("--seed", type=int, default=0, help="seed of the scene")
+    add("--frames", type=int, default=0, help="number of frames of --input to play; 0: all")
+    add("--fps", type=float, default=10.0, help="rate of --input in Hz")
+    add("--labels", type=Path, help="folder to which the labels of --input are written")
+    add("--topic", default="/demo/image", help="the topic on which --input is published")
     add("--segmentation", default="/segmentation", help="the node to wait for")
-    add("--outputs", nargs="+", default=["latency"], help="of the node, that must be recorded")
+    add("--outputs", nargs="+", default=["latency"],
+        help="outputs of the node that must be recorded before the start")  # fmt: skip
     add("--timeout", type=float, default=600.0, help="seconds to wait for the node")
-    add("--rate", type=float, default=1.0, help="times as fast as recorded")
-    add("--loop", type=int, default=1, help="how many times")
-    add("--start", type=float, default=0.0, help="seconds of the bag")
-    add("--duration", type=float, help="seconds of the bag")
-    add("--clock", action="store_true", help="publish /clock, leave the stamps")
-    add("--log", type=Path, required=True, help="what was sent, JSON lines")
+    add("--rate", type=float, default=1.0, help="speed, relative to the recording")
+    add("--loop", type=int, default=1, help="how many times to play")
+    add("--start", type=float, default=0.0, help="seconds of the bag to skip")
+    add("--duration", type=float, help="seconds of the bag to play")
+    add("--clock", action="store_true", help="publish /clock, and leave the stamps unchanged")
+    add("--log", type=Path, required=True, help="file for the sent messages, JSON lines")
     return parser
 
 
@@ -340,7 +344,7 @@ def _run(args: argparse.Namespace, stop: threading.Event) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Play; 0 when all was sent, or as much as there was time for until SIGINT."""
+    """Play; returns 0 when everything was sent, or everything until SIGINT."""
     args = _parser().parse_args(remove_ros_args(sys.argv if argv is None else argv)[1:])
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:

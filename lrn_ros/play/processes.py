@@ -25,14 +25,14 @@ from lrn_ros.paths import share_folder
 from lrn_ros.ros.dds_profile import profile_environment
 
 NODE = "/segmentation"
-GREY = "grey"  # frame_id of the image that wakes the node and is no frame
-_LAST_DOMAIN = 232  # the ports of a higher one would exceed 65535
+GREY = "grey"  # frame_id of the image that wakes the node; this image does not count as a frame
+_LAST_DOMAIN = 232  # the ports of a higher domain would exceed 65535
 _PROFILE = "fastdds_shared_memory.xml"
 _SEGMENTS = 256 << 20  # bytes of /dev/shm that the profile's segments of all processes may take
 
 
 def check_ros() -> None:
-    """Refuse to start where rclpy is missing.
+    """Refuse to start if rclpy is missing.
 
     Raises:
         UserError: the message says how to get it.
@@ -45,13 +45,13 @@ def check_ros() -> None:
 
 
 def check_domain(domain_id: int | None) -> None:
-    """Refuse a --domain-id that cannot be, with a UserError."""
+    """Refuse an impossible --domain-id with a UserError."""
     if (domain_id or 0) > _LAST_DOMAIN:
         raise UserError(f"--domain-id {domain_id}: 0 to {_LAST_DOMAIN} work")
 
 
 def environment(domain_id: int | None, base: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Environment of the processes: a domain and a host of their own, and large shared memory.
+    """Environment of the processes: their own domain on this host, and large shared memory.
 
     What the user set stays: ROS_DOMAIN_ID, unless `domain_id` is given, and the Fast DDS profile.
     """
@@ -89,7 +89,7 @@ def model_path(model: str) -> str:
 
 
 class ProcessGroup:
-    """The processes of one run, each a module of this package; each writes NAME.log.
+    """The processes of one run. Each is a module of this package and writes NAME.log.
 
     Args:
         env: their environment.
@@ -112,7 +112,7 @@ class ProcessGroup:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=self._env,
-                start_new_session=True,  # Ctrl-C reaches the parent alone, which ends the others
+                start_new_session=True,  # Ctrl-C reaches only the parent, which ends the others
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )
         return process
@@ -131,12 +131,12 @@ class ProcessGroup:
         return player is not None and player.poll() is None
 
     def stop_player(self) -> None:
-        """End the player alone, before it has ended by itself."""
+        """End only the player, before it ends by itself."""
         if player := self._members.pop(self._player, None):
             _end(player)
 
     def stop(self) -> None:
-        """End all in the order they were started, politely first."""
+        """End all processes in the order of their start: first SIGINT, later SIGKILL."""
         for process in self._members.values():
             _end(process)
 
@@ -163,14 +163,16 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _die_with_parent() -> None:
-    """In the child before it starts: SIGTERM when the parent dies, even when that is killed."""
+    """In the child before it starts: ask for SIGTERM if the parent ends, even by SIGKILL."""
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 _LOOK_S = 0.2
-_QUIET_S = 2.5  # nothing received or answered for this long: the run is over,
-_QUIET_BEATS = 2  # if the node has said so as often, which a busy machine may delay
-_DRAIN_S = 30.0  # never wait longer than this for it
+# A run is over when nothing was received or answered for _QUIET_S seconds, and when the node has
+# published the same figures _QUIET_BEATS times, which a busy machine may delay.
+_QUIET_S = 2.5
+_QUIET_BEATS = 2
+_DRAIN_S = 30.0  # the end of the run is never awaited for longer than this
 
 
 @dataclass(frozen=True)
@@ -219,8 +221,8 @@ class Watch:
         self._processes, self._report = processes, report
         self._sent_lines, self._received_lines = NewLines(sent), NewLines(received)
         self._sent = self._answered = 0
-        self._received = ""  # frames, as the node last said
-        self._beats = 0  # how often it has said so since that changed
+        self._received = ""  # number of received frames, as the node last published it
+        self._beats = 0  # how often the node has published this number
 
     @property
     def sent(self) -> int:

@@ -210,10 +210,10 @@ def main(argv: list[str] | None = None) -> int:
     """Record until SIGINT or SIGTERM, or until the process that started this one is gone."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--segmentation", default="/segmentation", help="the node to record")
-    parser.add_argument("--output", type=Path, help="folder for pictures; default: none are kept")
-    parser.add_argument("--cameras", nargs="*", default=[], help="of a node with several")
-    parser.add_argument("--log", type=Path, required=True, help="what came, JSON lines")
-    parser.add_argument("--sent", type=Path, help="log of the player; with --output")
+    parser.add_argument("--output", type=Path, help="folder for pictures; default: keep none")
+    parser.add_argument("--cameras", nargs="*", default=[], help="camera prefixes of the node")
+    parser.add_argument("--log", type=Path, required=True, help="file for what came, JSON lines")
+    parser.add_argument("--sent", type=Path, help="log of the player; needed with --output")
     parser.add_argument("--rate", type=float, default=10.0, help="frames per second of the video")
     args = parser.parse_args(remove_ros_args(sys.argv if argv is None else argv)[1:])
     stopped: list[int] = []

@@ -1,9 +1,10 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Accuracy replay: every frame of a bag's topic straight through a Segmenter, none missed.
+"""Accuracy replay: every frame of a bag's topic goes straight through a Segmenter.
 
-One thread reads, the caller's segments, one scores; each is at most a few frames ahead, so memory
-does not grow with the bag's length. What is found lies in one folder a topic, see PartFiles.
+One thread reads, the caller's thread segments, and one thread scores. Each is at most a few frames
+ahead, so memory does not grow with the length of the bag. The results of a topic are in one folder,
+see PartFiles.
 """
 
 from __future__ import annotations
@@ -53,14 +54,14 @@ from lrn_ros.replay.tally import Tally, marginals, stage_times
 if TYPE_CHECKING:  # needs rosbags
     from lrn_ros.data.bags.reader import BagFrame, BagReader
 
-_AHEAD = 4  # frames read before they are segmented, and segmented before they are scored
-_CONSECUTIVE_NS = 500_000_000  # frames further apart are no pair
-_FLUSH = 100  # frames
+_AHEAD = 4  # frames that wait to be segmented, and frames that wait to be scored
+_CONSECUTIVE_NS = 500_000_000  # frames that are further apart are not compared as a pair
+_FLUSH_EVERY = 100  # frames
 
 
 @dataclass(frozen=True)
 class PartFiles:
-    """The files of one replayed topic: figures, a line a frame, pictures."""
+    """The files of one replayed topic: figures, one line per frame, pictures."""
 
     folder: Path
 
@@ -71,7 +72,7 @@ class PartFiles:
 
     @property
     def frames(self) -> Path:
-        """One JSON line a frame, see FrameLine."""
+        """One JSON line per frame, see FrameLine."""
         return self.folder / "frames.jsonl"
 
     @property
@@ -82,7 +83,7 @@ class PartFiles:
 
 @dataclass(frozen=True)
 class Part:
-    """One replayed topic of one bag, as it lies on disk: its name, its files, its record."""
+    """One replayed topic of one bag on disk: its name, its files, its record."""
 
     name: str
     files: PartFiles
@@ -90,15 +91,15 @@ class Part:
 
 
 def read_part(name: str, folder: Path, check: bool = True) -> Part:
-    """Read what `replay` has written.
+    """Read the results of `replay`.
 
     Args:
-        name: what people call it.
+        name: the name of the topic for people.
         folder: see PartFiles.
-        check: read all files to see whether they are as they were written.
+        check: read all files and check that they are as they were written.
 
     Raises:
-        UserError: it is not there, or it is damaged.
+        UserError: there are no results in the folder, or they are damaged.
     """
     files = PartFiles(folder)
     record = read_record(PartRecord, files.summary)
@@ -108,19 +109,21 @@ def read_part(name: str, folder: Path, check: bool = True) -> Part:
 
 
 def read_frames(part: Part) -> Iterator[FrameLine]:
-    """The lines of its frames.
+    """The lines of a part's frames.
 
     Raises:
-        UserError: one is damaged, or they are not as many as were replayed.
+        UserError: a line is damaged, or the number of lines is not that of the replayed frames.
     """
     count, path = 0, part.files.frames
     for count, line in enumerate(read_lines(path), 1):
         try:
             yield FrameLine(**line)
         except TypeError as error:
-            raise UserError(f"{path}, line {count}: is no line of a frame ({error})") from error
+            raise UserError(
+                f"{path}, line {count}: this is no line of a frame ({error})"
+            ) from error
     if count != part.record.tally.frames:
-        raise UserError(f"{path}: has {count} lines of {part.record.tally.frames} frames")
+        raise UserError(f"{path}: has {count} lines for {part.record.tally.frames} frames")
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,7 @@ class _Read:
 
     @property
     def time_ns(self) -> int:
-        """The frame's stamp; where that is not set, the time at which it was recorded."""
+        """The frame's stamp, or the time of its recording if the stamp is not set."""
         return self.frame.time_ns
 
 
@@ -147,7 +150,7 @@ def _timed(frames: Iterator[BagFrame]) -> Iterator[tuple[BagFrame, float]]:
 
 
 def _read(bag: BagReader, topic: str, truth: Truth | None, extent: Extent) -> Iterator[_Read]:
-    """The frames with their labels; one frame ahead, because labels may be the next one's."""
+    """The frames with their labels; reads one frame ahead, because a label may belong to it."""
     frames, following = tee(_timed(bag.frames(topic, extent=extent)))
     next(following, None)
     for (frame, read_ms), after in zip_longest(frames, following):
@@ -183,7 +186,7 @@ class _Scorer:
         confidence: NDArray[np.uint8] | None,
         stages: dict[str, float],
     ) -> None:
-        """Count a frame and write its line; it has a confidence where it is to be sampled."""
+        """Count a frame and write its line; a frame with a confidence is sampled."""
         frame, tally, label = read.frame, self.tally, read.label
         mask = mask if self._map is None else self._map(mask)
         line: dict[str, Any] = {
@@ -206,11 +209,11 @@ class _Scorer:
         self.gallery.add(kept, frame.rgb, label, mask, matrix)
         tally.frames += 1
         self._lines.write(json.dumps(line) + "\n")
-        if tally.frames % _FLUSH == 0:
+        if tally.frames % _FLUSH_EVERY == 0:
             self._lines.flush()
 
     def _follow(self, read: _Read, mask: NDArray[np.uint8]) -> dict[str, Any]:
-        """Compare with the frame before, if that was close before and it is this pair's turn."""
+        """Compare with the frame before if it is close in time and this pair is sampled."""
         rgb, time_ns = read.frame.rgb, read.time_ns
         previous, self._previous = self._previous, (time_ns, rgb, mask)
         if previous is None or previous[1].shape != rgb.shape:
@@ -225,7 +228,7 @@ class _Scorer:
 
 
 def _digest_label(label: NDArray[np.uint8]) -> str:
-    """16 hexadecimal digits; of a large label every fourth row is looked at."""
+    """16 hexadecimal digits; only every fourth row of a large label is digested."""
     rows = label[:: 4 if label.size > 1 << 18 else 1]
     return hashlib.blake2b(rows.tobytes(), digest_size=8).hexdigest()
 
@@ -247,38 +250,38 @@ def replay(
     """Replay an image topic into `folder`.
 
     Args:
-        segmenter: what to replay through.
-        bag: what to replay.
-        topic: its image topic.
-        folder: for PartFiles; it is made.
+        segmenter: segments the frames.
+        bag: the bag.
+        topic: the image topic of the bag.
+        folder: the folder of the PartFiles; it is made.
         truth_options: the ground truth.
         extent: the part of the bag.
-        thorough: take boundary, calibration and temporal figures of every frame, however long that
-            takes; see Sampling.
+        thorough: compute boundary, calibration and temporal figures for every frame, however long
+            that takes; see Sampling.
         progress: called with 1 for every frame.
-        smoothing: between frames, see lrn_ros.inference.smoothing.
-        stale: files that are removed, as earlier figures in `folder` are, once it is sure that the
-            replay can start.
-        settings: what the result depends on, for the record.
+        smoothing: smooth between frames, see lrn_ros.inference.smoothing.
+        stale: files that are removed when it is sure that the replay can start, like the earlier
+            figures in `folder`.
+        settings: everything on which the result depends, for the record.
         model_files: digests of the model's files by name, for the record.
 
     Returns:
-        True when it is complete, False when it was interrupted (Ctrl-C); what was done until then
-        is written.
+        True if the replay is complete, False if Ctrl-C interrupted it; what was done until then is
+        written.
 
     Raises:
-        UserError: no image in `extent`, no ground truth as asked for, labels that fit no image, or
-            of another size.
+        UserError: `extent` has no image, the wanted ground truth does not exist, or the labels fit
+            no image or have another size.
     """
     files = PartFiles(folder)
     truth, compare = open_truth(bag, topic, truth_options, segmenter.labels)
     first = next(bag.frames(topic, extent=extent), None)
     if first is None:
         raise UserError(
-            f"{bag.path}: {topic} has no image after {extent.start_s:g} s; a smaller --start"
+            f"{bag.path}: {topic} has no image after {extent.start_s:g} s; try a smaller --start"
         )
     height, width, _ = first.rgb.shape
-    segmenter.warm_up(height, width)  # compiling is not what is timed
+    segmenter.warm_up(height, width)  # so that the time of compiling is not measured
     folder.mkdir(parents=True, exist_ok=True)
     for old in (files.summary, *stale):
         old.unlink(missing_ok=True)
@@ -328,7 +331,7 @@ def replay(
 
 
 def _expected(bag: BagReader, topic: str, extent: Extent) -> int | None:
-    """About how many frames there are; None: unknown."""
+    """The approximate number of frames; None: unknown."""
     count, rate = bag.topics[topic].count, bag.rate(topic)
     if extent == Extent():
         return count
@@ -347,7 +350,7 @@ def _model_use(segmenter: Segmenter, files: Mapping[str, str]) -> ModelUse:
 
 @contextmanager
 def _one_opencv_thread() -> Iterator[None]:
-    """OpenCV's pool waits busily and so takes the processor from the backend."""
+    """Switch OpenCV's pool of threads off, which waits busily and slows the backend."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
@@ -358,7 +361,7 @@ def _one_opencv_thread() -> Iterator[None]:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Ignore SIGINT, which only the main thread gets: what is done is written in a moment."""
+    """Ignore SIGINT for the moment in which the results are written."""
     main = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
     try:
@@ -396,7 +399,8 @@ def _finish(truth: Truth, tally: Tally, whole: bool, rate: float) -> None:
     """Count the labels without an image, unless images are missing because they were not read.
 
     Raises:
-        UserError: no label has an image, though of all images, or within half their interval.
+        UserError: no label belongs to an image, although all images were read, or although a label
+            is nearer to an image than half the interval between images.
     """
     matching = truth.matching
     near, works = matching.nearest_ns, "; frames are numbered from 0"

@@ -1,10 +1,10 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""KeptPictures kept from a replay: the worst frames of every class, and frames spread over the bag.
+"""Pictures kept from a replay: the worst frames of every class, and frames spread over the bag.
 
-Images are kept as small JPEG files, masks and labels as PNG files of class ids, from which `draw`
-makes what people look at. Memory is bounded: a few frames a class are kept, and the frames that are
-spread over the bag are thinned out as they become more.
+Images are kept as small JPEG files, masks and labels as PNG files of class ids. `overlay` and
+`difference` draw the pictures for people from them. Memory is bounded: a few frames per class are
+kept, and the frames spread over the bag are thinned out when there are too many.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from lrn_ros.inference.palette import shown
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.replay.records import from_data, to_data
 
-_WIDTH = 720  # pixels of a kept picture, about
+_WIDTH = 720  # pixels, the approximate width of a kept picture
 _QUALITY = 82  # of JPEG
-_WORST = 3  # frames a class
-_APART_NS = 1_000_000_000  # neighbours fail alike: only the worst of a second is kept
-_SPREAD = 120  # frames spread over the bag at most, half as many at least
+_WORST = 3  # worst frames per class
+_APART_NS = 1_000_000_000  # neighbours fail alike, so only the worst frame of a second is kept
+_SPREAD = 120  # the largest number of frames spread over the bag; the smallest is half of it
 MISSED, FALSE = (255, 176, 0), (220, 38, 127)  # colours of differences
 _INDEX = "pictures.json"
 
@@ -37,12 +37,12 @@ class WorstFrame:
     """A frame in which a class fails.
 
     Attributes:
-        wrong: pixels of the class's union that are not hits: missed ones and false ones.
-        index, stamp_ns: of the frame.
-        seconds: after the topic's first message was recorded.
-        iou: of the class in this frame.
-        missed: pixels of the class that have another answer.
-        false: pixels of other classes that are taken for this class.
+        wrong: number of wrong pixels of the class, which is the sum of `missed` and `false`.
+        index, stamp_ns: position and stamp of the frame.
+        seconds: time since the topic's first message was recorded.
+        iou: IoU of the class in this frame.
+        missed: pixels of the class that got another answer.
+        false: pixels of other classes that were answered with this class.
     """
 
     wrong: int
@@ -56,7 +56,7 @@ class WorstFrame:
 
 @dataclass(frozen=True)
 class KeptFrame:
-    """A frame of those spread over the bag; see WorstFrame."""
+    """One of the frames spread over the bag; see WorstFrame."""
 
     index: int
     stamp_ns: int
@@ -65,7 +65,7 @@ class KeptFrame:
 
 @dataclass(frozen=True)
 class KeptPictures:
-    """What there are pictures of: the worst frames by class name, and frames over the bag."""
+    """The frames that have pictures: the worst ones by class name, and those over the bag."""
 
     worst: dict[str, tuple[WorstFrame, ...]]
     spread: tuple[KeptFrame, ...]
@@ -73,7 +73,7 @@ class KeptPictures:
 
 @dataclass(frozen=True)
 class SmallFrame:
-    """A frame as small as it is kept.
+    """A frame in its kept, small size.
 
     Attributes:
         image: (h, w, 3) uint8 RGB.
@@ -107,7 +107,7 @@ class Gallery:
         """Consider a frame.
 
         Args:
-            kept: which one it is.
+            kept: position, stamp and time of the frame.
             rgb: (H, W, 3) uint8.
             truth: (H, W) uint8 class ids of the label; None: there is none.
             mask: (H, W) uint8 class ids of the prediction.
@@ -129,7 +129,7 @@ class Gallery:
             self._spread = [s for s in self._spread if s[0].index % self._stride == 0]
 
     def write(self, folder: Path) -> None:
-        """Write the pictures and pictures.json, which says what they are."""
+        """Write the pictures, and pictures.json, which describes them."""
         folder.mkdir(parents=True, exist_ok=True)
         for old in (p for p in folder.iterdir() if p.suffix in (".jpg", ".png")):
             old.unlink()
@@ -141,7 +141,7 @@ class Gallery:
         (folder / _INDEX).write_text(json.dumps(data), encoding="utf-8")
 
     def _judge(self, kept: KeptFrame, matrix: NDArray[np.int64]) -> bool:
-        """Whether the frame is among the worst of any class now."""
+        """Whether the frame is now one of the worst frames of any class."""
         hits = matrix.diagonal()
         missed, false = matrix.sum(1) - hits, matrix[:, : len(matrix)].sum(0) - hits
         changed = False
@@ -157,7 +157,7 @@ class Gallery:
         return changed
 
     def _place(self, class_id: int, frame: WorstFrame) -> bool:
-        """Take a frame among the worst of a class if it is one of them."""
+        """Keep a frame if it is one of the worst frames of a class; return whether it is."""
         held = self._worst.setdefault(class_id, [])
         near = [f for f in held if abs(f.stamp_ns - frame.stamp_ns) < _APART_NS]
         if near and max(f.wrong for f in near) >= frame.wrong:
@@ -169,7 +169,7 @@ class Gallery:
 
 
 def read_pictures(folder: Path) -> KeptPictures:
-    """What `Gallery.write` has written; nothing where there are no pictures."""
+    """Read the pictures.json of `Gallery.write`; empty if there are no pictures."""
     try:
         data = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
         found: KeptPictures = from_data(KeptPictures, data, str(folder / _INDEX))
@@ -179,7 +179,7 @@ def read_pictures(folder: Path) -> KeptPictures:
 
 
 def read_frame(folder: Path, index: int) -> SmallFrame | None:
-    """The pictures of a frame; None where somebody has removed one."""
+    """The pictures of a frame; None if somebody has removed a file of it."""
     names = ("image", "mask", "truth")
     files = {name: path for name in names if (path := _file(folder, index, name)).is_file()}
     if not files.keys() >= {"image", "mask"}:
@@ -197,11 +197,11 @@ def overlay(frame: SmallFrame, labels: LabelSet) -> NDArray[np.uint8]:
 def difference(
     image: NDArray[np.uint8], truth: NDArray[np.uint8], mask: NDArray[np.uint8], class_id: int
 ) -> NDArray[np.uint8]:
-    """(h, w, 3) uint8 RGB: over a dark image what of a class is missed and what is false.
+    """(h, w, 3) uint8 RGB: the missed and the false pixels of a class over a dark image.
 
     Args:
         image: (h, w, 3) uint8 RGB.
-        truth: (h, w) uint8 class ids; what has no label is black.
+        truth: (h, w) uint8 class ids; pixels without a label are drawn black.
         mask: (h, w) uint8 class ids of the prediction.
         class_id: the class; missed pixels have the colour MISSED, false ones the colour FALSE.
     """
@@ -225,7 +225,11 @@ def _encoded(
 
 
 def _factor(shape: tuple[int, ...]) -> int:
-    """Whole, because OpenCV's averaging is several times faster then; a row at least is left."""
+    """By how much a picture is made smaller.
+
+    The factor is a whole number, because OpenCV's averaging is several times faster then. At least
+    one row is left.
+    """
     height, width = shape[:2]
     return max(1, min(round(width / _WIDTH), height))
 

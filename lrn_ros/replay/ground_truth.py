@@ -25,9 +25,9 @@ from lrn_ros.model.labels import UNLABELLED, LabelMapping, LabelSet
 if TYPE_CHECKING:  # needs rosbags
     from lrn_ros.data.bags.reader import BagLabel
 
-_HELD = 32  # labels of a topic that wait for their images
+_MAX_WAITING = 32  # labels of a topic that wait for their images
 _LEAP_NS = 1_000_000_000
-_AHEAD_NS = 500_000_000  # read by stamp before the recorder's clock says so
+_AHEAD_NS = 500_000_000  # labels are read so far ahead of the recorder's clock if stamps ask for it
 # In 64 bits. Those of a simulation have few digits of seconds, and more of the fraction.
 _STAMP = re.compile(
     r"(\d{9,10})[._-](\d{1,9})|(\d{1,8})(?:[_-](\d{9})|\.(\d{3,9}))|(\d{16,18}|[1-8]\d{18})"
@@ -37,7 +37,7 @@ _NUMBER = re.compile(r"\d{1,18}")
 
 @dataclass
 class Matching:
-    """How labels and images found each other.
+    """How many labels there were, and how many of them have an image.
 
     Attributes:
         labels: labels that there are, as far as they were looked at.
@@ -57,7 +57,7 @@ class Matching:
         others_ns: Iterable[int | None],
         tolerance_ns: int,
     ) -> int | None:
-        """Position of the label that belongs to an image: the nearest of those it is nearest to.
+        """Position of the label of an image: its nearest label, if no other image is nearer to it.
 
         Args:
             labels_ns: stamps of labels.
@@ -80,7 +80,7 @@ class Matching:
 
 
 class Truth(Protocol):
-    """Ground truth of the frames of one image topic, asked for in their order.
+    """Ground truth of the frames of one image topic; frames are asked for in their order.
 
     Attributes:
         title: where it is from, for people.
@@ -98,7 +98,7 @@ class Truth(Protocol):
     def find(
         self, index: int, stamp_ns: int, recorded_ns: int, next_ns: int | None = None
     ) -> NDArray[np.uint8] | None:
-        """(H, W) class ids of a frame, 255 unlabelled; None where it has no label.
+        """(H, W) class ids of a frame, 255 unlabelled; None if the frame has no label.
 
         Args:
             index: its position in the topic.
@@ -109,7 +109,7 @@ class Truth(Protocol):
         """
 
     def finish(self) -> None:
-        """Count the labels that no image asked for."""
+        """Count the labels that belong to no image."""
 
 
 class TopicTruth:
@@ -135,7 +135,7 @@ class TopicTruth:
     ) -> None:
         self.title, self.matching = title, Matching()
         self._labels, self._tolerance, self._mapping = labels, tolerance_ns, mapping
-        self._held: deque[BagLabel] = deque(maxlen=_HELD)
+        self._held: deque[BagLabel] = deque(maxlen=_MAX_WAITING)
         self._ended = False
         self._late_ns: int | None = None  # from an image's recording to its label's
         self._last_ns: int | None = None
@@ -283,15 +283,15 @@ class FolderTruth:
 
 
 def check_fits_several(folder: Path) -> None:
-    """Check that labels may be of several bags, as those of a topic or named by stamp may.
+    """Check that a folder of labels can be for several bags: its files must be named by stamp.
 
     Raises:
         UserError: it is a folder of labels that are named by frame.
     """
     if folder.is_dir() and any(_stamp_of(file.stem) is None for file in image_files(folder)):
         raise UserError(
-            f"{folder}: labels that are named by frame are those of one bag; several need labels"
-            " named by stamp (1700000000250000000.png), or to be replayed one by one"
+            f"{folder}: labels that are named by frame fit one bag only; name the labels of several"
+            " bags by stamp (1700000000250000000.png), or replay the bags one by one"
         )
 
 
@@ -321,18 +321,18 @@ def read_truth(path: Path, labels: LabelSet, seen: set[int] | None = None) -> ND
 
 
 def _indexed(path: Path) -> bool:
-    """Whether it is a PNG whose pixels stand for colours of a table: IHDR's colour type is 3."""
+    """Whether a file is a PNG with a palette: the colour type in its IHDR chunk is 3."""
     with path.open("rb") as file:
         head = file.read(26)
     return head[:4] == b"\x89PNG" and head[25] == 3
 
 
 def _numbers(files: list[Path]) -> list[int]:
-    """The numbers of files after what all names begin with."""
+    """The numbers in file names, after the beginning that all names share."""
     start = len(os.path.commonprefix([f.stem for f in files]).rstrip("0123456789"))
     if odd := next((f for f in files if not _NUMBER.fullmatch(f.stem[start:])), None):
         raise UserError(
-            f"{odd}: labels are named by stamp (1700000000250000000.png, 1700000000.25.png) or by"
+            f"{odd}: the file name must be a stamp (1700000000250000000.png, 1700000000.25.png) or"
             " the frame's position in the topic (000012.png)"
         )
     return [int(f.stem[start:]) for f in files]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # needs rosbags
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """What a Segmenter is loaded with; see Segmenter.load."""
+    """The options of a Segmenter; see Segmenter.load."""
 
     model: str
     backend: str = "auto"
@@ -39,7 +39,7 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class Job:
-    """What is replayed, with what, and where to.
+    """A replay as plain data: which bag, with which model, into which folder.
 
     Attributes:
         name: what the topic of the bag is called in the results.
@@ -82,7 +82,7 @@ class Job:
         return replace(self, bag=bag, folder=folder, model=model, truth=truth, stale=stale)
 
     def settings(self) -> dict[str, Any]:
-        """What the result depends on, as plain data; names, `folder` and `stale` do not count.
+        """Everything on which the result depends, as plain data, without names and `folder`.
 
         Files count by their content, see digest_file.
 
@@ -104,7 +104,7 @@ class Job:
 
 
 def _absolute(name_or_path: str, suffixes: tuple[str, ...] = ("",)) -> str:
-    """A path that ends so as an absolute one; what is none, a topic or a name, as it is."""
+    """A path with one of these suffixes as an absolute path; a topic or a name unchanged."""
     path = Path(name_or_path).expanduser()
     is_path = name_or_path.endswith(suffixes) and path.exists()
     return str(path.resolve()) if is_path else name_or_path
@@ -139,7 +139,7 @@ def open_bag(path: Path) -> BagReader:
 
 @lru_cache(maxsize=1)
 def load(options: ModelOptions, files: tuple[tuple[str, str], ...]) -> Segmenter:
-    """The Segmenter, loaded once a process as long as its files have the same digests."""
+    """The Segmenter; a process loads it once, as long as its files have the same digests."""
     return Segmenter.load(**vars(options))
 
 

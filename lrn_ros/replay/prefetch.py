@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads ahead on a thread of its own."""
+"""Reads items ahead on another thread."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def prefetch(items: Iterator[T], depth: int) -> Generator[T, None, None]:
-    """The same items, read by a thread of its own up to `depth` ahead."""
+    """The same items, of which another thread reads up to `depth` ahead."""
     waiting: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
     stop = threading.Event()
 

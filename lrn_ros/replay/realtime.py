@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of what was played into the node: where every frame went, and how long it took."""
+"""Figures of a real-time run: the fate of every frame, and the time that it took."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _TIMES = (*STAGES, "overhead_ms", "delivered_ms")
 
 @dataclass(frozen=True)
 class PlayFiles:
-    """What playing one bag leaves behind, beside the logs of its processes."""
+    """The files that playing one bag writes, beside the logs of its processes."""
 
     folder: Path
 
@@ -44,12 +44,12 @@ class PlayFiles:
 
     @property
     def received(self) -> Path:
-        """A JSON line for everything that the node said."""
+        """A JSON line for every message of the node."""
         return self.folder / "received.jsonl"
 
     @property
     def damage(self) -> Path:
-        """What the player could not read of the bag; no file where it read all."""
+        """A text about the part of the bag that could not be read; no file if all was read."""
         return self.folder / "damage.txt"
 
 
@@ -82,7 +82,7 @@ class Played:
     backend: str
 
     def account(self) -> FrameAccount:
-        """Where every published frame went."""
+        """The fate of every published frame."""
         dropped = {
             name.removeprefix("dropped_"): count
             for name, count in self.counts.items()
@@ -97,7 +97,7 @@ class Played:
 
 
 def read_played(folder: Path, how: PlayedAs, camera: str = "") -> Played:
-    """Read what player and recorder have written.
+    """Read the files of player and recorder.
 
     Args:
         folder: see PlayFiles.
@@ -116,7 +116,7 @@ def read_played(folder: Path, how: PlayedAs, camera: str = "") -> Played:
             masks[line["stamp_ns"]] = line["at_ns"]
             arrivals.append(line["at_ns"])
     answered, stages = array("q"), {name: array("d") for name in _TIMES}
-    before: dict[str, int] = {}  # what the node counted until the first frame
+    before: dict[str, int] = {}  # the node's counts until the first frame
     counts: dict[str, int] = {}
     backend = ""
     for line in read_lines(files.received):
@@ -147,7 +147,7 @@ def read_played(folder: Path, how: PlayedAs, camera: str = "") -> Played:
 
 
 class _Sent:
-    """What was published of a camera, and which of it an answer belongs to."""
+    """The published frames of a camera; finds the frame to which an answer belongs."""
 
     def __init__(self, path: Path, camera: str) -> None:
         self._camera = camera
@@ -163,17 +163,20 @@ class _Sent:
                 self.late_ms.append((at - line["due_ns"]) / 1e6)
 
     def has(self, line: Mapping[str, Any]) -> bool:
-        """Whether it is about a frame; the grey image before them may have the first's stamp."""
+        """Whether a line is about a frame, and not about the grey image before the first one."""
         ours = line.get("camera", "") == self._camera
         return ours and line["stamp_ns"] in self._by_stamp and line["at_ns"] >= self.at_ns[0]
 
     def at_ns_of(self, stamp: int) -> float:
-        """When the frame of a stamp was published; NaN where several have that stamp."""
+        """When the frame with a stamp was published; NaN if several frames have that stamp."""
         at = self._by_stamp[stamp]
         return float("nan") if at < 0 else self.at_ns[at]
 
     def position(self, line: Mapping[str, Any]) -> int:
-        """The position of an answered frame; of the same stamp the last before it was received."""
+        """The position of an answered frame.
+
+        Of several frames with its stamp, it is the last one published before the answer came.
+        """
         at = self._by_stamp[line["stamp_ns"]]
         if at >= 0:
             return at

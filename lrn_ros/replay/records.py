@@ -25,14 +25,14 @@ from lrn_ros.model.artifact import write_atomically
 
 FORMAT = 1  # of the results; raise it whenever a dataclass that is written changes
 _AGAIN = "run its lrn replay again with this version"
-_WHOLE = 64 << 20  # bytes up to which all of a file is digested
-_BLOCK, _BLOCKS = 1 << 16, 256  # of a larger file: bytes, and how many blocks of them
+_MAX_DIGESTED = 64 << 20  # bytes; of a larger file only samples are digested
+_BLOCK, _BLOCKS = 1 << 16, 256  # bytes of a sample, and number of samples
 
 T = TypeVar("T")
 
 
 def to_data(value: Any) -> Any:
-    """Dataclasses, tuples and arrays as what JSON has; NaN and infinities become None."""
+    """Dataclasses, tuples and arrays as plain data for JSON; NaN and infinities become None."""
     if hasattr(value, "to_dict"):
         return to_data(value.to_dict())
     if is_dataclass(value):
@@ -82,7 +82,7 @@ def from_data(kind: Any, data: Any, where: str) -> Any:
         return math.nan if data is None else float(data)
     elif type(data) is kind:
         return data
-    raise UserError(f"{where}: is not what lrn replay writes there; {_AGAIN}")
+    raise UserError(f"{where}: lrn replay does not write such data; {_AGAIN}")
 
 
 @cache
@@ -97,7 +97,7 @@ def sealed(record: Any) -> dict[str, Any]:
 
 
 def write_record(path: Path, record: Any) -> None:
-    """Write a record so that a reader finds the old file or the new one."""
+    """Write a record so that a reader finds the old file or the new file, never a part."""
     write_atomically(path, (json.dumps(sealed(record), indent=1) + "\n").encode())
 
 
@@ -111,14 +111,14 @@ def read_record(kind: type[T], path: Path) -> T:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(
-            f"{path.parent}: no folder of lrn replay --output ({path.name}: {error.strerror})"
+            f"{path.parent} is no folder of lrn replay --output ({path.name}: {error.strerror})"
         ) from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: damaged ({error}); {_AGAIN}") from error
     found = data.pop("format", None) if isinstance(data, dict) else None
     if found != FORMAT:
         said = f"format {found}" if found is not None else "a format without a version"
-        raise UserError(f"{path}: results in {said}, this lrn_ros reads format {FORMAT}; {_AGAIN}")
+        raise UserError(f"{path} has {said}, and this lrn_ros reads format {FORMAT}; {_AGAIN}")
     if data.pop("digest", None) != _digest_of({"format": found, **data}):
         raise UserError(f"{path}: was cut or edited after it was written; {_AGAIN}")
     value: T = from_data(kind, data, str(path))
@@ -137,7 +137,7 @@ def digest_file(path: Path) -> str:
     """
     size, found = path.stat().st_size, hashlib.sha256()
     with path.open("rb") as file:
-        if size <= _WHOLE:
+        if size <= _MAX_DIGESTED:
             while block := file.read(1 << 20):
                 found.update(block)
             return found.hexdigest()

@@ -39,9 +39,9 @@ from lrn_ros.replay.records import digest_folder
 from lrn_ros.replay.tally import Tally, figures, vector
 
 RESULTS = "results.json"
-POINTS = 120  # of all curves together
+POINTS = 120  # points of all curves together
 _BINS = 40
-_FRAMES = 10  # of a span, about, so that its figures are more than chance
+_FRAMES_PER_POINT = 10  # about so many, so that the figures of a point are more than chance
 
 
 def merge(
@@ -73,7 +73,9 @@ def merge(
     records = [part.record for part in parts]
     labels = records[0].labels if records else None
     if labels and (other := next((p for p in parts if p.record.labels != labels), None)):
-        raise UserError(f"{other.name}: its labels have other classes than {parts[0].name}")
+        raise UserError(
+            f"{other.name}: its labels have other classes than those of {parts[0].name}"
+        )
     total = Tally.empty(len(labels) if labels else 0)
     times = {stage: array("d") for stage in STAGES}
     bags, curve, findings = [], [], []
@@ -125,7 +127,7 @@ def _digests(folder: Path, parts: Sequence[Part], played: Sequence[str]) -> dict
 
 
 def _models(models: Sequence[ModelUse]) -> ModelUse:
-    """What all parts were replayed with; where they differ, a text names all of it."""
+    """The model and backend of all parts; where the parts differ, a text names all values."""
     if not models:
         raise UserError("there is nothing to report: no bag was replayed")
     texts = {
@@ -138,7 +140,7 @@ def _models(models: Sequence[ModelUse]) -> ModelUse:
 
 
 class Stream:
-    """The frames of a part; a few numbers a frame are held.
+    """The frames of a part; a few numbers per frame are held in memory.
 
     Attributes:
         stamps, recorded: of every frame, nanoseconds.
@@ -190,12 +192,12 @@ def _point(
 
 
 def spans(frames: int) -> int:
-    """Into how many spans of time so many frames are divided at most; two make a line."""
-    return min(frames, max(2, frames // _FRAMES))
+    """The largest number of spans of time for so many frames; a line needs two."""
+    return min(frames, max(2, frames // _FRAMES_PER_POINT))
 
 
 def jitter(times_ms: Sequence[float]) -> float:
-    """Mean difference of a duration from the one before, milliseconds; NaN for fewer than two.
+    """Mean difference between consecutive durations in milliseconds; NaN for fewer than two.
 
     >>> jitter([10.0, 12.0, 11.0])
     1.5

@@ -39,7 +39,7 @@ class Workers:
 
 @dataclass
 class Outcome:
-    """What became of the jobs.
+    """The outcome of all jobs.
 
     Attributes:
         done: names of those with results, of an earlier run or of this one.
@@ -175,7 +175,7 @@ def _client(workers: Workers) -> Iterator[Any]:
             client = stack.enter_context(Client(cluster))
         except (OSError, ValueError) as error:
             raise UserError(
-                f"{workers.scheduler or 'this machine'}: no Dask scheduler answers ({error});"
-                " an address is like tcp://host:8786"
+                f"{workers.scheduler or 'this machine'}: no Dask scheduler answers ({error}); an"
+                " address looks like tcp://host:8786"
             ) from error
         yield client

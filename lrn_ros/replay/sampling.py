@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Decides of which frames the costly figures are taken: of all, unless that takes too much time."""
+"""Decides for which frames the costly figures are computed: for all if there is time for that."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-SHORT = 600  # frames: a recording of so many is measured in full, whatever that costs
-LIMIT = 0.1  # share of the time that the costly figures may take before they are sampled
-_SHARE = 0.015  # of the time, that each kind of figure takes once it is sampled
-_FIRST_STRIDE = 8  # of a long recording, until the cost is known
-_FIRST_LOOK = 32  # frames, after which the cost is looked at; then after twice as many, and so on
+SHORT = 600  # a recording of at most so many frames is measured in full, whatever that costs
+LIMIT = 0.1  # the costly figures are sampled if they take more than this share of the time
+_SHARE = 0.015  # the share of the time that each kind of figure takes when it is sampled
+_FIRST_STRIDE = 8  # the stride in a long recording until the cost is known
+_FIRST_LOOK = 32  # frames before the cost is looked at; then twice as many, and so on
 
 
 @dataclass

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a replay counts: whole numbers alone, so that the counts of many bags add up exactly.
+"""The counts of a replay: only whole numbers, so that the counts of many bags add up exactly.
 
 A Tally holds the counts of a whole recording. A frame's own counts are one vector, `vector`, and
 sums of such vectors over any frames have figures, `figures`.
@@ -42,7 +42,7 @@ class ClassAccuracy:
 
 @dataclass(frozen=True)
 class BoundaryFigures:
-    """Mean boundary F-score, over so many labelled frames."""
+    """Mean boundary F-score over `frames` labelled frames."""
 
     frames: int
     f_score: float
@@ -50,7 +50,7 @@ class BoundaryFigures:
 
 @dataclass(frozen=True)
 class CalibrationFigures:
-    """Reliability curve and its error, over so many labelled frames; see Reliability."""
+    """Reliability curve and its error over `frames` labelled frames; see Reliability."""
 
     frames: int
     ece: float
@@ -84,7 +84,7 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Temporal:
-    """Steadiness from frame to frame, over so many pairs of frames; see Steadiness."""
+    """Steadiness from frame to frame over `pairs` pairs of frames; see Steadiness."""
 
     pairs: int
     consistency: float
@@ -132,7 +132,7 @@ class Tally:
         return Tally(**sums)
 
     def compare(self, truth: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """Count a labelled frame; returns its own (K, K + 1) confusion matrix."""
+        """Count a labelled frame; returns the (K, K + 1) confusion matrix of this frame."""
         matrix = confusion_matrix(truth, mask, len(self.matrix))
         self.matrix += matrix
         self.labelled += 1
@@ -142,7 +142,7 @@ class Tally:
     def sample(
         self, truth: NDArray[np.uint8], mask: NDArray[np.uint8], confidence: NDArray[np.uint8]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Count boundaries and calibration of a labelled frame; returns its own."""
+        """Count boundaries and calibration of a labelled frame; returns the counts of it."""
         classes = len(self.matrix)
         edges = boundary_counts(truth, mask, classes)
         levels = calibration_counts(truth, mask, confidence, classes)
@@ -156,7 +156,7 @@ class Tally:
         previous: tuple[NDArray[np.uint8], NDArray[np.uint8]],
         present: tuple[NDArray[np.uint8], NDArray[np.uint8]],
     ) -> Steadiness:
-        """Count a pair of consecutive frames, each its image and its mask; returns its own."""
+        """Count a pair of consecutive frames, each an image and a mask; returns its counts."""
         motion = find_motion(previous[0], present[0])
         found = steadiness(previous[1], present[1], motion, len(self.matrix))
         self.before += found.matrix
@@ -180,7 +180,7 @@ class Tally:
             }
             return cls(**values)
         except (TypeError, ValueError, OverflowError) as error:
-            raise UserError(f"{where}: are not the counts of a replay ({error})") from error
+            raise UserError(f"{where}: these are not the counts of a replay ({error})") from error
 
     def accuracy(self, names: tuple[str, ...]) -> Accuracy | None:
         """Figures against the ground truth; None without any."""

@@ -41,7 +41,7 @@ from lrn_ros.ros.transports import (
     message_class,
 )
 
-_LOOK_AROUND_S = 2.0  # how often the graph is searched for names that nearly fit
+_LOOK_AROUND_S = 2.0  # how often the graph is searched for topic names that nearly fit
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class Frame:
     """A received image message that waits for the worker.
 
     Attributes:
-        message: with the fields of sensor_msgs Image or CompressedImage, or a picture of a video.
-        received_ns: node clock at receipt, nanoseconds.
-        received_at: monotonic clock at receipt, seconds.
+        message: has the fields of sensor_msgs Image or CompressedImage, or is a picture of a video.
+        received_ns: time of the node's clock at receipt, nanoseconds.
+        received_at: time of the monotonic clock at receipt, seconds.
     """
 
     message: ImageMessage | CompressedImageMessage | Picture
@@ -72,15 +72,15 @@ class Frame:
 
     @property
     def age_ms(self) -> float:
-        """Age on receipt in milliseconds; 0 where the stamp is zero: unknown."""
+        """Age on receipt in milliseconds; 0 if it is unknown because the stamp is zero."""
         return (self.received_ns - self.stamp_ns) / 1e6 if self.stamp_ns else 0.0
 
 
 class Sequence:
-    """Counts the messages of one publisher that a newer one replaced before they were taken.
+    """Counts the messages of one publisher that a newer message replaced before they were taken.
 
-    The reader keeps the last message only. A gap in the publisher's sequence numbers, less what
-    the middleware reports as lost, was overwritten there.
+    The reader keeps the last message only. The messages that are missing in the publisher's
+    sequence numbers were overwritten there, except those that the middleware reports as lost.
     """
 
     def __init__(self) -> None:
@@ -88,11 +88,11 @@ class Sequence:
         self._lost = 0
 
     def lost(self, count: int) -> None:
-        """Note messages that never arrived, as the middleware says."""
+        """Note messages that never arrived, as the middleware reports."""
         self._lost += count
 
     def missed(self, number: int | None) -> int:
-        """How many were overwritten before message `number`; None: not numbered."""
+        """How many messages were overwritten before message `number` (None: it has no number)."""
         last, lost = self._last, self._lost
         self._last, self._lost = number, 0
         if number is None or last is None or number <= last:
@@ -110,8 +110,9 @@ class Camera:
         deliver: called in the executor's thread with every received frame.
 
     Attributes:
-        topic: of the images, after all remapping.
-        no_publisher: says so where nothing publishes that topic, with what nearly fits.
+        topic: topic of the images, after all remapping.
+        no_publisher: says that nothing publishes the topic, and names topics that nearly fit; empty
+            if there is a publisher.
     """
 
     def __init__(
@@ -140,18 +141,18 @@ class Camera:
             topic = node.resolve_topic_name(self._info_name)
             self._latched = bool(all_latched(graph.publishers(node, topic)))
             self._infos = self._subscribe_infos()
-        except Exception:  # of a name or a quality of service that the user chose
+        except Exception:  # a name or a quality of service that the user chose is not valid
             self.destroy()
             raise
 
     @property
     def name(self) -> str:
-        """How the camera is called in logs and diagnostics."""
+        """The name of the camera in logs and diagnostics."""
         return self.prefix or "camera"
 
     @property
     def reliability(self) -> str:
-        """What the subscription asks for at present."""
+        """The reliability of the present subscription."""
         return "reliable" if self._reliable else "best_effort"
 
     def inputs(self) -> set[str]:
@@ -159,19 +160,19 @@ class Camera:
         return {self.topic, str(self._infos.topic_name)}
 
     def info(self) -> CameraInfo | None:
-        """The latest CameraInfo, as a message of its own; None before the first."""
+        """A copy of the latest CameraInfo; None before the first."""
         data = self._info_bytes
         if data is None:
             return None
         try:
             return deserialize_message(data, CameraInfo)
-        except Exception as error:  # rclpy names none; the bytes are whatever a publisher sent
+        except Exception as error:  # rclpy documents no type; the bytes may be anything
             self._info_bytes = None
             self._info_fault = one_line(error)  # follow_peers says it
             return None
 
     def follow_peers(self) -> None:
-        """Subscribe anew when what publishers offer has changed; say who cannot be connected."""
+        """Subscribe anew if the publishers' offers have changed; report incompatible peers."""
         publishers = graph.publishers(self._node, self.topic)
         reliable = all_reliable(publishers)
         changed = reliable not in (None, self._reliable)
@@ -194,10 +195,10 @@ class Camera:
         self.outputs.destroy()
 
     def report(self, cause: str, kind: str, text: str) -> None:
-        """Count a frame dropped by a fault, and log what is news."""
+        """Count a frame that a fault has dropped, and log the fault if it is new."""
         if self.statistics.fault(cause, kind, f"{cause}: {text}"):
             self._node.get_logger().error(
-                f"{self.topic}: frame dropped as {cause}: {text} (said once per cause;"
+                f"{self.topic}: frame dropped as {cause}: {text} (logged once per cause;"
                 " /diagnostics counts them)"
             )
 
@@ -206,8 +207,8 @@ class Camera:
         self._video = VideoStream() if self._transport in VIDEOS else None
         topic = self._node.resolve_topic_name(self._name_given)
         overridable = overrides(reliability=reliability_given(self._node, topic))
-        # Every event with a callback costs the executor time for every message, so the default
-        # ones for incompatible peers are left out: follow_peers finds these.
+        # Every event with a callback costs the executor time for every message. So the default
+        # callbacks for incompatible peers are left out; follow_peers finds these peers.
         events = SubscriptionEventCallbacks(message_lost=self._on_lost, use_default_callbacks=False)
         callback: Any = self._on_image  # rclpy's type hint knows no message info
         subscribe = partial(
@@ -217,7 +218,7 @@ class Camera:
         self._sequence = Sequence()
         try:
             return subscribe(event_callbacks=events)
-        except UnsupportedEventTypeError:  # the middleware does not report these
+        except UnsupportedEventTypeError:  # the middleware does not report lost messages
             return subscribe()
 
     def _subscribe_infos(self) -> Any:
@@ -228,7 +229,7 @@ class Camera:
         )  # fmt: skip
 
     def _follow_infos(self) -> None:
-        """Ask for the last CameraInfo of the past where every publisher keeps it."""
+        """Ask for the last CameraInfo of the past if every publisher keeps it."""
         topic = self._infos.topic_name
         publishers = graph.publishers(self._node, topic)
         latched = all_latched(publishers)
@@ -238,13 +239,13 @@ class Camera:
             self._infos = self._subscribe_infos()
         missing = self._info_bytes is None and self.outputs.is_listened("camera_info")
         peers = "somebody publishes it" if publishers else "nothing publishes it"
-        text = f"none has come, so that there is none beside the masks; {peers}"
+        text = f"none came, so there is none beside the masks; {peers}"
         if missing and self._info_fault:
             text = f"the last one cannot be read: {self._info_fault}"
         self._note("no CameraInfo", {topic: text if missing else ""})
 
     def _look_around(self, has_publisher: bool) -> None:
-        """Find out what is published instead where nothing publishes the image topic."""
+        """Find other image topics if nothing publishes the topic of the camera."""
         if has_publisher:
             self.no_publisher = ""
         elif time.monotonic() - self._looked_around >= _LOOK_AROUND_S:
@@ -254,7 +255,7 @@ class Camera:
 
     def _on_image(self, data: bytes, about: Mapping[str, Any]) -> None:
         now = self._node.get_clock().now().nanoseconds
-        # None is left where the publisher has ended before its last message was taken.
+        # The count is 0 if the publisher ended before its last message was taken.
         several = self._images.get_publisher_count() > 1
         number = None if several else about.get("publication_sequence_number")
         overwritten = self._sequence.missed(number)

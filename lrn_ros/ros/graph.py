@@ -21,14 +21,13 @@ TRANSPORTS = {
     "foxglove": ("/foxglove", "foxglove_msgs/msg/CompressedVideo"),
     "ffmpeg": ("/ffmpeg", "ffmpeg_image_transport_msgs/msg/FFMPEGPacket"),
 }
-_MAX_NAMED = 3  # topics in one message
+_MAX_NAMED = 3  # topics that one message names
 
 
 def publishers(node: Node, topic: str) -> list[TopicEndpointInfo]:
     """The publishers of a topic, given its name after remapping.
 
-    rclpy's own `get_publishers_info_by_topic` remaps the name once more, so that a rule for the
-    remapped name would be applied on top.
+    rclpy's own `get_publishers_info_by_topic` would remap the name a second time.
     """
     with node.handle:
         found = rclpy_implementation.rclpy_get_publishers_info_by_topic(node.handle, topic, False)
@@ -45,23 +44,23 @@ def subscriptions(node: Node, topic: str) -> list[TopicEndpointInfo]:
 
 
 def is_remapped(node: Node, name: str, arguments: Sequence[str] | None = None) -> bool:
-    """Whether a remapping rule applies to a topic name, also one that maps the name to itself.
+    """Whether a remapping rule applies to a topic name; a rule may map the name to itself.
 
     Args:
-        node: that uses the name.
-        name: as the node's code writes it, such as `camera_info`.
-        arguments: of the process; None: sys.argv.
+        node: the node that uses the name.
+        name: the name as the node's code has it, such as `camera_info`.
+        arguments: the arguments of the process; None: sys.argv.
     """
     expanded = node.resolve_topic_name(name, only_expand=True)
     if node.resolve_topic_name(name) != expanded:
         return True
-    for pattern in _rules(sys.argv if arguments is None else arguments):  # rcl does not tell these
+    for pattern in _rules(sys.argv if arguments is None else arguments):  # rcl hides such rules
         *owner, topic = pattern.split(":", 1) if ":" in pattern else (pattern,)
         if owner and owner[0] != node.get_name():
             continue
         try:
             written = expand_topic_name(topic, node.get_name(), node.get_namespace())
-        except ValueError:  # such as a wildcard, which rcl's Python has no function for
+        except ValueError:  # such as a wildcard, which rclpy cannot expand
             continue
         if written == expanded:
             return True
@@ -99,10 +98,10 @@ def published_images(node: Node) -> dict[str, str]:
 
 
 def near_misses(topic: str, transport: str, published: Mapping[str, str]) -> str:
-    """What to say of a topic that nothing publishes.
+    """A message about a topic that nothing publishes, with topics that nearly fit.
 
     Args:
-        topic: that the node subscribes.
+        topic: the topic that the node subscribes.
         transport: a key of TRANSPORTS.
         published: topic -> type of the image topics that exist.
     """

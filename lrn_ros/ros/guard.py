@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""An executor that survives its callbacks: what they raise is counted, and logged once per kind."""
+"""An executor that survives exceptions of its callbacks: it counts them and logs each kind once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rcl_interfaces.srv import SetParameters, SetParametersAtomically
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
-_MAX_KINDS = 32  # that are told apart; further ones are counted together
+_MAX_KINDS = 32  # kinds of exceptions that are told apart; further kinds are counted together
 _RECENT_S = 10.0
 
 
@@ -24,7 +24,7 @@ class Exceptions:
     """Counts unexpected exceptions by kind. Thread-safe.
 
     Args:
-        log: takes a line for every new kind.
+        log: writes a line for every new kind.
     """
 
     def __init__(self, log: Callable[[str], object]) -> None:
@@ -33,7 +33,7 @@ class Exceptions:
         self._last: tuple[float, str] | None = None
 
     def add(self, error: Exception, where: str) -> None:
-        """Count an exception; `where` says in a few words what raised it."""
+        """Count an exception; `where` names the code that raised it in a few words."""
         kind = f"{where}: {type(error).__name__}: {one_line(error)}"
         with self._lock:
             if len(self._counts) >= _MAX_KINDS and kind not in self._counts:
@@ -42,7 +42,7 @@ class Exceptions:
             self._last = time.monotonic(), kind
             is_new = self._counts[kind] == 1
         if is_new:
-            self._log(f"{kind} (the node goes on; said once per kind, /diagnostics counts them)")
+            self._log(f"{kind} (the node goes on; logged once per kind, /diagnostics counts them)")
 
     def counts(self) -> dict[str, int]:
         """How often each kind was raised."""
@@ -50,7 +50,7 @@ class Exceptions:
             return dict(self._counts)
 
     def recent(self) -> str:
-        """The kind that was raised last, if that was within the last ten seconds, else empty."""
+        """The kind of the last exception if it is at most ten seconds old, otherwise empty."""
         with self._lock:
             if self._last is None or time.monotonic() - self._last[0] > _RECENT_S:
                 return ""
@@ -58,13 +58,13 @@ class Exceptions:
 
 
 def one_line(error: Exception) -> str:
-    """The text of an exception in one line, without the place in the source that rcl appends."""
+    """The text of an exception in one line, without the source location that rcl appends."""
     text = re.sub(r",? at /?[\w./-]+:\d+", "", str(error))
     return " ".join(text.split()) or "without a message"
 
 
 class GuardedExecutor(SingleThreadedExecutor):
-    """Goes on when a callback raises, and has a service that raises answer all the same.
+    """Goes on when a callback raises an exception, and makes such a service answer all the same.
 
     The answer is the default of the service's response, such as `success=false`; parameters are
     refused with the reason, one by one. rclpy itself raises for a lifecycle transition that the
@@ -72,8 +72,8 @@ class GuardedExecutor(SingleThreadedExecutor):
     exist.
 
     Args:
-        exceptions: counts what is raised.
-        context: of rclpy.
+        exceptions: counts the exceptions.
+        context: the context of rclpy.
     """
 
     def __init__(self, exceptions: Exceptions, context: Any = None) -> None:
@@ -87,7 +87,7 @@ class GuardedExecutor(SingleThreadedExecutor):
         return bool(super().add_node(node))
 
     def spin_once(self, timeout_sec: float | None = None) -> None:
-        """Execute one callback; only the end of the context is raised."""
+        """Execute one callback; raise only if the context has ended."""
         try:
             super().spin_once(timeout_sec)
         except ExternalShutdownException:
@@ -107,10 +107,10 @@ class GuardedExecutor(SingleThreadedExecutor):
         return answer
 
     def _release_entities(self) -> None:
-        """Let entities be waited for again whose message could not even be taken.
+        """Release the entities whose message could not even be taken.
 
-        rclpy leaves such an entity marked as being executed, and its whole callback group waits
-        for the end of that for ever. Nothing is executed at this moment, on a single thread.
+        rclpy leaves such an entity marked as being executed, and its whole callback group would
+        wait for ever. On a single thread nothing is being executed at this moment.
         """
         for entity in self._entities():
             group: Any = entity.callback_group

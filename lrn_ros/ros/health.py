@@ -1,10 +1,11 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Camera health: a frozen, dark, overexposed or blurred picture, found from what the camera sends.
+"""Camera health: finds frozen, dark, overexposed and blurred pictures.
 
-Such a camera still publishes at its full rate, and a network still answers with a mask. The figures
-of blur follow Crete et al., "The Blur Effect: Perception and Estimation with a New No-Reference
-Perceptual Blur Metric" (2007): blurring a picture once more hardly changes one that is blurred.
+A camera with such a fault still publishes at its full rate, and the network still answers with a
+mask. The figure of blur follows Crete et al., "The Blur Effect: Perception and Estimation with a
+New No-Reference Perceptual Blur Metric" (2007): a blurred picture hardly changes when it is blurred
+once more.
 """
 
 from __future__ import annotations
@@ -17,21 +18,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_ROWS = 180  # of the small picture that is looked at
-_PERIOD_S = 0.25  # between two looks: a look takes a millisecond or two
-_LOOKS = 3  # in a row that are bad before it is said
-_BLACK, _WHITE = 24, 250  # grey levels below and from which a pixel carries nothing
-_NO_DETAIL = 8  # grey levels between neighbours, at the sharpest edges: noise has as much
-_SMALLEST = 16  # pixels per side
+_ROWS = 180  # rows of the small picture that is measured
+_PERIOD_S = 0.25  # between two measurements, each of which takes a millisecond or two
+_BAD_IN_A_ROW = 3  # so many measurements in a row must be bad before there is a warning
+_BLACK, _WHITE = 24, 250  # a pixel below the first or from the second grey level shows nothing
+_NO_DETAIL = 8  # grey levels between neighbours that noise alone can make
+_MIN_SIDE = 16  # pixels
 _SAMPLE_STEP = 4099  # bytes; a prime, so that the sample does not follow the columns
 
 
 @dataclass(frozen=True)
 class Limits:
-    """From which figure on a picture is bad; 0: it never is.
+    """The figures from which a picture is bad; with 0 it is never bad.
 
     Attributes:
-        frozen: images in a row that equal the one before them.
+        frozen: number of images in a row that equal the image before them.
         dark, saturated, blurred: see Health.
     """
 
@@ -46,13 +47,14 @@ class Health:
     """How a camera's latest picture looks.
 
     Attributes:
-        frozen: how many images in a row, up to the latest, equal the one before them byte by byte.
+        frozen: number of images in a row, up to the latest, that equal the image before them byte
+            by byte.
         dark: share of the pixels that are nearly black, 0 to 1.
-        saturated: share of the pixels that are nearly white; or, where that is larger, the
-            brightness of the darkest hundredth of the picture, which a veil of stray light raises.
-        blurred: steepness of the sharpest edges that is left when the picture is blurred once
-            more, 0 to 1; 1 where the picture shows no edge at all.
-        warnings: one text for everything that is bad, with its figure.
+        saturated: share of the pixels that are nearly white; or, if that is larger, the brightness
+            of the darkest hundredth of the picture, which stray light raises.
+        blurred: share of the steepness of the sharpest edges that is left after the picture is
+            blurred once more, 0 to 1; 1 if the picture shows no edge at all.
+        warnings: one text with its figure for each fault.
     """
 
     frozen: int
@@ -68,7 +70,7 @@ class Health:
 
 
 class HealthMonitor:
-    """Looks at the pictures of one camera.
+    """Checks the pictures of one camera.
 
     Args:
         clock: monotonic seconds.
@@ -80,15 +82,15 @@ class HealthMonitor:
         self._frozen = 0
         self._looked = -_PERIOD_S
         self._figures = (0.0, 0.0, 0.0)
-        self._bad = [0, 0, 0]  # looks in a row
+        self._bad = [0, 0, 0]  # bad measurements in a row, per figure
 
     def look(self, data: memoryview, rgb: NDArray[np.uint8], limits: Limits) -> Health:
-        """Look at one image.
+        """Check one image.
 
         Args:
             data: the message's bytes, which are kept until the next image.
             rgb: (H, W, 3) uint8, the pixels.
-            limits: when to warn.
+            limits: the figures from which to warn.
         """
         self._compare(data)
         if self._clock() - self._looked >= _PERIOD_S:
@@ -97,7 +99,7 @@ class HealthMonitor:
             bars = (limits.dark, limits.saturated, limits.blurred)
             bad = [bool(bar) and figure >= bar for figure, bar in zip(self._figures, bars)]
             if bad[0] or bad[1]:
-                bad[2] = False  # there is nothing that could be sharp
+                bad[2] = False  # such a picture shows nothing that could be sharp
             self._bad = [n + 1 if b else 0 for n, b in zip(self._bad, bad)]
         return Health(self._frozen, *self._figures, self._warnings(limits))
 
@@ -107,7 +109,7 @@ class HealthMonitor:
         same = (
             before is not None
             and before.size == now.size
-            # Noise differs within a few bytes, so that the whole is hardly ever compared.
+            # Noise makes even a few bytes differ, so the whole image is hardly ever compared.
             and np.array_equal(before[::_SAMPLE_STEP], now[::_SAMPLE_STEP])
             and np.array_equal(before, now)
         )
@@ -121,7 +123,7 @@ class HealthMonitor:
             f"blurred: the picture has no sharp edge ({blurred:.2f} of 1); is the lens out of focus"
             " or dirty?",
         )
-        said = [text for text, looks in zip(texts, self._bad) if looks >= _LOOKS]
+        said = [text for text, bad in zip(texts, self._bad) if bad >= _BAD_IN_A_ROW]
         if limits.frozen and self._frozen >= limits.frozen:
             said.insert(0, f"frozen: the last {self._frozen + 1} images are identical")
         return tuple(said)
@@ -137,8 +139,8 @@ def measure(rgb: NDArray[np.uint8]) -> tuple[float, float, float]:
     counts = np.bincount(grey.reshape(-1), minlength=256) / grey.size
     darkest = int(np.searchsorted(np.cumsum(counts), 0.01)) / 255
     saturated = max(float(counts[_WHITE:].sum()), darkest)
-    blurred = 0.0  # of a picture too small to tell
-    if min(grey.shape) >= _SMALLEST:
+    blurred = 0.0  # also if the picture is too small to tell
+    if min(grey.shape) >= _MIN_SIDE:
         again = np.asarray(cv2.blur(grey, (3, 3)), np.uint8)
         sharpest, left = _steepest(grey), _steepest(again)
         blurred = 1.0 if sharpest < _NO_DETAIL else min(1.0, left / sharpest)
@@ -146,7 +148,7 @@ def measure(rgb: NDArray[np.uint8]) -> tuple[float, float, float]:
 
 
 def _steepest(grey: NDArray[np.uint8]) -> float:
-    """Grey levels between neighbours at the steepest hundredth of an (H, W) picture."""
+    """The difference in grey levels that one hundredth of all neighbours in a picture exceeds."""
     beside = cv2.absdiff(grey[:-1, 1:], grey[:-1, :-1])
     below = cv2.absdiff(grey[1:, :-1], grey[:-1, :-1])
     counts = np.bincount(np.maximum(beside, below).reshape(-1), minlength=256)

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""One camera's publishers; what nobody subscribes to is neither computed nor published."""
+"""The publishers of one camera; an output without subscribers is neither computed nor published."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ except ImportError:
 
 _JPEG_QUALITY = 80
 _PNG_LEVEL = 1  # the fastest; PNG is lossless at every level
-# Topic -> type and queue of what is published for every frame, if anybody subscribes.
+# Topic -> type and queue of the outputs that are published for every frame if anybody subscribes.
 _FRAME_OUTPUTS: dict[str, tuple[Any, int]] = {
     "mask": (Image, 1),
     "mask/compressed": (CompressedImage, 1),
@@ -58,8 +58,8 @@ class Outputs:
     """Publishers of one camera under `~/` or `~/PREFIX/`; all cameras share `~/latency`.
 
     Args:
-        node: publishes.
-        prefix: of the camera, or empty.
+        node: the node that owns the publishers.
+        prefix: prefix of the camera, or empty.
     """
 
     def __init__(self, node: Node, prefix: str) -> None:
@@ -68,7 +68,7 @@ class Outputs:
         self._made: list[Any] = []
         try:
             self._advertise(f"~/{prefix}/" if prefix else "~/")
-        except Exception:  # of a quality of service that the user chose
+        except Exception:  # a quality of service that the user chose is not valid
             self.destroy()
             raise
 
@@ -121,15 +121,15 @@ class Outputs:
     def publish_labels(
         self, labels: LabelSet, ids: Sequence[int], threshold: float, palette: str
     ) -> None:
-        """Publish the class names and the colours shown, for everybody who comes later too.
+        """Publish the class names and their colours, also for subscribers that come later.
 
-        `rgb` is the colour in `~/color` and the overlays, `dataset_rgb` the data set's own.
+        `rgb` is the colour in `~/color` and the overlays, `dataset_rgb` the colour in the data set.
 
         Args:
-            labels: of the masks.
-            ids: under which the classes are published, here and in the mask.
-            threshold: of the confidence.
-            palette: the colours shown, see lrn_ros.inference.palette.
+            labels: the label set of the masks.
+            ids: the ids under which the classes are published, here and in the mask.
+            threshold: the confidence threshold.
+            palette: which colours are shown, see lrn_ros.inference.palette.
         """
         table = np.arange(256, dtype=np.uint8)
         table[: len(ids)] = ids
@@ -168,7 +168,7 @@ class Outputs:
         labels: LabelSet,
         settings: Settings,
     ) -> None:
-        """Publish what is made of the mask, each if anybody listens."""
+        """Publish the pictures that are made from the mask, each if anybody listens."""
         publishers, is_listened = self._publishers, self.is_listened
         if is_listened("mask/compressed"):
             publishers["mask/compressed"].publish(_png(self._under_ids(mask), "mono8", header))
@@ -203,9 +203,9 @@ class Outputs:
         """Publish the camera's calibration beside the mask.
 
         Args:
-            info: of the camera; its header is replaced.
-            size: (height, width) to scale it to; None: as it is.
-            header: of the image.
+            info: the calibration of the camera; its header is replaced.
+            size: (height, width) to which the calibration is scaled; None: it stays as it is.
+            header: the header of the image.
         """
         if size is None:
             info.header = header
@@ -214,7 +214,7 @@ class Outputs:
         self._publishers["camera_info"].publish(info)
 
     def publish_times(self, processing_ms: float, end_to_end_ms: float, header: Any) -> None:
-        """Publish one frame's durations for plot tools, if anybody listens; not what is unknown."""
+        """Publish one frame's durations for plot tools if anybody listens, but no unknown ones."""
         times = {"processing_time_ms": processing_ms, "end_to_end_ms": end_to_end_ms}
         for name, milliseconds in times.items():
             if self.is_listened(f"debug/{name}") and math.isfinite(milliseconds):
@@ -257,9 +257,9 @@ def _png(pixels: NDArray[np.uint8], encoding: str, header: Any) -> CompressedIma
 def scale_camera_info(info: CameraInfo, size: tuple[int, int], header: Any) -> CameraInfo:
     """Calibration of the image scaled to `size` (height, width).
 
-    Per axis f' = f * s and c' = (c + 0.5) * s - 0.5 in K and P (P's fourth column scales as f
-    does); D and R stay. Binning and region of interest are folded in, so that the result describes
-    the published image alone, and reset.
+    For each axis, f' = f * s and c' = (c + 0.5) * s - 0.5 in K and P; the fourth column of P is
+    scaled like f. D and R stay. Binning and region of interest become part of the result and are
+    reset, so that the result describes the published image alone.
     """
     roi = info.roi
     axes = (
@@ -271,7 +271,7 @@ def scale_camera_info(info: CameraInfo, size: tuple[int, int], header: Any) -> C
     k, p = [float(v) for v in info.k], [float(v) for v in info.p]
     for matrix, columns in ((k, 3), (p, 4)):
         if not any(matrix):
-            continue  # uncalibrated stays uncalibrated
+            continue  # a camera without calibration stays without
         for row, (scale, offset) in enumerate(axes):
             start = row * columns
             matrix[start : start + columns] = [v * scale for v in matrix[start : start + columns]]

@@ -31,11 +31,11 @@ class Kind:
 
     Attributes:
         allowed: the values in words, for error messages and documentation.
-        convert: makes the checked value of a given one, also of a text that can mean one thing only
-            ("true", "4", "0.5"). A ValueError, TypeError or AttributeError says that the value is
-            not allowed, a UserError says why in its own words.
-        low, high: bounds of a number; None: none.
-        whole: the number is an integer.
+        convert: checks a value and converts it, also from a text with one meaning only ("true",
+            "4", "0.5"). It raises ValueError, TypeError or AttributeError if the value is not
+            allowed, or UserError with a text of its own.
+        low, high: bounds of a number; None: there is no bound.
+        whole: whether the number is an integer.
     """
 
     allowed: str
@@ -117,7 +117,7 @@ def _cameras(value: Any) -> tuple[str, ...]:
     if not all(not n or _NAME.fullmatch(n) for n in names):
         raise ValueError
     if len(set(names)) != len(names) or ("" in names and len(names) > 1):
-        raise UserError("distinct prefixes; the empty one only alone")
+        raise UserError("the prefixes must differ, and an empty prefix must be the only one")
     return names or ("",)
 
 
@@ -134,12 +134,12 @@ class Spec:
     """One parameter of the node.
 
     Attributes:
-        name: of the parameter.
+        name: name of the parameter.
         default: the node's own default.
         meaning: one line for users.
         kind: the values that are allowed.
-        live: it can be set in any state; the others are fixed while the node is configured.
-        details: what docs/node.md says beside the meaning, in Markdown.
+        live: whether it can be set in any state, or only while the node is not configured.
+        details: a further text in docs/node.md, in Markdown.
     """
 
     name: str
@@ -153,7 +153,7 @@ class Spec:
 def _parameter(
     default: Any, kind: Kind, meaning: str, *, live: bool = False, details: str = ""
 ) -> Any:
-    """A field of Settings with what SPECS says of it."""
+    """A field of Settings with its entry in SPECS."""
     spec = {"default": default, "kind": kind, "meaning": meaning}
     return field(metadata=spec | {"live": live, "details": details})
 
@@ -168,8 +168,8 @@ class Settings:
     )  # fmt: skip
     backend: str = _parameter(
         "auto", _one_of(*BACKENDS),
-        f"what runs the network: {', '.join(MODULES)}; auto takes the first of these that works",
-        details="The log says what `auto` took, why, and what it passed over.",
+        f"what runs the network: {', '.join(MODULES)}; auto takes the first that works",
+        details="The log says which backend `auto` took, and why it did not take the ones before it.",
     )  # fmt: skip
     precision: str = _parameter(
         "auto", _one_of(*PRECISIONS),
@@ -183,28 +183,29 @@ class Settings:
     )
     network_size: tuple[int, int] | None = _parameter(
         [0, 0], _SIZE,
-        "height, width the network runs at; [0, 0]: the trained short side, the camera's aspect"
-        " ratio",
+        "height and width at which the network runs; [0, 0]: the trained short side, with the"
+        " camera's aspect ratio",
     )  # fmt: skip
     output_size: str = _parameter(
         "input", _one_of("input", "network"),
-        "input: outputs are as large as the image; network: as large as the network's input",
+        "input: outputs have the size of the image; network: the size of the network's input",
     )  # fmt: skip
     image_transport: str = _parameter(
         "raw", _one_of("raw", "compressed", "foxglove", "ffmpeg"),
         "raw, compressed (jpeg and png), or video: foxglove (foxglove_msgs/CompressedVideo), ffmpeg"
-        " (FFMPEGPacket); all but raw on the image topic's name + /TRANSPORT",
+        " (FFMPEGPacket); the topic is image for raw, and image/TRANSPORT for the others",
     )  # fmt: skip
     cameras: tuple[str, ...] = _parameter(
         [""], _PREFIXES, 'camera prefixes such as [front, left]; [""]: one camera without a prefix'
     )
     max_batch: int = _parameter(
-        4, _number(1, 64, whole=True), "most frames of several cameras in one inference",
+        4, _number(1, 64, whole=True),
+        "largest number of frames of several cameras in one inference",
         details="Only a GPU runs batches, in powers of two: 7 frames run as 4 + 2 + 1. On a CPU a"
-        " batch takes as long as its frames one by one.",
+        " batch would take as long as its frames one by one.",
     )  # fmt: skip
     autostart: bool = _parameter(
-        False, _FLAG, "configure and activate by itself at process start",
+        False, _FLAG, "the node configures and activates itself at process start",
         details="segment.launch.py and config/segment.yaml set it to true.",
     )  # fmt: skip
     max_age_ms: float = _parameter(
@@ -220,8 +221,8 @@ class Settings:
     )
     palette: str = _parameter(
         "display", _one_of("display", "dataset"),
-        "display: colours that everybody can tell apart, people strongest; dataset: the data set's"
-        " own",
+        "display: colours that everybody can tell apart, people the brightest; dataset: the"
+        " colours of the data set",
         live=True,
         details="[viewers.md](viewers.md#colours) says how the colours are chosen.",
     )  # fmt: skip
@@ -244,10 +245,11 @@ class Settings:
     )  # fmt: skip
     label_map: str = _parameter(
         "", _LABEL_MAP,
-        "classes to publish: cityscapes_trainids, cityscapes_labelids, drivable, or a YAML file;"
-        " empty: the model's",
+        "the classes that are published: cityscapes_trainids, cityscapes_labelids, drivable, or a"
+        " YAML file; empty: the model's classes",
         details="The mask, `~/classes` and `~/label_info` then have the ids and names of the"
-        " target; the confidence of merged classes is the sum of theirs. See [below](#label_map).",
+        " target; the confidence of merged classes is the sum of their confidences. See"
+        " [label_map](#label_map).",
     )  # fmt: skip
     camera_health: bool = _parameter(
         True, _FLAG, "watch for a frozen, dark, overexposed or blurred picture", live=True,
@@ -255,7 +257,7 @@ class Settings:
     )  # fmt: skip
     health_frozen_frames: int = _parameter(
         10, _number(0, 10_000, whole=True),
-        "so many identical images in a row are a frozen camera; 0: never", live=True,
+        "number of identical images in a row after which a camera is frozen; 0: never", live=True,
     )  # fmt: skip
     health_dark: float = _parameter(
         0.95, _number(0, 1), "share of nearly black pixels from which a picture is dark; 0: never",
@@ -280,10 +282,10 @@ SPECS = {f.name: Spec(name=f.name, **f.metadata) for f in fields(Settings)}
 
 
 def check(name: str, value: Any) -> Any:
-    """The checked value of one parameter.
+    """Check and convert the value of one parameter.
 
     Raises:
-        UserError: names the parameter, the value and what is allowed.
+        UserError: the value is not allowed; the message says what is allowed.
     """
     kind = SPECS[name].kind
     try:
@@ -302,6 +304,6 @@ def check_all(values: Mapping[str, Any]) -> Settings:
     """Check the values of all parameters.
 
     Raises:
-        UserError: for the first bad one.
+        UserError: a value is not allowed; the message names the first such parameter.
     """
     return Settings(**{name: check(name, values[name]) for name in SPECS})

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which frame is processed next: one slot per camera, and what is known of each camera's stream."""
+"""Decides which frame is processed next; there is one slot per camera."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lrn_ros.ros.camera import Camera, Frame
 from lrn_ros.ros.health import HealthMonitor
 from lrn_ros.ros.parameters import Settings
 
-_SET_BACK_NS = 10**9  # a longer step back is a clock that was set, or a bag that starts again
+_SET_BACK_NS = 10**9  # after a longer step back a clock was set, or a bag starts again
 
 
 @dataclass
@@ -22,14 +22,14 @@ class Slot:
     """The worker's place for one camera.
 
     Attributes:
-        camera: whose frames they are.
+        camera: the camera.
         waiting: the newest frame, until it is taken.
-        behind_ns: by how much the stamp of that frame is older than that of a frame before it.
+        behind_ns: how much older the stamp of that frame is than the newest stamp before it.
         served_at: monotonic seconds at which a frame was last taken.
-        geometry: of the frame taken last.
+        geometry: the geometry of the frame that was taken last.
         smoother, health: see lrn_ros.inference.smoothing and lrn_ros.ros.health.
         newest_ns: the newest stamp so far.
-        said: what the log has been told of the stamps.
+        said: the messages about stamps that were logged already.
     """
 
     camera: Camera
@@ -43,9 +43,10 @@ class Slot:
     said: set[str] = field(default_factory=set)
 
     def step_back_ns(self, stamp_ns: int) -> int:
-        """By how much a stamp is older than the newest one before it; 0 where it is not.
+        """How much older a stamp is than the newest stamp before it; 0 if it is not older.
 
-        A step back of more than a second starts a new order of time. A stamp of zero is unknown.
+        After a step back of more than a second, stamps are compared with this new time. A stamp of
+        zero is unknown and gives 0.
         """
         if stamp_ns == 0:
             return 0
@@ -56,11 +57,11 @@ class Slot:
 
 
 class Schedule:
-    """Frames that wait, newest ones only. Not thread-safe.
+    """The frames that wait: only the newest frame of each camera. Not thread-safe.
 
     Args:
-        cameras: one slot each.
-        say: takes lines for the log.
+        cameras: the cameras; each gets one slot.
+        say: writes a line to the log.
     """
 
     def __init__(self, cameras: Sequence[Camera], say: Callable[[str], object]) -> None:
@@ -68,10 +69,10 @@ class Schedule:
         self._say = say
 
     def put(self, camera: Camera, frame: Frame, settings: Settings) -> bool:
-        """Take a received frame, unless it is too old; the one that still waits is superseded.
+        """Take a received frame unless it is too old; it supersedes a frame that still waits.
 
         Returns:
-            whether the frame waits now.
+            Whether the frame waits now.
         """
         slot = self._slots[id(camera)]
         if settings.max_age_ms and frame.age_ms > settings.max_age_ms:
@@ -94,16 +95,17 @@ class Schedule:
         return True
 
     def take(self, count: int) -> list[tuple[Slot, Frame, int]]:
-        """The frame of the camera served longest ago, and those that had its geometry last time.
+        """Take the frame of the camera that was served longest ago, and frames like it.
 
-        The oldest frame would be the wrong one: a newer frame replaces it, so that a slow node
-        would serve the same camera for ever.
+        Frames of other cameras are taken too if the last frame of those cameras had the same
+        geometry. The camera decides, and not the age of the frame: a newer frame replaces the
+        oldest frame, so that a slow node would always serve the same camera.
 
         Args:
-            count: at most so many frames.
+            count: the largest number of frames.
 
         Returns:
-            slot, frame, and by how much the frame's stamp went back; empty where none waits.
+            Slot, frame, and how far the frame's stamp went back; empty if no frame waits.
         """
         waiting = [slot for slot in self._slots.values() if slot.waiting is not None]
         if not waiting:
@@ -118,14 +120,14 @@ class Schedule:
         return taken
 
     def clear(self) -> None:
-        """Drop the frames that wait, as the node becomes inactive."""
+        """Drop the frames that wait, because the node becomes inactive."""
         for slot in self._slots.values():
             if slot.waiting is not None:
                 slot.camera.statistics.dropped("inactive")
                 slot.waiting = None
 
     def forget(self) -> None:
-        """Forget the pictures of the past: what follows may be another scene."""
+        """Forget earlier pictures, because the next frame may show another scene."""
         for slot in self._slots.values():
             slot.smoother.reset()
             slot.health = HealthMonitor()
@@ -141,6 +143,6 @@ class Schedule:
             return
         slot.said.add(text)
         self._say(
-            f"{slot.camera.topic}: stamps went back by {behind_ns / 1e9:.3g} s; {text} (said once;"
-            " /diagnostics counts such images)"
+            f"{slot.camera.topic}: stamps went back by {behind_ns / 1e9:.3g} s; {text} (logged"
+            " once; /diagnostics counts such images)"
         )

@@ -39,21 +39,21 @@ from lrn_ros.ros.shared_memory import shared_memory_fault
 from lrn_ros.ros.statistics import Snapshot
 from lrn_ros.ros.worker import Worker
 
-_FOLLOW_S = 0.5  # how often the publishers' offers are looked at
-_NAMESAKES_S = 3.0  # how often, and after how long, another node of the same name is looked for
-_HINT_S = 5.0  # an unconfigured node says how to go on after this long
+_FOLLOW_S = 0.5  # how often the node looks at the publishers' offers
+_NAMESAKES_S = 3.0  # how often the node looks for another node of the same name
+_HINT_S = 5.0  # after this time an unconfigured node says how to go on
 # Parameters that rclpy declares itself.
 _OF_RCLPY = ("use_sim_time", "start_type_description_service")
 
 
 class SegmentationNode(LifecycleNode):
-    """Subscribes cameras, runs the Segmenter, publishes masks; see docs for topics and parameters.
+    """Subscribes cameras, runs the Segmenter, publishes masks; docs/node.md has all topics.
 
-    The executor's thread receives images, a worker thread segments and publishes them, a third
-    one publishes /diagnostics. The supervisor's thread owns the backend.
+    The executor's thread receives images, a worker thread segments and publishes them, and a third
+    thread publishes /diagnostics. The supervisor's thread owns the backend.
 
     Attributes:
-        exceptions: what callbacks and threads raised that nothing else has dealt with.
+        exceptions: counts the exceptions of callbacks and threads that nothing else has handled.
         is_to_end: whether the process has been asked to end, so that no model is loaded any more.
     """
 
@@ -160,7 +160,7 @@ class SegmentationNode(LifecycleNode):
         self._model = self._supervisor.model
         info = self._model.info
         log.info(f"model {info.name} ({info.architecture}), licence {info.license}")
-        for prefix in settings.cameras:  # one by one: if a later one fails these are removed
+        for prefix in settings.cameras:  # one by one: if a later camera fails, these are removed
             camera = Camera(self, prefix, settings.image_transport, self._deliver)
             self._cameras.append(camera)
         written = {publisher.topic_name for publisher in self.publishers}
@@ -181,7 +181,7 @@ class SegmentationNode(LifecycleNode):
     def _load(
         self, settings: Settings, sizes: FrameSizes, given_up: Mapping[str, str]
     ) -> Segmenter:
-        """Load the model and compile the trained size and those remembered."""
+        """Load the model, and compile the trained size and the sizes of the last run."""
         log = self.get_logger()
         segmenter = Segmenter.load(
             settings.model,
@@ -200,8 +200,10 @@ class SegmentationNode(LifecycleNode):
         for height, width in sizes.remembered():
             try:
                 segmenter.warm_up(height, width, settings.output_size)
-            except (UserError, BackendError) as error:  # it may never come again
-                log.warning(f"frames of {height}x{width}, as seen last time, cannot run: {error}")
+            except (UserError, BackendError) as error:  # this size may never come again
+                log.warning(
+                    f"frames of {height}x{width}, which came last time, cannot run: {error}"
+                )
         loaded = segmenter.loaded
         log.info(f"backend {loaded.backend} {loaded.precision} on {loaded.device}")
         return segmenter
@@ -292,8 +294,8 @@ class SegmentationNode(LifecycleNode):
     def describe_parameter(self, name: str) -> ParameterDescriptor:
         """The descriptor with the range that tools show as a slider.
 
-        rclpy does not know the range: it would end the process at an override out of range, and
-        refuse other values without saying what is allowed.
+        The range is not declared to rclpy, because rclpy would end the process at an override out
+        of range, and would refuse other values without saying what is allowed.
         """
         descriptor = super().describe_parameter(name)
         if name not in SPECS:
@@ -339,7 +341,7 @@ class SegmentationNode(LifecycleNode):
             return False
 
     def _refusal(self, name: str, value: Any) -> str:
-        """Why another value of a parameter that is not live cannot be set now; empty if it can."""
+        """Why a parameter that is not live cannot get another value now; empty if it can."""
         if name == "autostart":
             return "parameter 'autostart' is read at process start only"
         if self._phase not in ("unconfigured", "finalized"):
@@ -355,9 +357,9 @@ class SegmentationNode(LifecycleNode):
         if (name == "model" and (is_path or value.endswith(SUFFIXES))) or (
             name == "label_map" and (is_path or value.endswith((".yaml", ".yml")))
         ):
-            return f"parameter '{name}': a path is taken at process start only, later a name works"
+            return f"parameter '{name}': a path works at process start only; later a name works"
         if name == "engine_cache_dir" and value:
-            return "parameter 'engine_cache_dir': a path is taken at process start only"
+            return "parameter 'engine_cache_dir': a path works at process start only"
         return ""
 
     # Timers and reports --------------------------------------------------------------------
@@ -393,8 +395,8 @@ class SegmentationNode(LifecycleNode):
                 "nodes have" if count > 1 else "node has",
             )
             self._namesakes = (
-                f"{count} other {others} the name {name} too: parameters, services and topics"
-                " mix; -r __node:=NAME or -r __ns:=/NAMESPACE gives each its own"
+                f"{count} other {others} the name {name} too, so that their parameters, services"
+                " and topics mix; -r __node:=NAME or -r __ns:=/NAMESPACE gives each node its own"
             )
         if self._namesakes not in ("", before):
             self.get_logger().warning(self._namesakes)
@@ -449,7 +451,7 @@ class SegmentationNode(LifecycleNode):
 
 
 def unknown_parameters(names: Iterable[str]) -> str:
-    """What to say of overrides that the node never declares; empty where it declares all."""
+    """A warning about overrides that the node does not declare; empty if it declares all."""
     unknown = [
         name
         for name in names

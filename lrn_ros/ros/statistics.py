@@ -1,9 +1,9 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What happened to a camera's frames: counts by fate, stage times over a window, rates, faults.
+"""Counts the frames of a camera by their fate, with stage times, rates and faults.
 
-Every received frame ends as exactly one of: published, idle (nobody listens), dropped by a cause,
-or still waiting. Frames lost in transport were never received and are counted beside.
+Every received frame is exactly one of: published, idle (nobody listens), dropped by a cause, or
+still waiting. Frames lost in transport were never received and are counted separately.
 """
 
 from __future__ import annotations
@@ -25,21 +25,22 @@ from lrn_ros.ros.health import Health
 CAUSES = {
     "superseded": "a newer image arrived while this one waited",
     "transport": "lost on the way, as the middleware reports it; the node never received it",
-    "stale": "older than `max_age_ms` on receipt; with `temporal_smoothing` also by its stamp older"
-    " than an image before it",
-    "no_keyframe": "a packet of a video for which its keyframe, or a packet since, is missing",
-    "invalid": "not a usable image; the log says the reason once, /diagnostics says it too",
-    "compiling": "the backend is being restarted, or no size is compiled yet that could stand in",
+    "stale": "the image was older than `max_age_ms` on receipt; with `temporal_smoothing` also: its"
+    " stamp is older than that of an image before it",
+    "no_keyframe": "a packet of a video whose keyframe, or a packet since the keyframe, is missing",
+    "invalid": "the image cannot be used; the log says the reason once, /diagnostics says it too",
+    "compiling": "the backend is being restarted, or no size that could stand in is compiled yet",
     "inactive": "received while the node was not active",
-    "failed": "the backend threw an exception; the log says the reason once, /diagnostics too",
+    "failed": "the backend threw an exception; the log says the reason once, /diagnostics says it"
+    " too",
 }
 WINDOW_S = 10.0
-_MAX_FAULTS = 16  # that are told apart at a time
+_MAX_FAULTS = 16  # faults that are told apart at a time
 
 
 @dataclass
 class _Fault:
-    """A kind of fault that drops frames: its name, its latest message, and when that was."""
+    """A kind of fault that drops frames: its name, its latest message, and the time of that."""
 
     name: str
     message: str
@@ -57,11 +58,11 @@ class Snapshot:
         recent: drops by cause within the window.
         recent_received: frames received within the window.
         age_s: seconds since the last image, None before the first.
-        faults: kind -> latest message, of the faults that are not over.
-        blocked: the latest of the images was dropped by one of these faults.
-        peers: what is wrong with publishers or subscribers, by a key for each kind.
-        timeless: frames of the window were published, and none had a usable stamp.
-        health: of the latest picture; None where none was looked at.
+        faults: kind -> latest message, for the faults that are not over.
+        blocked: whether one of these faults dropped the latest image.
+        peers: kind -> a text about publishers or subscribers that do not fit.
+        timeless: whether frames were published in the window and none had a usable stamp.
+        health: the health of the latest picture; None if no picture was checked.
         input_hz, output_hz: rates over the window.
         percentiles: stage -> (p50, p95, p99) in ms over the window, finite values only.
     """
@@ -98,8 +99,8 @@ class Statistics:
         self._faults: dict[tuple[str, str], _Fault] = {}  # by kind and what the message says
         self._peers: dict[str, str] = {}
         self._health: Health | None = None
-        self._last: float | None = None  # when an image arrived
-        self._good = -math.inf  # when a usable one was done with
+        self._last: float | None = None  # time at which the last image arrived
+        self._good = -math.inf  # time at which the last usable image was finished
         self._arrivals: deque[float] = deque()
         self._dropped: deque[tuple[float, str, int]] = deque()
         self._frames: deque[tuple[float, dict[str, float]]] = deque()
@@ -122,15 +123,15 @@ class Statistics:
             self._trim()
 
     def fault(self, cause: str, kind: str, message: str) -> bool:
-        """Count a frame dropped by a fault.
+        """Count a frame that a fault has dropped.
 
         Args:
             cause: one of CAUSES.
-            kind: a short key, by which /diagnostics shows the latest message.
+            kind: a short key, under which /diagnostics shows the latest message.
             message: for people. A message that differs in more than numbers is another fault.
 
         Returns:
-            whether the fault is news: a new one, or one that was over in the meantime.
+            Whether to log it: the fault is new, or it was over in the meantime.
         """
         self.dropped(cause)
         key = kind, re.sub(r"\b\d+\b", "#", message)
@@ -148,7 +149,7 @@ class Statistics:
             return False
 
     def peer(self, key: str, text: str) -> bool:
-        """Note what is wrong with publishers or subscribers; True when there is news to tell."""
+        """Note what is wrong with publishers or subscribers; True if the text is new."""
         with self._lock:
             before = self._peers.pop(key, "")
             if text:
@@ -185,7 +186,7 @@ class Statistics:
             return sum(self.drops.values())
 
     def _forget(self, now: float) -> None:
-        """Forget faults that are over: no more for a while, and usable images came after them."""
+        """Forget faults that are over: they ended a while ago, and usable images came since."""
         self._faults = {
             key: fault
             for key, fault in self._faults.items()
@@ -240,7 +241,7 @@ class Statistics:
 
 
 def _rate(times: deque[float] | list[float], now: float) -> float:
-    """Events per second since the first in the window."""
+    """Events per second since the first event in the window."""
     if len(times) < 2:
         return 0.0
     return (len(times) - 1) / max(times[-1] - times[0], now - times[-1], 1e-9)

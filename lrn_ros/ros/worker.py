@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The inference thread: newest frames of the cameras served longest ago, segmented, published."""
+"""The inference thread: takes the newest frames of the cameras in turn, segments, publishes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from lrn_ros.ros.parameters import Settings
 from lrn_ros.ros.schedule import Schedule, Slot
 from lrn_ros.ros.transports import Picture
 
-_OTHER_CLOCK_NS = 60 * 10**9  # a stamp longer ago than this is no measure of latency
+_OTHER_CLOCK_NS = 60 * 10**9  # an older stamp is from another clock and gives no latency
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class _Job:
     """A decoded frame with the monotonic times at which it was taken and decoded.
 
     Attributes:
-        behind_ns: by how much its stamp is older than that of a frame before it.
+        behind_ns: how much older the stamp is than the newest stamp of an earlier frame.
     """
 
     slot: Slot
@@ -57,13 +57,18 @@ class _Job:
         return self.slot.camera
 
     def smooth(self) -> Smooth:
-        """The function that smooths this frame: by its stamp, or by its receipt if that is zero."""
+        """The function that smooths this frame at its stamp, or at its receipt if that is zero."""
         return self.slot.smoother.at((self.frame.stamp_ns or self.frame.received_ns) / 1e9)
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """A result with the mask as published, and when: monotonic seconds, and by the node's clock."""
+    """A result, the published mask, and the time of publishing.
+
+    Attributes:
+        start, published: monotonic seconds before and after the mask was published.
+        published_ns: time of the node's clock after the mask was published.
+    """
 
     result: Result
     mask: NDArray[np.uint8]
@@ -76,12 +81,12 @@ class Worker:
     """Runs the Supervisor on a thread of its own behind one slot per camera.
 
     Args:
-        node: for clock, log and name.
-        supervisor: used by this thread alone.
-        cameras: whose newest frames are processed in turn.
-        settings: at the start.
-        sizes: is told the size of every frame.
-        exceptions: counts what goes wrong outside of a frame.
+        node: gives clock, log and name.
+        supervisor: runs the frames; only this thread calls it.
+        cameras: the cameras, whose newest frames are processed in turn.
+        settings: the settings at the start.
+        sizes: remembers the size of every frame.
+        exceptions: counts the exceptions that do not belong to one frame.
 
     Attributes:
         settings: the present settings; replaced as a whole.
@@ -105,7 +110,7 @@ class Worker:
         self._thread.start()
 
     def deliver(self, camera: Camera, frame: Frame) -> None:
-        """Take a received frame; one that still waits is superseded by it."""
+        """Take a received frame; it supersedes a frame of the camera that still waits."""
         with self._condition:
             if not self._active:
                 camera.statistics.dropped("inactive")
@@ -118,7 +123,7 @@ class Worker:
             self._active = True
 
     def deactivate(self) -> None:
-        """Stop; returns when the frames in work are published and nothing follows."""
+        """Stop; return when the frames in work are published and no frame follows."""
         with self._condition:
             self._active = False
             self._schedule.clear()
@@ -136,11 +141,11 @@ class Worker:
         while frames := self._next():
             try:
                 self._serve(frames)
-            except Exception as error:  # not of one frame: those are counted below
+            except Exception as error:  # exceptions of one frame are counted in _reporting
                 self._exceptions.add(error, "the worker")
 
     def _next(self) -> list[tuple[Slot, Frame, int]]:
-        """Wait for frames that may run together; empty when stopped."""
+        """Wait for frames that may run together; empty when the worker is stopped."""
         with self._condition:
             self._busy = False
             self._condition.notify_all()
@@ -158,7 +163,7 @@ class Worker:
             return 1
 
     def _serve(self, frames: list[tuple[Slot, Frame, int]]) -> None:
-        """Decode, segment, publish; what fails is counted and said, and never ends the thread."""
+        """Decode, segment and publish; a failure is counted and logged, and the thread goes on."""
         settings = self.settings
         groups: dict[Geometry, list[_Job]] = {}
         for slot, frame, behind_ns in frames:
@@ -206,12 +211,12 @@ class Worker:
 
     def _report(self, cameras: list[Camera], cause: str, kind: str, text: str) -> None:
         if self._stopped or not self._node.context.ok():
-            return  # the publishers may be gone, which is no fault of the frame's
+            return  # the publishers may be gone, which is no fault of the frame
         for camera in cameras:
             camera.report(cause, kind, text)
 
     def _publish_mask(self, job: _Job, result: Result, settings: Settings) -> _Answer:
-        """The mask goes out before anything that is made of it."""
+        """Publish the mask, before anything that is made from it."""
         start = time.perf_counter()
         threshold, mask = settings.confidence_threshold, result.mask
         if threshold > 0 and result.confidence is not None:
@@ -251,7 +256,7 @@ class Worker:
         outputs.publish_latency(f"{name}: {camera.name}", identity, header, values)
 
     def _look(self, job: _Job, settings: Settings) -> Health | None:
-        """How the picture looks, if that is wanted; a look costs no frame its mask."""
+        """Check how the picture looks, if that is wanted; the mask is published already."""
         health = None
         if settings.camera_health:
             limits = Limits(
@@ -259,7 +264,7 @@ class Worker:
                 settings.health_saturated, settings.health_blurred,
             )  # fmt: skip
             message = job.frame.message
-            # Of a video the packets differ where the picture stands still.
+            # The packets of a video differ even if the picture stands still.
             data = job.rgb.data if isinstance(message, Picture) else message.data
             health = job.slot.health.look(data, job.rgb, limits)
         job.camera.statistics.looked_at(health)
@@ -270,7 +275,7 @@ def _decode(slot: Slot, frame: Frame, behind_ns: int) -> _Job:
     taken, message = time.perf_counter(), frame.message
     if isinstance(message, Picture):
         rgb = message.to_rgb()
-        taken -= message.decoding_s  # of the codec, when the message came
+        taken -= message.decoding_s  # the codec has decoded the frame when the message came
     elif isinstance(message, CompressedImageMessage):
         rgb = compressed_to_rgb(message.data, message.format)
     else:
@@ -299,8 +304,8 @@ def stage_times(
 def latency_ms(stamp_ns: int, now_ns: int) -> float:
     """Milliseconds since an image's stamp.
 
-    NaN where that is unknown: the stamp is zero, in the future, or so old that it is of another
-    clock, as with a bag that is played without simulated time.
+    The value is NaN if the latency is unknown, because the stamp is zero, in the future, or so old
+    that it comes from another clock, as with a bag that is played without simulated time.
     """
     if stamp_ns <= 0 or not 0 <= now_ns - stamp_ns <= _OTHER_CLOCK_NS:
         return math.nan

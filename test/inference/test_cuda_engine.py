@@ -32,10 +32,7 @@ from lrn_ros.inference import device_code  # noqa: E402
 from lrn_ros.inference.backends import cuda  # noqa: E402
 from lrn_ros.inference.backends import torch as torch_cpu  # noqa: E402
 from lrn_ros.inference.backends.base import BackendError, BackendOptions  # noqa: E402
-from lrn_ros.inference.cache import (
-    MAX_ENGINES,  # noqa: E402
-    EngineCache,  # noqa: E402
-)
+from lrn_ros.inference.cache import MAX_ENGINES, EngineCache  # noqa: E402
 from lrn_ros.inference.cuda_graph import Gpu  # noqa: E402
 from lrn_ros.inference.device_code import Kernels  # noqa: E402
 from lrn_ros.inference.geometry import Geometry, fit  # noqa: E402

@@ -164,7 +164,7 @@ def test_bf16_is_close(random_model: Path, segmenter: Segmenter) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"backend": "tpu"}, "available are auto, tensorrt, cuda, openvino, onnxruntime, torch"),
+        ({"backend": "tpu"}, "there are auto, tensorrt, cuda, openvino, onnxruntime, torch"),
         ({"precision": "fp8"}, "fp32"),
         ({"backend": "torch", "precision": "int8"}, "fp32 and bf16 work"),
         ({"network_size": (100, 100)}, "multiples of 8"),

@@ -175,7 +175,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path, value: float) -
         save_model(path, info(), bad)
     assert not list(tmp_path.iterdir())
     save_file(bad, path, {"lrn_ros": info().to_json()})
-    with pytest.raises(UserError, match="1 of its tensors hold NaN or infinity, b the first"):
+    with pytest.raises(UserError, match="1 of its tensors hold NaN or infinity, b first"):
         read_weights(path)
 
 
@@ -196,7 +196,9 @@ class TestResolve:
         with pytest.raises(UserError, match="there is no farm_v1.5.safetensors in"):
             resolve_model(run)
         (run / "other.onnx").touch()
-        with pytest.raises(UserError, match="holds farm_v1.5, other; name one of the files"):
+        with pytest.raises(
+            UserError, match="has several models, farm_v1.5, other; name one of the files"
+        ):
             resolve_model(run, (".onnx",))
         (run / "empty").mkdir()
         with pytest.raises(UserError, match="lrn train writes the model when the training ends"):

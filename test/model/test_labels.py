@@ -88,8 +88,8 @@ def own(*classes: str, **more: object) -> str:
         (own("{name: a, id: 4, rgb: [1, 2, 3]}", "{name: b, id: 4, rgb: [1, 2, 3]}"), "distinct"),
         (own("{name: a, id: 4, rgb: [1, 2, 3]}", void=[9, 4]), "id 4 is both 'a' and unlabelled"),
         (own("{name: a, rgb: [1, 2, 3]}", ignore=0), "id 0 is both 'a' and unlabelled"),
-        (own("{name: a, rgb: [1, 2, 3]}", void=[256]), "void is distinct ids from 0 to 255"),
-        (own("{name: a, rgb: [1, 2, 3]}", void=[9, 9]), "void is distinct ids"),
+        (own("{name: a, rgb: [1, 2, 3]}", void=[256]), "void must be different ids from 0 to 255"),
+        (own("{name: a, rgb: [1, 2, 3]}", void=[9, 9]), "void must be different ids"),
         (own("{name: a, rgb: [1, 2, 3]}", void=9), "not a label set"),
     ],
 )

@@ -366,7 +366,7 @@ def test_other_versions_and_network_sizes_can_be_allowed(write_run, capsys) -> N
 def test_folders_without_a_whole_replay(write_run, tmp_path, capsys) -> None:
     a = write_run("a", matrices()[:20])
     assert main(["compare", str(a), str(tmp_path)]) == 2
-    assert "no folder of lrn replay --output" in capsys.readouterr().err
+    assert "is no folder of lrn replay --output" in capsys.readouterr().err
     results = read_run(a).results
     write_record(a / RESULTS, replace(results, complete=False))
     assert main(["compare", str(a), str(a)]) == 2

@@ -165,7 +165,7 @@ def test_folder_labels_belong_to_the_nearest_image_alone(tmp_path):
 @pytest.mark.parametrize("name", ["20240101120000123456", "9999999999999999999"])
 def test_names_that_are_no_stamp_are_refused(tmp_path, name):
     save(tmp_path / f"{name}.png", np.zeros((2, 2), np.uint8))
-    with pytest.raises(UserError, match=f"{name}.png: labels are named by stamp"):
+    with pytest.raises(UserError, match=f"{name}.png: the file name must be a stamp"):
         FolderTruth(tmp_path, CAMVID, MS)
 
 
@@ -178,7 +178,7 @@ def test_folder_by_number_and_by_neither(tmp_path, prefix):
     assert {i for i, f in found.items() if f is not None} == {2, 7}
     assert found[7][0, 0] == 7
     save(tmp_path / "first.png", np.zeros((2, 2), np.uint8))
-    with pytest.raises(UserError, match="first.png: labels are named by stamp"):
+    with pytest.raises(UserError, match="first.png: the file name must be a stamp"):
         FolderTruth(tmp_path, CAMVID, MS)
 
 

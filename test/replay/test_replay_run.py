@@ -169,7 +169,7 @@ def test_labels_named_by_frame_are_of_one_bag(jobs, tmp_path):
     folder.mkdir()
     (folder / "000000.png").touch()
     numbered = [replace(job, truth=TruthOptions(where=str(folder))) for job in jobs]
-    with pytest.raises(UserError, match="labels that are named by frame are those of one bag"):
+    with pytest.raises(UserError, match="labels that are named by frame fit one bag only"):
         run_jobs(numbered, Workers())
 
 

@@ -82,8 +82,8 @@ def settings() -> Settings:
             "5.1 of 10.0 Hz",
         ),
         (
-            replace(WELL, peers={"no CameraInfo": "/camera_info: none has come"}), {}, WARN,
-            "no CameraInfo: /camera_info: none has come; 10.0 of 10.0 Hz",
+            replace(WELL, peers={"no CameraInfo": "/camera_info: none came"}), {}, WARN,
+            "no CameraInfo: /camera_info: none came; 10.0 of 10.0 Hz",
         ),
         (
             replace(WELL, health=Health(12, 0.1, 0.2, 0.3, ("frozen: 13 alike",))), {}, WARN,

@@ -185,7 +185,7 @@ def test_camera_info_latched_once_and_frozen_pictures(client: Client, camera: An
     masks = client.collect(Image, f"{NODE}/mask")
     durations = client.collect(Float64, f"{NODE}/debug/processing_time_ms")
     lossless = client.collect(CompressedImage, f"{NODE}/mask/compressed")
-    none = "no CameraInfo: /camera_info: none has come"
+    none = "no CameraInfo: /camera_info: none came"
     send(camera, rgb_message, lambda: none in said.last().message, "it is said that none comes")
     frozen = "frozen: the last"
     send(camera, rgb_message, lambda: frozen in said.last().message, "always the same picture")

@@ -76,7 +76,7 @@ def test_what_can_mean_one_thing_only_is_accepted(name: str, value: Any, right: 
         ("network_size", ["inf", "inf"], "[height, width], [0, 0] for automatic"),
         ("network_size", [100, 100], "[96, 96] would work"),
         ("network_size", [-8, -8], "[64, 64] would work"),
-        ("cameras", ["a", "a"], "distinct prefixes"),
+        ("cameras", ["a", "a"], "the prefixes must differ"),
         ("cameras", "front left", "a list of topic prefixes"),
         ("cameras", [1], "a list of topic prefixes"),
         ("cameras", 5, "a list of topic prefixes"),

@@ -46,15 +46,15 @@ def _flags() -> set[str]:
 
 
 class BackendModule(NamedTuple):
-    """Where a backend is and what it needs.
+    """The module of a backend, and what the backend needs.
 
     Attributes:
-        name: of its module.
-        suffix: of the model files that it reads.
-        extra: of the package; installs what the module imports.
-        prefers: gives, for precision "auto", the precision of the file that it takes among those of
-            a model's name; empty: the file without a precision in its name.
-        needs_driver: it needs NVIDIA's driver.
+        name: name of the module.
+        suffix: suffix of the model files that the backend reads.
+        extra: the extra of the package that installs what the module imports.
+        prefers: gives the precision of the file that the backend takes with precision "auto";
+            empty: the file without a precision in its name.
+        needs_driver: whether the backend needs NVIDIA's driver.
     """
 
     name: str
@@ -69,11 +69,11 @@ def _fp16() -> str:
 
 
 def int8_instead_of_fp32() -> str:
-    """On a CPU: "int8" where the processor has 8-bit products and no bfloat16, else empty."""
+    """On a CPU: "int8" if the processor has 8-bit products and no bfloat16, otherwise empty."""
     return "int8" if has_vnni() and not has_bf16() else ""
 
 
-# In the order that "auto" tries.
+# In the order in which "auto" tries them.
 MODULES = {
     "tensorrt": BackendModule(f"{__name__}.tensorrt", ".onnx", "tensorrt", _fp16, True),
     "cuda": BackendModule(f"{__name__}.cuda", ".safetensors", "cuda", str, True),

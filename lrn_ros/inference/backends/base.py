@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The interface every backend has, and the choice among them."""
+"""The interface of all backends, and the choice of a backend."""
 
 from __future__ import annotations
 
@@ -22,20 +22,21 @@ from lrn_ros.inference.smoothing import Smooth
 from lrn_ros.model.artifact import SUFFIXES, ModelInfo, check_origin, read_info, resolve_model
 from lrn_ros.model.labels import LabelMapping, find
 
-LESS_MEMORY = "a smaller network_size or max_batch needs less"  # where GPU memory is short
+LESS_MEMORY = "a smaller network_size or max_batch needs less"  # advice if GPU memory is short
 
 
 @dataclass(frozen=True)
 class BackendOptions:
-    """What a backend is built with.
+    """The options of a backend.
 
     Attributes:
         precision: one of PRECISIONS.
         device: GPU index.
         threads: CPU threads; 0: the backend's own choice.
         cache_dir: folder for compiled engines; None: lrn_ros/ in the user's cache directory.
-        merged: per class of the model a number that is the same for classes that a mapping of
-            labels merges: the confidence is the sum of theirs. Empty: none are merged.
+        merged: a number for every class of the model. Classes with the same number are merged by a
+            mapping of labels, and their confidence is the sum of their probabilities. Empty: no
+            classes are merged.
     """
 
     precision: str = "auto"
@@ -48,24 +49,25 @@ class BackendOptions:
 class Backend(Protocol):
     """Runs one model.
 
-    A backend module has `create(path, info, options) -> Backend`, which raises BackendError where
-    it cannot work. One thread runs frames; another may meanwhile `prepare` what these do not use.
+    A backend module has `create(path, info, options) -> Backend`, which raises BackendError if the
+    backend cannot work here. One thread runs frames; meanwhile another thread may `prepare` a
+    geometry that these frames do not use.
     """
 
     name: str
     precision: str
     device_name: str
     stride: int  # pixels of the network's input per coarse logit
-    batches: bool  # several frames in one inference take less time than one after the other
+    batches: bool  # whether several frames in one inference take less time than one by one
 
     def prepared(self, geometry: Geometry, batch: int = 1) -> bool:
         """Whether `batch` frames of this geometry run at once, with nothing left to compile."""
 
     def prepare(self, geometry: Geometry, batch: int = 1) -> None:
-        """Compile what `batch` frames of this geometry need, unless it is there.
+        """Compile what `batch` frames of this geometry need, unless it is compiled already.
 
         Raises:
-            BackendError: it cannot be compiled here.
+            BackendError: the compilation is not possible here.
             UserError: the model cannot run at this size or batch.
         """
 
@@ -76,20 +78,20 @@ class Backend(Protocol):
         confidence: bool,
         smooth: Sequence[Smooth] = (),
     ) -> list[Result]:
-        """Segment frames in one inference, after `prepare` where that is needed.
+        """Segment frames in one inference, after `prepare` if that is needed.
 
         Args:
-            frames: (H, W, 3) uint8 RGB each, of `geometry.frame` size.
-            geometry: of all of them.
+            frames: images of shape (H, W, 3), uint8 RGB, of the size `geometry.frame`.
+            geometry: the geometry of all frames.
             confidence: also give the probability of the chosen class.
-            smooth: one a frame, see lrn_ros.inference.smoothing; none: frames are on their own.
+            smooth: one function per frame, see lrn_ros.inference.smoothing; empty: no smoothing.
 
         Returns:
-            One result a frame, in order; each has the timings of the whole batch.
+            One result per frame, in order; each has the timings of the whole batch.
         """
 
     def logits(self, rgb: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.float32]:
-        """Coarse class scores of one such frame.
+        """The coarse class scores of one frame of the size `geometry.frame`.
 
         Returns:
             (K, h, w) float32, h and w as `geometry.network` divided by `stride`.
@@ -104,10 +106,10 @@ class Choice:
     """A created backend and its model.
 
     Attributes:
-        backend: that works; its masks hold the model's own classes.
-        info: of the model.
-        passed_over: (name, reason) of the backends before it.
-        mapping: of the model's classes to those that are asked for; None: they are the same.
+        backend: the backend; its masks hold the model's own classes.
+        info: the description of the model.
+        passed_over: (name, reason) of the backends that were tried before.
+        mapping: maps the model's classes to those that are wanted; None: they are the same.
     """
 
     backend: Backend
@@ -128,19 +130,19 @@ def create(
     Args:
         name: "auto" or one of MODULES.
         model: a name under weights/, a path, or the folder of a training run; every backend takes
-            the file that it reads. One that reads .onnx takes NAME_fp16.onnx for precision "fp16"
-            where that exists, and so on, else NAME.onnx. An .onnx file that was not made from the
-            .safetensors file beside it is not taken.
+            the file that it can read. For precision "fp16" a backend that reads .onnx takes
+            NAME_fp16.onnx if that exists, and NAME.onnx otherwise; likewise for other precisions.
+            An .onnx file that was not made from the .safetensors file beside it is not taken.
         options: see BackendOptions.
         given_up: backends that are passed over, with the reason.
         label_map: see lrn_ros.model.labels.find.
 
     Raises:
-        UserError: unknown backend, precision or model, or a damaged model file.
-        BackendError: the named backend, or with "auto" every one, cannot work here.
+        UserError: backend, precision or model is unknown, or the model file is damaged.
+        BackendError: the named backend cannot work here; with "auto", none can.
     """
     if name != "auto" and name not in MODULES:
-        raise UserError(f"backend {name!r}: available are auto, {', '.join(MODULES)}")
+        raise UserError(f"backend {name!r} is unknown; there are auto, {', '.join(MODULES)}")
     if options.precision not in PRECISIONS:
         raise UserError(f"precision {options.precision!r} is not one of {', '.join(PRECISIONS)}")
     resolve_model(model, SUFFIXES)
