@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command `lrn`: one small file a subcommand; nothing heavy is imported before it runs."""
+"""The command `lrn`: one file per subcommand, which imports heavy packages only when it runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SUBCOMMANDS = (
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """Reports a wrong command line in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
@@ -86,7 +86,7 @@ class _Stderr(logging.Handler):
 
 
 def _log_to_stderr() -> None:
-    """Show what the package logs, such as the progress of a compilation."""
+    """Show the log of the package, such as the progress of a compilation."""
     package = logging.getLogger("lrn_ros")
     if not package.handlers:
         package.setLevel(logging.INFO)

@@ -32,7 +32,7 @@ _START_NS = 1_700_000_000 * 1_000_000_000  # the first stamp; fixed: the same in
 
 @dataclass(frozen=True)
 class _Input:
-    """What goes into a bag.
+    """The content of a new bag.
 
     Attributes:
         frames: (H, W, 3) uint8 RGB, (H, W) uint8 class ids or None, and the frame's own time in
@@ -56,7 +56,7 @@ def add_parser(subparsers: Any) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     create = actions.add_parser(
         "create",
-        help="from a folder of images, a video or the built-in scene",
+        help="make a bag from a folder of images, a video or the built-in scene",
         description="Make a rosbag2 with images, camera_info and labels.",
         epilog="A folder has labels if it is a split of a data set: NAME with NAMEannot beside it,"
         " leftImg8bit/NAME with gtFine/NAME, or images/NAME with labels/NAME. Labels are mono8"
@@ -68,15 +68,15 @@ def add_parser(subparsers: Any) -> None:
     add("--output", type=Path, required=True, metavar="BAG", help="the new bag's folder")
     add("--labels", type=Path, metavar="DIR", help="label PNGs, named as the images (of a video:"
         " 000000.png is the first frame's); images without one have no label")  # fmt: skip
-    add("--label-set", metavar="NAME", help="whose ids the labels have; default: camvid11,"
-        " for gtFine cityscapes19")  # fmt: skip
-    add("--rate", type=frequency, metavar="HZ", help="default: the video's, else 10")
-    add("--frames", type=positive, metavar="N", help="only the first N; of the scene: 100")
+    add("--label-set", metavar="NAME", help="label set of the ids in the labels; default:"
+        " camvid11, or cityscapes19 for gtFine")  # fmt: skip
+    add("--rate", type=frequency, metavar="HZ", help="default: the rate of the video, or 10")
+    add("--frames", type=positive, metavar="N", help="only the first N frames; scene: 100")
     add("--storage", choices=("mcap", "sqlite3"), default="mcap", help="(%(default)s)")
     add("--compressed", action="store_true", help="JPEG images on TOPIC/compressed, not raw ones")
-    add("--topic", default="/camera/image_raw", help="of the images (%(default)s)")
-    add("--size", type=positive, nargs=2, metavar=("H", "W"), help="of the scene (360 640)")
-    add("--seed", type=natural, help="of the scene (0)")
+    add("--topic", default="/camera/image_raw", help="topic of the images (%(default)s)")
+    add("--size", type=positive, nargs=2, metavar=("H", "W"), help="size of the scene (360 640)")
+    add("--seed", type=natural, help="seed of the scene (0)")
     add("--json", action="store_true", help="print what was written as JSON")
     create.set_defaults(run=run)
 
@@ -97,9 +97,9 @@ def run(args: argparse.Namespace) -> int:
             frames, labels = frames + 1, labels + (label is not None)
             bar.update()
         if not frames:
-            raise RunError(f"{args.source}: not one frame could be read")
+            raise RunError(f"{args.source}: no frame could be read")
         if args.labels and not labels:
-            raise UserError(f"--labels {args.labels}: no PNG there is named as an image")
+            raise UserError(f"--labels {args.labels}: no PNG there has the name of an image")
     _print(args, frames, labels, given.rate)
     if given.source is not None and given.source.damage:
         print(f"lrn bag: {given.source.damage}", file=sys.stderr)
@@ -113,7 +113,7 @@ def _scene(args: argparse.Namespace) -> _Input:
     from lrn_ros.model.labels import LabelSet
 
     if args.labels or args.label_set:
-        raise UserError("the scene has its own labels; --labels and --label-set are for images")
+        raise UserError("--labels and --label-set are for images; the scene has its own labels")
     rate, size = args.rate or _RATE, tuple(args.size or (360, 640))
     source = SceneSource(args.seed or 0, size, rate)
     count = args.frames or _SCENE_FRAMES
@@ -133,7 +133,7 @@ def _files(args: argparse.Namespace) -> _Input:
     if args.size or args.seed is not None:
         raise UserError("--size and --seed are for the scene; images and videos keep their size")
     if path.exists() and is_bag(path):
-        raise UserError(f"{path}: is a rosbag2 already; a folder of images, a video or scene works")
+        raise UserError(f"{path} is a rosbag2 already; a folder of images, a video or scene works")
     split = None if args.labels else _split(path)
     cityscapes = split and split[0].joinpath("leftImg8bit").is_dir()
     label_set = LabelSet.load(args.label_set or ("cityscapes19" if cityscapes else "camvid11"))

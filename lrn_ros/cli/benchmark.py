@@ -29,7 +29,7 @@ def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser(
         "benchmark",
-        help="latency, throughput, memory and agreement, side by side",
+        help="measure latency, throughput, memory and agreement, side by side",
         description=__doc__,
         epilog="Every combination is a process; all are started first and then measured in turns."
         " docs/performance.md says what the figures mean.",
@@ -47,8 +47,8 @@ def add_parser(subparsers: Any) -> None:
     sizes = "of the frames and of the network's input, multiples of 8 (512x1024)"
     add("--sizes", nargs="+", type=_size, default=[(512, 1024)], metavar="HxW", help=sizes)
     add("--threads", type=positive, help="CPU threads of every process; default: usable cores")
-    add("--frames", type=positive, default=20, help="in a round (%(default)s)")
-    add("--rounds", type=positive, default=5, help="at least (%(default)s)")
+    add("--frames", type=positive, default=20, help="frames per round (%(default)s)")
+    add("--rounds", type=positive, default=5, help="smallest number of rounds (%(default)s)")
     budget = "rounds are repeated for as long while they differ by more than 10 %% (10m)"
     add("--budget", type=duration, default=600.0, metavar="TIME", help=budget)
     data = "score on the val split of this data set; default: agreement on rendered scenes"
@@ -62,7 +62,9 @@ def add_parser(subparsers: Any) -> None:
 def _size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
     if not match:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; HEIGHTxWIDTH such as 512x1024 is")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no size; HEIGHTxWIDTH such as 512x1024 works"
+        )
     return int(match[1]), int(match[2])
 
 
@@ -102,7 +104,7 @@ def _complete(args: argparse.Namespace) -> None:
         setattr(args, option, given)
         for value in given:
             if value not in known:
-                raise UserError(f"--{option} {value}: available are {', '.join(known)}")
+                raise UserError(f"--{option} {value} is unknown; there are {', '.join(known)}")
     for size in args.sizes:
         check_network_size(size)
     args.threads = args.threads or describe().cores
@@ -163,8 +165,8 @@ def _sizes_of(model: Model) -> Sequence[tuple[int, int]]:
     known, architecture = speed_sizes(), model.info.architecture if model.info else "stranger"
     if architecture not in known:
         raise UserError(
-            f"--protocol paper: {model.name} is a {architecture}, which is in no table"
-            f" of the papers; {', '.join(known)} are"
+            f"--protocol paper: {model.name} is a {architecture}, which is in no table of the"
+            f" papers; there are {', '.join(known)}"
         )
     return known[architecture]
 

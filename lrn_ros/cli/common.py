@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What subcommands share: argument types, options of the Segmenter, output folders."""
+"""Shared parts of the subcommands: argument types, options of the Segmenter, output folders."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def duration(text: str) -> float:
     else:
         seconds = 0.0
     if seconds <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration; 90s, 75m, 2h, 1h30m are")
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration; 90s, 75m, 2h or 1h30m work")
     return seconds
 
 
@@ -97,13 +97,13 @@ def add_segmenter_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", default="auto", help=f"one of {precisions} (%(default)s)")
     parser.add_argument(
         "--network-size", type=positive, nargs=2, metavar=("H", "W"),
-        help="size the network runs at, multiples of 8; default: the trained short side",
+        help="size at which the network runs, multiples of 8; default: the trained short side",
     )  # fmt: skip
     parser.add_argument("--threads", type=positive, help="CPU threads of the backend")
 
 
 def load_segmenter(args: argparse.Namespace) -> Any:
-    """The Segmenter that the options name; says what runs it, and what would be faster here."""
+    """The Segmenter that the options name; logs its backend, and backends that would be faster."""
     from lrn_ros.inference.backends import MODULES
     from lrn_ros.inference.segmenter import Segmenter
 
@@ -118,13 +118,13 @@ def load_segmenter(args: argparse.Namespace) -> Any:
     log, backend = logging.getLogger("lrn_ros"), segmenter.backend
     log.info("backend %s %s on %s", backend.name, backend.precision, backend.device_name)
     for name, reason in segmenter.passed_over:
-        if not MODULES[name].needs_driver:  # nothing makes those work on this machine
+        if not MODULES[name].needs_driver:  # without a driver they cannot work on this machine
             log.warning("backend %s would be faster: %s", name, reason)
     return segmenter
 
 
 def claim_output(folder: Path, command: str, option: str = "--output") -> None:
-    """Make an output folder, or take over one that the same command made before.
+    """Make an output folder, or reuse a folder that the same command made before.
 
     Raises:
         UserError: it holds files that this command did not write.

@@ -26,7 +26,7 @@ FIGURES = (
     ("flicker", "flicker, %"),
 )
 _PAIRS = ("consistency", "flicker")
-_FEW = 10  # blocks below which intervals are rough
+_MIN_BLOCKS = 10  # with fewer blocks the intervals are rough
 
 
 def class_margin(text: str) -> tuple[str | None, float]:
@@ -39,7 +39,7 @@ def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser(
         "compare",
-        help="two replays of the same frames side by side; a release gate",
+        help="compare two replays of the same frames; a release gate",
         description=__doc__,
         epilog="Exit status: 0 B is as good as A within the margins; 1 B falls behind by more; 2"
         " there is no verdict, because a results folder is damaged, the runs do not compare, or"
@@ -47,8 +47,8 @@ def add_parser(subparsers: Any) -> None:
         " over blocks of one second of consecutive frames, the same blocks for both runs.",
     )
     add = parser.add_argument
-    add("a", type=Path, metavar="RUN_A", help="folder of lrn replay --output: what there was")
-    add("b", type=Path, metavar="RUN_B", help="likewise: what is to be released")
+    add("a", type=Path, metavar="RUN_A", help="folder of lrn replay --output: the old model")
+    add("b", type=Path, metavar="RUN_B", help="folder of lrn replay --output: the new model")
     add("--margin", type=points, default=0.5, metavar="POINTS", help="by which mIoU and temporal"
         " consistency may be lower, percentage points (%(default)s)")  # fmt: skip
     add("--class-margin", type=class_margin, action="append", metavar="[CLASS=]POINTS",
@@ -60,15 +60,15 @@ def add_parser(subparsers: Any) -> None:
         ("drop", "share of images that real time does not answer may be higher"),
     ):
         add(f"--{name}-margin", type=points, metavar="POINTS",
-            help=f"by which the {what}; default: it may be anything")  # fmt: skip
-    add("--latency-margin", type=points, metavar="PERCENT", help="by which the median and the 95th"
-        " percentile of the end-to-end latency in real time may be higher; default: they may be"
-        " anything")  # fmt: skip
+            help=f"by which the {what}; default: no limit")  # fmt: skip
+    add("--latency-margin", type=points, metavar="PERCENT",
+        help="by which the median and the 95th percentile of the end-to-end latency in real time"
+        " may be higher; default: no limit")  # fmt: skip
     add("--allow", action="append", default=[], choices=("version", "network-size"),
         help="compare runs that differ in this; may be given several times")  # fmt: skip
     add("--rerun", action="store_true", help="play the bags again in real time, both models in"
         " turns, and compare these latencies and drops")  # fmt: skip
-    add("--html", type=Path, metavar="FILE", help="write a page with everything, also the worst"
+    add("--html", type=Path, metavar="FILE", help="write a page with all results, and the worst"
         " changes as pictures")  # fmt: skip
     add("--json", action="store_true", help="print as JSON")
     parser.set_defaults(run=run)
@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print(a, b, found, judgements)
         print(f"verdict   {said}")
-    if found.blocks < _FEW:
+    if found.blocks < _MIN_BLOCKS:
         print(
             f"only {found.blocks} blocks of consecutive frames: the intervals are rough",
             file=sys.stderr,
@@ -172,7 +172,7 @@ def _print(a: ReplayRun, b: ReplayRun, found: RunComparison, judgements: list[Ju
     print(f"frames    {found.frames}, {found.labelled} with ground truth\n")
     print("\n".join(table(("", "A", "B", "B - A", "95 % interval", "of"), rows(found))) + "\n")
     if differ := _unlike(a, b):
-        print(f"note      the runs differ in {', '.join(differ)}: so may latencies")
+        print(f"note      the runs differ in {', '.join(differ)}: latencies may differ for this")
     if found.unpaired:
         print(
             f"note      {', '.join(found.unpaired)}: not in the ground truth, and answered by"

@@ -36,7 +36,7 @@ def add_parser(subparsers: Any) -> None:
 def _add_check(actions: Any) -> None:
     parser = actions.add_parser(
         "check",
-        help="what is wrong with a data set",
+        help="say what is wrong with a data set",
         description="Read every image and label of a data set and say what is suspicious: classes"
         " that never occur, unlabelled pixels, duplicates between the splits, sizes.",
         epilog="Exit status: 0 fit to train on, 1 what `lrn train` refuses, 2 cannot be read.",
@@ -54,7 +54,7 @@ def _add_check(actions: Any) -> None:
 def _add_convert(actions: Any) -> None:
     parser = actions.add_parser(
         "convert",
-        help="other layouts and kinds of masks into images/, labels/ and labels.yaml",
+        help="convert other layouts and kinds of masks to images/, labels/ and labels.yaml",
         description="Convert images with masks: of ids, of colours, with a palette, of 0 and 255,"
         " with instance ids; split or not; named NAME.png, NAME_mask.png or NAME_L.png.",
     )
@@ -83,7 +83,7 @@ def _check(args: argparse.Namespace) -> int:
 
     own = args.folder / LABELS_FILE
     if args.labels is None and args.folder.is_dir() and not own.is_file():
-        raise UserError(f"there is no {own}; name the label set with --labels SET")
+        raise UserError(f"there is no file {own}; name the label set with --labels SET")
     label_set = LabelSet.load(args.labels or own)
     found = {split: find_files(args.folder, split) for split in split_names(args.folder)}
     report, _ = check_folder(found, label_set)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lrn_ros.replay.recording import RecordedFrame
 
 _RATE = 5.0  # Hz
-_NAME = "demo"  # of what is played, in the results
+_NAME = "demo"  # the name of the bag in the results
 _PICTURES = ("overlay.mp4", "contact_sheet.png", "demo.mcap")
 
 
@@ -32,21 +32,22 @@ def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser(
         "demo",
-        help="camera, node and recorder over real DDS; writes an overlay video and a report",
+        help="run camera, node and recorder over DDS; writes an overlay video and a report",
         description=__doc__,
     )
     add = parser.add_argument
-    add("--input", type=Path, metavar="VIDEO|FOLDER|BAG", help="default: a rendered street scene")
+    add("--input", type=Path, metavar="VIDEO|FOLDER|BAG", help="what to play; default: a rendered"
+        " street scene")  # fmt: skip
     add("--topic", help="image topic of a bag; default: its only one")
     add("--output", type=Path, default=Path("lrn_demo"), metavar="DIR", help="(%(default)s)")
-    add("--frames", type=natural, default=150, help="how many to play, 0: all (%(default)s)")
-    add("--rate", type=frequency, help=f"Hz; default: the input's own, else {_RATE:g}")
+    add("--frames", type=natural, default=150, help="number of frames; 0: all (%(default)s)")
+    add("--rate", type=frequency, help=f"rate in Hz; default: that of the input, or {_RATE:g}")
     add("--size", type=positive, nargs=2, default=(360, 640), metavar=("H", "W"),
-        help="of the rendered scene (360 640)")  # fmt: skip
-    add("--seed", type=natural, default=0, help="of the rendered scene (%(default)s)")
+        help="size of the rendered scene (360 640)")  # fmt: skip
+    add("--seed", type=natural, default=0, help="seed of the rendered scene (%(default)s)")
     add("--model", default="lrnnet_c_camvid", help="a name, or a path (%(default)s)")
-    add("--backend", default="auto", help="of the node (%(default)s)")
-    add("--precision", default="auto", help="of the node (%(default)s)")
+    add("--backend", default="auto", help="backend of the node (%(default)s)")
+    add("--precision", default="auto", help="precision of the node (%(default)s)")
     add("--domain-id", type=natural, help="ROS domain; default: ROS_DOMAIN_ID, else a random one")
     add("--json", action="store_true", help="print the report as JSON")
     parser.set_defaults(run=run)
@@ -117,13 +118,15 @@ def _source(args: argparse.Namespace, info: ModelInfo) -> tuple[Source, float]:
     if not args.frames:
         raise UserError("--frames 0: the rendered scene has no end; give a number")
     if min(args.size) < 64:
-        raise UserError(f"--size {args.size[0]} {args.size[1]}: at least 64 pixels each")
+        raise UserError(
+            f"--size {args.size[0]} {args.size[1]}: both numbers must be at least 64 pixels"
+        )
     rate = args.rate or _RATE
     return SceneSource(args.seed, tuple(args.size), rate), rate
 
 
 def _results(args: argparse.Namespace, played: Played, source: Source, info: ModelInfo) -> Results:
-    """Score what was recorded; write results, report and contact sheet."""
+    """Score the recorded frames; write results, report and contact sheet."""
     from dataclasses import replace
 
     from lrn_ros.replay.figures import ModelUse
@@ -168,7 +171,7 @@ def _sheet(
 def _mcap(
     output: Path, frames: list[RecordedFrame], source: Source, info: ModelInfo, played: Played
 ) -> None:
-    """Write what was recorded as a file for Foxglove and Lichtblick."""
+    """Write the recorded frames as a file for Foxglove and Lichtblick."""
     import importlib.util
 
     if importlib.util.find_spec("rosbags") is None:

@@ -54,7 +54,7 @@ def add_parser(subparsers: Any) -> None:
     add("model", metavar="MODEL", help="a name under weights/, or a path")
     add("dataset", type=Path, metavar="DATASET", help="folder of images with label PNGs")
     add("--split", default="val", help="(%(default)s)")
-    add("--limit", type=positive, help="only the first so many images")
+    add("--limit", type=positive, help="stop after so many images")
     add("--flip", action="store_true", help="average with the mirror image; takes twice as long")
     scales = "average over network inputs so many times as large, such as 0.75 1 1.25 (1)"
     add("--scales", type=scale, nargs="+", default=_PLAIN, metavar="S", help=scales)

@@ -25,7 +25,7 @@ def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser(
         "export",
-        help="a model as an ONNX file, or compiled ahead for tensorrt or openvino",
+        help="write a model as an ONNX file, or compile it ahead for tensorrt or openvino",
         description=__doc__,
         epilog="The ONNX graph takes image, (N, H, W, 3) uint8 RGB at the network's size, and gives"
         " logits, float32 class scores at the network's stride.",
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(f"'all' is for --format onnx, not for {args.format}")
         return _compile(args, size)
     if args.output and every:
-        raise UserError(f"--output {args.output}: names one file, and 'all' writes several")
+        raise UserError(f"--output {args.output} names one file, and 'all' writes several")
     reports = []
     for model in _models(args.model):
         for precision in _PRECISIONS if args.precision == "all" else (args.precision or "fp32",):
@@ -95,10 +95,10 @@ def _compile(args: argparse.Namespace, size: tuple[int, int] | None) -> int:
     from lrn_ros.inference.segmenter import Segmenter
 
     if args.data:
-        raise UserError(f"--data: for --format onnx, not for {args.format}")
+        raise UserError(f"--data is for --format onnx, not for {args.format}")
     folder = EngineCache(args.output).folder
     if folder is None:
-        raise RunError("there is no folder to keep what is compiled in; --output names another")
+        raise RunError("there is no folder for the compiled model; --output names another folder")
     precision = args.precision or "auto"
     segmenter = Segmenter.load(
         args.model, args.format, precision, network_size=size, cache_dir=folder

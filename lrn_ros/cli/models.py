@@ -59,7 +59,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--size", type=positive, nargs=2, default=(512, 1024), metavar=("H", "W"),
-        help="input size counted at (512 1024)",
+        help="input size for which multiply-adds are counted (512 1024)",
     )  # fmt: skip
     parser.add_argument(
         "--papers", action="store_true",
@@ -71,10 +71,12 @@ def add_parser(subparsers: Any) -> None:
         " Figures 1 and 3 of the LRNNet paper",
     )  # fmt: skip
     parser.add_argument("--data", type=Path, metavar="DATASET", help="data set of --figures")
-    parser.add_argument("--split", default="val", help="its split (%(default)s)")
-    parser.add_argument("--images", type=positive, default=4, help="in masks.png (%(default)s)")
-    parser.add_argument("--backend", default="auto", help="of --figures (%(default)s)")
-    parser.add_argument("--classes", type=positive, default=19, help="(%(default)s)")
+    parser.add_argument("--split", default="val", help="split of --data (%(default)s)")
+    parser.add_argument("--images", type=positive, default=4,
+                        help="number of images in masks.png (%(default)s)")  # fmt: skip
+    parser.add_argument("--backend", default="auto", help="backend for --figures (%(default)s)")
+    parser.add_argument("--classes", type=positive, default=19,
+                        help="number of classes of the architectures (%(default)s)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print as JSON")
     parser.set_defaults(run=run)
 
@@ -119,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def compare() -> list[Comparison]:
-    """What the papers report, beside what is counted at their sizes."""
+    """The figures of the papers, beside those that are counted here at the same sizes."""
     from lrn_ros.networks.counting import count
     from lrn_ros.networks.reported import REPORTED
 

@@ -40,35 +40,36 @@ def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser(
         "replay",
-        help="a recorded bag through the model: accuracy, speed, steadiness, a report",
+        help="run a model over a recorded bag: accuracy, speed, steadiness, a report",
         description=__doc__,
         epilog=STAMPS,
     )
     add = parser.add_argument
     add("bags", type=Path, nargs="+", metavar="BAG", help="rosbag2 folders or storage files")
-    add("--topic", action="append", metavar="TOPIC", help="image topic, may be given several times;"
-        " default: all of the bag")  # fmt: skip
+    add("--topic", action="append", metavar="TOPIC", help="image topic; may be given several times;"
+        " default: all image topics of the bag")  # fmt: skip
     add("--output", type=Path, default=Path("lrn_replay"), metavar="DIR", help="(%(default)s)")
     add("--model", default="lrnnet_c_camvid", help="a name, or a path (%(default)s)")
     add("--ground-truth", metavar="DIR|TOPIC",
-        help="labels: a topic of the bag, or a folder of images named by stamp or frame number;"
+        help="the labels: a topic of the bag, or a folder of images named by stamp or frame number;"
         " default: the bag's own label topic")  # fmt: skip
     add("--labels", metavar="SET", help="label set of the ground truth, a name or a YAML file;"
-        " default: what the bag says, else the model's")  # fmt: skip
-    add("--mapping", metavar="NAME|FILE", help="brings other classes and the model's together,"
+        " default: that of the bag, or else that of the model")  # fmt: skip
+    add("--mapping", metavar="NAME|FILE", help="translates other classes to the model's,"
         " such as cityscapes19_to_camvid11")  # fmt: skip
     add("--tolerance", type=seconds, metavar="S",
-        help="between the stamps of an image and its label (0.001)")  # fmt: skip
-    add("--start", type=seconds, default=0.0, metavar="S", help="skip so much of the bag")
-    add("--duration", type=some_seconds, metavar="S", help="replay only so much of it")
+        help="largest difference between the stamps of an image and its label (0.001)")  # fmt: skip
+    add("--start", type=seconds, default=0.0, metavar="S", help="seconds of the bag to skip")
+    add("--duration", type=some_seconds, metavar="S", help="seconds of the bag to replay")
     add("--thorough", action="store_true",
-        help="boundary, calibration and temporal figures of every frame, not every two seconds"
+        help="compute boundary, calibration and temporal figures for every frame, however long it"
+        " takes"
         )  # fmt: skip
     add("--temporal-smoothing", action="store_true", help="average over frames, as the node can")
-    add("--workers", type=positive, metavar="N", help="replay so many bags side by side (1);"
+    add("--workers", type=positive, metavar="N", help="number of bags to replay side by side (1);"
         " latencies are then those of a busy machine")  # fmt: skip
-    add("--scheduler", metavar="ADDRESS", help="of a Dask cluster that shares this file system,"
-        " such as tcp://host:8786; instead of --workers")  # fmt: skip
+    add("--scheduler", metavar="ADDRESS", help="address of a Dask cluster that shares this file"
+        " system, such as tcp://host:8786; instead of --workers")  # fmt: skip
     add_realtime_options(parser)
     add_segmenter_options(parser)
     add("--open", action="store_true", help="open the report in a browser")
@@ -141,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tell(args: argparse.Namespace, results: Results) -> int:
-    """Print, open the report; the exit status."""
+    """Print the results and open the report; returns the exit status."""
     from lrn_ros.replay.records import sealed
 
     if args.json:
@@ -156,7 +157,7 @@ def _tell(args: argparse.Namespace, results: Results) -> int:
 
 
 def _total(jobs: list[Job]) -> int | None:
-    """Images of all bags, None if only a part is replayed: counting them would be reading them.
+    """Number of images of all bags; None if a part is replayed: to count it would be to read it.
 
     Where there are several bags, one that cannot be opened comes up later.
     """
@@ -229,7 +230,7 @@ def _jobs(args: argparse.Namespace) -> list[Job]:
 
 
 def _topics(path: Path, args: argparse.Namespace) -> list[str | None]:
-    """The image topics of a bag that are replayed; None: what is wrong is told by its job.
+    """The image topics of a bag that are replayed; None: the job will report what is wrong.
 
     Raises:
         UserError: a label topic is given for several cameras.
@@ -245,14 +246,14 @@ def _topics(path: Path, args: argparse.Namespace) -> list[str | None]:
     found: list[str | None] = list(dict.fromkeys(args.topic or bag.image_topics()))
     if len(found) > 1 and args.ground_truth and not Path(args.ground_truth).is_dir():
         raise UserError(
-            f"--ground-truth {args.ground_truth}: is of one camera, and there are"
-            f" {', '.join(map(str, found))}; --topic names one"
+            f"--ground-truth {args.ground_truth}: it belongs to one camera, and there are"
+            f" {', '.join(map(str, found))}; --topic names one of them"
         )
     return found or [None]
 
 
 def _names(bags: list[Path]) -> list[str]:
-    """Names of the bags, numbered where two have the same."""
+    """Names of the bags, with numbers if two bags have the same name."""
     names = [bag.resolve().stem if bag.is_file() else bag.resolve().name for bag in bags]
     if len(set(names)) == len(names):
         return names
@@ -260,7 +261,7 @@ def _names(bags: list[Path]) -> list[str]:
 
 
 def _run(args: argparse.Namespace, jobs: list[Job], total: int | None) -> Outcome:
-    """Straight through the model, but for what an earlier run has done."""
+    """Run the model over all bags that an earlier run has not completed."""
     from tqdm import tqdm
 
     from lrn_ros.replay.run import Workers, run_jobs
@@ -274,11 +275,12 @@ def _run(args: argparse.Namespace, jobs: list[Job], total: int | None) -> Outcom
 
 
 def print_results(results: Results, output: Path) -> None:
-    """Print the figures, what was found and where the report is."""
+    """Print the figures, the findings and the place of the report."""
     from lrn_ros.metrics.latency import table
 
     if results.frames:
-        print(f"frames    {results.frames}, {number(results.throughput.fps)} a second, one worker")
+        fps = number(results.throughput.fps)
+        print(f"frames    {results.frames}, {fps} per second, one worker")
     if accuracy := results.accuracy:
         print(
             f"accuracy  mIoU {percent(accuracy.miou, 2)}, pixels"
@@ -304,4 +306,4 @@ def print_results(results: Results, output: Path) -> None:
         print(f"finding   {finding.bag}: {finding.text}")
     print(f"report    {output / REPORT}")
     if not results.complete:
-        print("interrupted; this is what was replayed until then", file=sys.stderr)
+        print("interrupted; these are the results until then", file=sys.stderr)

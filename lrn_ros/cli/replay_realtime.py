@@ -44,11 +44,12 @@ def add_realtime_options(parser: argparse.ArgumentParser) -> None:
     """--mode and what belongs to real time."""
     add = parser.add_argument
     add("--mode", choices=("accuracy", "realtime", "both"), default="both",
-        help="every frame straight through the model; played as recorded into the node; one after"
+        help="accuracy: every frame straight through the model; realtime: the bag is played into"
+        " the node as recorded; both: one after"
         " the other (%(default)s)")  # fmt: skip
-    add("--rate", type=speed, metavar="X", help="real time: so many times as fast as recorded,"
+    add("--rate", type=speed, metavar="X", help="real time: speed relative to the recording,"
         " 0.1 to 10 (1)")  # fmt: skip
-    add("--loop", type=positive, metavar="N", help="real time: play so many times (1)")
+    add("--loop", type=positive, metavar="N", help="real time: how many times to play (1)")
     add("--clock", action="store_true", help="real time: publish /clock and leave the stamps as"
         " recorded; they go on from loop to loop")  # fmt: skip
     add("--domain-id", type=natural, help="real time: ROS domain")

@@ -36,7 +36,7 @@ def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser(
         "segment",
-        help="images, video or a camera without ROS",
+        help="segment images, a video or a camera without ROS",
         description=__doc__,
         epilog="Images give NAME_mask.png (class ids, 255 unlabelled), NAME_color.png and"
         " NAME_overlay.png; a video, camera or bag gives overlay.mp4, and with --masks the masks."
@@ -55,7 +55,12 @@ def add_parser(subparsers: Any) -> None:
     add("--output", type=Path, required=True, metavar="DIR")
     add("--model", default="lrnnet_c_camvid", help="a name, or a path (%(default)s)")
     add_segmenter_options(parser)
-    add("--overlay-alpha", type=share, default=0.5, help="0 to 1 (%(default)s)")
+    add(
+        "--overlay-alpha",
+        type=share,
+        default=0.5,
+        help="weight of the class colours, 0 to 1 (%(default)s)",
+    )
     add("--palette", choices=("display", "dataset"), default="display",
         help="colours that are easy to tell apart, or the data set's (%(default)s)")  # fmt: skip
     add("--masks", action="store_true", help="of a video, camera or bag: also write every mask")
@@ -63,7 +68,7 @@ def add_parser(subparsers: Any) -> None:
         " own ids, as Cityscapes' evaluation server takes them")  # fmt: skip
     add("--save-scores", action="store_true", help="also write scores/NAME.npy: the probability of"
         " every class, (classes, height, width) float16; runs the network twice")  # fmt: skip
-    add("--limit", type=positive, help="only the first so many frames")
+    add("--limit", type=positive, help="stop after so many frames")
     add("--topic", help="image topic of a bag; default: its only one")
     add("--temporal-smoothing", action="store_true", help="of a video or bag: average over frames")
     add("--json", action="store_true", help="print the figures as JSON")
@@ -80,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
     source = open_source(args.input, None, args.topic)
     if args.output.resolve() in {Path(name).resolve() for name in args.input}:
-        raise UserError(f"--output {args.output}: is the input; name another folder")
+        raise UserError(f"--output {args.output} is the input; name another folder")
     smoother = _smoother(source, args) if args.temporal_smoothing else None
     segmenter = load_segmenter(args)
     ids = _own_ids(segmenter.labels) if args.label_ids else None
@@ -107,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     finally:
         writer.close()
     if not timings:
-        raise RunError(f"{source.title}: not one frame could be read")
+        raise RunError(f"{source.title}: no frame could be read")
     _print(args, source, segmenter, timings, time.perf_counter() - start)
     if interrupted and source.count is not None:
         return 130
@@ -116,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _smoother(source: Source, args: argparse.Namespace) -> Smoother:
-    """What smooths the frames of a source that has a rate."""
+    """The smoother for a source with a frame rate; None without --temporal-smoothing."""
     from lrn_ros.inference.smoothing import Smoother
 
     if source.rate is None:

@@ -40,15 +40,16 @@ def add_parser(subparsers: Any) -> None:
     add("--output", type=Path, metavar="DIR", help="run folder; default: runs/NAME")
     budget = "end the schedule after this much training, resumed time counted: 75m, 2h, 1h30m"
     add("--max-time", type=duration, metavar="TIME", help=budget)
-    add("--steps", type=positive, help="instead of the recipe's")
+    add("--steps", type=positive, help="number of steps, in place of the recipe's")
     change = "change a key of the recipe, such as seed=2 or architecture=lrnnet_b; repeatable"
     add("--set", action="append", default=[], metavar="KEY=VALUE", dest="changes", help=change)
-    add("--devices", type=positive, default=1, help="per node (%(default)s)")
-    add("--num-nodes", type=positive, default=1, help="(%(default)s)")
-    add("--log", choices=("csv", "tensorboard"), default="csv", help="(%(default)s)")
-    add("--restart", action="store_true", help="begin anew, discard the run's checkpoint")
+    add("--devices", type=positive, default=1, help="number of GPUs per machine (%(default)s)")
+    add("--num-nodes", type=positive, default=1, help="number of machines (%(default)s)")
+    add("--log", choices=("csv", "tensorboard"), default="csv",
+        help="format of the log (%(default)s)")  # fmt: skip
+    add("--restart", action="store_true", help="begin anew and discard the run's checkpoint")
     add("--anyway", action="store_true", help="train although the check of the data refuses it")
-    add("--quiet", action="store_true", help="say the start and the end alone")
+    add("--quiet", action="store_true", help="print only the start and the end")
     add("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=run)
 
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     if args.new:
         return _write_recipe(args)
     if args.labels:
-        raise UserError("--labels: only with --new; a recipe takes --set labels=SET")
+        raise UserError("--labels works only with --new; for a recipe use --set labels=SET")
     return _train(args)
 
 

@@ -22,7 +22,7 @@ def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser(
         "view",
-        help="a live page in the browser: camera and masks, classes, latency",
+        help="show a live page in the browser: camera and masks, classes, latency",
         description=__doc__,
     )
     add = parser.add_argument
@@ -31,7 +31,7 @@ def add_parser(subparsers: Any) -> None:
         " or the name of a running node (/segmentation)")  # fmt: skip
     add("--camera", default="", help="prefix of one of the node's cameras, such as front")
     add("--topic", help="image topic of a bag; default: its only one")
-    add("--rate", type=frequency, help="Hz at which a file or folder is played; default: its own")
+    add("--rate", type=frequency, help="rate in Hz of a file or folder; default: its own")
     add("--model", default="lrnnet_c_camvid", help="a name, or a path (%(default)s)")
     add_segmenter_options(parser)
     add("--host", default="127.0.0.1",
@@ -81,7 +81,7 @@ def _say(text: str) -> None:
 
 
 def _feed(args: argparse.Namespace) -> Feed:
-    """What SOURCE names: a node, or something that `lrn segment` reads too."""
+    """The feed that SOURCE names: a node, or anything that `lrn segment` reads too."""
     text: str = args.source
     if not Path(text).exists() and _NODE.fullmatch(text) and not text.startswith("/dev/"):
         from lrn_ros.play.processes import check_ros
@@ -91,7 +91,7 @@ def _feed(args: argparse.Namespace) -> Feed:
 
         return NodeFeed(text, args.camera)
     if args.camera:
-        raise UserError(f"--camera {args.camera}: only with the name of a running node")
+        raise UserError(f"--camera {args.camera} works only with the name of a running node")
     from lrn_ros.data.sources import open_source
     from lrn_ros.view.feed import SourceFeed, check_readable, played
 

@@ -168,8 +168,9 @@ class Settings:
     )  # fmt: skip
     backend: str = _parameter(
         "auto", _one_of(*BACKENDS),
-        f"what runs the network: {', '.join(MODULES)}; auto takes the first that works",
-        details="The log says which backend `auto` took, and why it did not take the ones before it.",
+        f"what runs the network: {', '.join(MODULES)};"
+        " auto takes the first that works",
+        details="The log says which backend `auto` took, and why it did not take the ones before.",
     )  # fmt: skip
     precision: str = _parameter(
         "auto", _one_of(*PRECISIONS),

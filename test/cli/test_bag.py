@@ -98,7 +98,7 @@ def test_labels_of_a_folder_of_their_own(dataset, tmp_path, capsys):
     for file in some.iterdir():
         file.rename(some / "other.png")
     assert _create(images, tmp_path / "none", "--labels", str(some)) == 2
-    assert "no PNG there is named as an image" in capsys.readouterr().err
+    assert "no PNG there has the name of an image" in capsys.readouterr().err
     cv2.imwrite(str(some / "train_0.png"), np.zeros((3, 4), np.uint8))
     assert _create(images, tmp_path / "none", "--labels", str(some)) == 2
     assert "size (3, 4) but its image is (64, 96)" in capsys.readouterr().err

@@ -156,7 +156,7 @@ def test_disagreement_writes_nothing(model, precision, figures, says, monkeypatc
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--format", "openvino", "--data", "x"], "--data: for --format onnx, not for openvino"),
+        (["--format", "openvino", "--data", "x"], "--data is for --format onnx, not for openvino"),
         (["--format", "onnx", "--output", "tiny.bin"], "tiny.bin: the name of an ONNX file ends"),
         (["--format", "onnx", "--size", "100", "100"], "multiples of 8"),
         (["--format", "onnx", "--data", "nowhere"], "nowhere: no such folder"),
@@ -223,4 +223,4 @@ def test_tensorrt_without_a_gpu_says_so(cache, capsys):
 def test_nowhere_to_keep_what_is_compiled(cache, capsys):
     cache.parent.write_text("a file")
     assert export("lrnnet_c_camvid", "--format", "openvino") == 1
-    assert "no folder to keep what is compiled in" in capsys.readouterr().err
+    assert "there is no folder for the compiled model" in capsys.readouterr().err

@@ -79,7 +79,7 @@ def test_on_camvid(tmp_path, capsys):
 def test_text_and_pictures(bag, random_model, tmp_path, capsys):
     assert replay(bag, "--model", random_model, *OPTIONS, "--output", tmp_path / "out") == 0
     out = capsys.readouterr().out
-    assert "frames    3, " in out and "a second, one worker" in out
+    assert "frames    3, " in out and "per second, one worker" in out
     assert "mIoU" in out and "(3 labelled frames)" in out and "inference" in out
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("data:image/") >= 4 * 3 and "Confusion matrix" in page
@@ -203,7 +203,7 @@ def odd_bags(tmp_path, bag):
         (
             "two_images",
             ["--ground-truth", "/no"],
-            "/no: is of one camera, and there are /left, /right",
+            "/no: it belongs to one camera, and there are /left, /right",
         ),
         ("two_images", ["--topic", "/up"], "no image topic '/up'; there are /left, /right"),
         ("two_images", ["--topic", "/left", "--start", "99"], "--start 99"),
