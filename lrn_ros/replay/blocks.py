@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bootstrap over blocks of consecutive frames, for figures of two runs over the same frames.
 
-Neighbouring frames fail alike: drawn one by one they would pass for more evidence than they are.
-Blocks keep neighbours together (Kuensch, "The jackknife and the bootstrap for general stationary
-observations", Annals of Statistics 17, 1989), and bags are taken as circles, so that every frame is
-drawn equally often (Politis and Romano, "A circular block-resampling procedure for stationary
-data", 1992). Of bags too short for two blocks whole ones are drawn. Both runs get the same draws:
-what all frames have in common cancels out.
+Neighbouring frames fail alike, so single frames would count as more evidence than they are. Blocks
+keep neighbours together (Kuensch, "The jackknife and the bootstrap for general stationary
+observations", Annals of Statistics 17, 1989). The last frame of a bag is followed by its first one,
+so that every frame is drawn equally often (Politis and Romano, "A circular block-resampling
+procedure for stationary data", 1992). A bag that is too short for two blocks is drawn as a whole.
+Both runs get the same draws, so that everything that all frames have in common cancels out.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 RESAMPLES = 2000
-LEVEL = 0.95  # of the intervals
-BLOCK_S = 1.0  # of video, at least: on CamVid frames 0.5 s apart fail independently
+LEVEL = 0.95  # the confidence level of the intervals
+BLOCK_S = 1.0  # the smallest length of a block; on CamVid frames 0.5 s apart fail independently
 
 
 class Blocks:
-    """The same random draws of blocks for whatever is counted in the frames of some bags.
+    """Random draws of blocks, which are the same for every figure of some bags.
 
     Args:
-        frames: in each bag, at least one.
-        lengths: frames of a block in each bag; see block_length.
-        resamples: draws.
-        seed: of the draws; the same seed, the same intervals.
+        frames: number of frames of each bag, at least one.
+        lengths: number of frames of a block in each bag; see block_length.
+        resamples: number of draws.
+        seed: seed of the draws; the same seed gives the same intervals.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Blocks:
 
     @property
     def count(self) -> int:
-        """Blocks in a draw that might be others: a short bag alone has none, and no draws."""
+        """Number of blocks in a draw; 0, and no draws, if there is only one short bag."""
         short = len(self._short) if len(self._short) > 1 else 0
         return short + sum(starts.shape[1] for _, _, starts in self._long)
 
@@ -74,7 +74,7 @@ class Blocks:
         return total
 
     def draws(self, values: Sequence[NDArray[Any]]) -> Iterator[NDArray[Any]]:
-        """For every resample the drawn frames' values, of (frames,) values of each bag."""
+        """The values of the drawn frames for every resample, from (frames,) values of each bag."""
         for i in range(self._resamples):
             drawn = [
                 values[bag][(starts[i][:, None] + np.arange(length)) % len(values[bag])].ravel()
@@ -108,10 +108,10 @@ def miou_interval(matrices: Sequence[Sequence[NDArray[np.int64]]]) -> tuple[floa
 
 
 def block_length(stamps_ns: Sequence[int]) -> int:
-    """Frames of a block: those of one second, and at least the cube root of their number.
+    """The number of frames of a block: those of one second, at least the cube root of all frames.
 
-    The root is the order that gives the least error (Hall, Horowitz and Jing, "On blocking rules
-    for the bootstrap with dependent data", Biometrika 82, 1995).
+    A length of the order of the cube root gives the least error (Hall, Horowitz and Jing, "On
+    blocking rules for the bootstrap with dependent data", Biometrika 82, 1995).
 
     >>> block_length([i * 100_000_000 for i in range(300)])
     10
@@ -123,7 +123,7 @@ def block_length(stamps_ns: Sequence[int]) -> int:
 
 
 def interval(differences: NDArray[Any]) -> tuple[float, float]:
-    """The percentile interval of LEVEL of resampled differences; NaN where none is known."""
+    """The percentile interval of resampled differences at LEVEL; NaN if no difference is known."""
     known = differences[np.isfinite(differences)]
     if not len(known):
         return math.nan, math.nan

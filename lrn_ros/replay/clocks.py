@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with the times of a recording: gaps, pauses, loops, clocks that were set."""
+"""Finds faults in the times of a recording: gaps, pauses, loops, clocks that were set."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 
 from lrn_ros.data.bags.times import same_receipt
 
-_GAP = 1.5  # intervals between two images that say that one is missing
-_APART_S = 0.5  # a stamp that is further from its neighbours' clock than this is wrong
-_AROUND = 9  # images, of which a wrong stamp is told apart from a clock that was set
-_PAUSE_S, _PAUSE = 5.0, 20  # seconds, and intervals: without images for longer is a pause
+_GAP = 1.5  # an image is missing between two images that are so many intervals apart
+_APART_S = 0.5  # a stamp is wrong if it is further from its neighbours' clock than this
+_AROUND = 9  # the number of images that tell a wrong stamp from a clock that was set
+_PAUSE_S, _PAUSE = 5.0, 20  # a pause is longer than both so many seconds and so many intervals
 _S = 1e9  # nanoseconds
 
 _Times = NDArray[np.float64]
 
 
 def of_stream(stamps_ns: Sequence[int], recorded_ns: Sequence[int]) -> list[str]:
-    """What is wrong with the times of an image topic, a sentence for every kind of fault.
+    """The faults in the times of an image topic, one sentence for each kind.
 
     A loop, a clock that was set and a pause are one finding each, however many images follow.
 
@@ -37,7 +37,7 @@ def of_stream(stamps_ns: Sequence[int], recorded_ns: Sequence[int]) -> list[str]
         found.append(
             f"stamps are not set: those of {int(unset.sum())} of {len(stamps)} images are 0"
         )
-    if same_receipt(recorded) or (stamps == recorded).all():  # one clock, or one that tells nothing
+    if same_receipt(recorded) or (stamps == recorded).all():  # only one of the clocks is useful
         if not unset.any():
             found += _of_one_clock(stamps / _S)
     elif unset.any():
@@ -48,7 +48,7 @@ def of_stream(stamps_ns: Sequence[int], recorded_ns: Sequence[int]) -> list[str]
 
 
 def _unset(stamps: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(N,) bool: stamps of 0 that are none; one that begins a simulation is a stamp."""
+    """(N,) bool: stamps of 0 that are not set; at the begin of a simulation 0 is a stamp."""
     zero = stamps == 0
     if not zero.any() or zero.all():
         return zero

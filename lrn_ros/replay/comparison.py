@@ -29,7 +29,7 @@ MAY_DIFFER = ("version", "network-size")  # what a user may allow to differ
 
 @dataclass(frozen=True)
 class ReplayRun:
-    """What `lrn replay` has written to a folder: results; parts and what was played by name."""
+    """An output folder of `lrn replay`: results; parts and played topics by name."""
 
     folder: Path
     results: Results
@@ -44,9 +44,9 @@ class Difference:
     Attributes:
         a, b: the figure of each run.
         low, high: ends of the interval.
-        loss: by how much B is worse, negative where B is better.
-        sure: the interval holds nothing but losses.
-        samples: frames, or pairs of frames, that the figure is of.
+        loss: by how much B is worse; negative if B is better.
+        sure: whether B is worse in the whole interval.
+        samples: number of frames, or pairs of frames, from which the figure comes.
     """
 
     a: float
@@ -63,17 +63,18 @@ class RunComparison:
     """Differences by name of the figure, see tally.figures, and p50_ms, p95_ms, unanswered.
 
     Attributes:
-        frames: compared; labelled: of them with ground truth.
-        blocks: in a draw of the bootstrap.
-        figures: over all frames.
+        frames: number of compared frames.
+        labelled: number of compared frames with ground truth.
+        blocks: number of blocks in a draw of the bootstrap.
+        figures: the figures over all frames.
         classes: IoU by class; the samples are the labelled frames in which the class occurs.
-        unpaired: classes that are not in the truth, and that one run alone has answered: they are
-            left out, of the mean IoU too.
-        latency_ms: of the Segmenter in accuracy mode, while frames were read and scored beside it.
-        realtime: end-to-end latency, and the share of frames that were not answered; empty where a
-            run has none.
-        drift: by what share the machine's pace differed while the two runs played, NaN: unknown.
-        interleaved: the models were played in turns; then `drift` is that of the mean paces.
+        unpaired: classes that are not in the truth and that only one run has answered; they are
+            left out, also in the mean IoU.
+        latency_ms: latency of the Segmenter in accuracy mode, while frames were read and scored.
+        realtime: end-to-end latency, and the share of frames that were not answered; empty if a
+            run has no real time.
+        drift: by which share the machine's pace differed between the two runs; NaN: unknown.
+        interleaved: whether the models were played in turns; `drift` then compares the mean paces.
     """
 
     frames: int
@@ -89,25 +90,27 @@ class RunComparison:
 
 
 def read_run(folder: Path) -> ReplayRun:
-    """Read a replay's output folder, and check every file that counts.
+    """Read the output folder of a replay, and check every file of it that matters.
 
     Raises:
-        UserError: it holds none, a damaged one, one of another format, one that was interrupted, or
-            one of which a bag failed.
+        UserError: the folder has no results, or they are damaged or have another format; or the
+            replay was interrupted, or a bag failed.
     """
     results = read_record(Results, folder / RESULTS)
     names = [bag.name for bag in results.bags]
     if not results.complete:
         raise UserError(
-            f"{folder}: was interrupted; run its lrn replay again, it goes on from there"
+            f"{folder}: the replay was interrupted; run the same lrn replay again, which goes on"
         )
     failed = [f.bag for f in results.failed]
     if names and failed:
         raise UserError(
-            f"{folder}: {', '.join(failed)} failed; run its lrn replay again, or without that"
+            f"{folder}: {', '.join(failed)} failed; run the same lrn replay again, or leave it out"
         )
     if not names:
-        raise UserError(f"{folder}: was replayed in real time only; --mode accuracy is compared")
+        raise UserError(
+            f"{folder}: the replay was in real time only; a comparison needs --mode accuracy"
+        )
     check_files(folder, results.files)
     parts = {name: read_part(name, folder / "bags" / name) for name in names}
     played = {
@@ -121,9 +124,9 @@ def compare(a: ReplayRun, b: ReplayRun, allowed: Collection[str] = ()) -> RunCom
     """Compare run B with run A.
 
     Args:
-        a: what there was.
-        b: what is to be judged.
-        allowed: of MAY_DIFFER, what may differ between the runs.
+        a: the run of the old model.
+        b: the run that is judged.
+        allowed: the items of MAY_DIFFER in which the runs may differ.
 
     Raises:
         UserError: other bags, frames, ground truth, classes, mapping, network size or version, the
@@ -304,7 +307,7 @@ def _truth(line: FrameLine) -> list[int] | None:
 
 
 def _figures(counts: _Counts, blocks: Blocks, classes: int) -> list[dict[str, NDArray[np.float64]]]:
-    """Of A and of B: figures of all frames, then of every resample."""
+    """The figures of A and of B: first those of all frames, then those of every resample."""
     found = []
     for side in counts:
         whole = np.sum([bag.sum(0) for bag in side], axis=0)
@@ -313,7 +316,7 @@ def _figures(counts: _Counts, blocks: Blocks, classes: int) -> list[dict[str, ND
 
 
 def _latency(times: _Times, blocks: Blocks) -> dict[str, Difference]:
-    """Percentiles over the frames that have a time; NaN: they have none."""
+    """Differences of the percentiles of a duration; NaN if no frame has one."""
     found = []
     for side in times:
         resampled = [_percentiles(draw) for draw in blocks.draws(side)]
@@ -342,8 +345,8 @@ def _realtime(a: Mapping[str, Played], b: Mapping[str, Played]) -> dict[str, Any
         two = b.get(name)
         if two is None or _way(one) != _way(two) or list(one.frames) != list(two.frames):
             raise UserError(
-                f"{name}: the runs were not played alike in real time; replay both with the same"
-                " bags, --rate, --loop, --clock, --start and --duration"
+                f"{name}: the runs were not played in the same way; replay both with the same bags,"
+                " --rate, --loop, --clock, --start and --duration"
             )
         lengths.append(block_length(one.published_ns))
         for side, run in enumerate((one, two)):
@@ -371,7 +374,7 @@ def _realtime(a: Mapping[str, Played], b: Mapping[str, Played]) -> dict[str, Any
 
 
 def _drift(a: Iterable[Played], b: Iterable[Played], interleaved: bool) -> float:
-    """By what share the machine's pace differed; of runs in turns the mean pace of each counts."""
+    """By which share the machine's pace differed; for interleaved runs the mean pace counts."""
     sides = [[p.reference_ms for run in runs for p in (run.how.before, run.how.after)]
              for runs in (a, b)]  # fmt: skip
     paces = [float(np.mean(side)) for side in sides] if interleaved else [*sides[0], *sides[1]]
@@ -386,7 +389,10 @@ def _way(run: Played) -> tuple[Any, ...]:
 def _difference(
     name: str, a: NDArray[np.float64], b: NDArray[np.float64], samples: int, same: bool
 ) -> Difference:
-    """From the figures of all frames, then of every resample; `same`: no frame differs."""
+    """The difference, from a figure of all frames and then of every resample.
+
+    `same` says that no frame differs.
+    """
     low, high = (0.0, 0.0) if same else interval(b[1:] - a[1:])
     sign = 1 if name in LOWER_IS_BETTER else -1
     sure = min(sign * low, sign * high) > 0
@@ -399,7 +405,7 @@ def _known(found: Mapping[str, Difference]) -> dict[str, Difference]:
 
 
 def unlike(a: ReplayRun, b: ReplayRun) -> list[str]:
-    """In what the runs differ so that their latencies do not compare."""
+    """The settings in which the runs differ, so that their latencies cannot be compared."""
     return [name for name, value in _ways(a).items() if value != _ways(b)[name]]
 
 

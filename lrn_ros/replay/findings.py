@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with a recording: gaps and stamps of the images, labels that sit elsewhere."""
+"""Finds faults of the labels of a recording: wrong frames, places or ids, and missing labels."""
 
 from __future__ import annotations
 
@@ -14,28 +14,27 @@ from lrn_ros.model.labels import LabelSet
 from lrn_ros.replay.ground_truth import Truth
 from lrn_ros.replay.tally import Accuracy
 
-_GAP = 1.5  # intervals between images that say that one is missing
-_APART_S = 0.5  # a stamp further from the recorder's clock than the others by this is wrong
-_REACH = 3  # frames, and steps of the coarse picture, by which labels may be shifted
-_COARSE = 160  # pixels wide, about
-_FEWEST = 5  # labels that must agree before a shift is reported
-_ALL, _EVERY = 20, 10  # every label is tried at all places up to so many, then every tenth
-_GAIN = 0.005  # share of pixels that must fit better
-_OFTEN = 0.7  # share of the labels for which this must hold
-_FITS = 0.5  # share of the pixels that must agree before labels are said to fit somewhere
-_FITS_IDS = 0.6  # the same, before other ids are said to fit
-_GAIN_IDS = 0.1  # share of the pixels by which other ids must fit better
-_UNLABELLED = 0.5  # share of the pixels without a label that is worth a finding
+_REACH = 3  # labels are tried so many frames, and steps of the coarse picture, away
+_COARSE = 160  # pixels, the approximate width of the coarse picture
+_MIN_LABELS = 5  # so many labels must agree before a shift is reported
+_ALL, _EVERY = 20, 10  # the first 20 labels are tried at all places, then every tenth label
+_MIN_GAIN = 0.005  # share of the pixels that must fit better after a shift
+_MIN_WINS = 0.7  # share of the labels that must fit better after a shift
+_MIN_FIT = 0.5  # share of the pixels that must agree after a shift
+_MIN_FIT_IDS = 0.6  # share of the pixels that must agree with other ids
+_MIN_GAIN_IDS = 0.1  # share of the pixels that must fit better with other ids
+_UNLABELLED = 0.5  # a larger share of pixels without a label is reported
 
 
 @dataclass(frozen=True)
 class Shift:
-    """Where labels fit better than where they are.
+    """A shift after which labels fit better.
 
     Attributes:
-        by: frames later; or pixels to the right and down by which they are misplaced.
-        share: of the labelled pixels that agree there; here: where the labels are.
-        labels: how many were looked at.
+        by: number of frames later; or number of pixels to the right, and down.
+        share: share of the labelled pixels that agree after the shift.
+        here: share of the labelled pixels that agree without it.
+        labels: number of labels that were compared.
     """
 
     by: tuple[int, ...]
@@ -45,11 +44,13 @@ class Shift:
 
     def __str__(self) -> str:
         share, here = 100 * self.share, 100 * self.here
-        return f"{share:.1f} % of the pixels agree then, {here:.1f} % now; {self.labels} labels"
+        return (
+            f"{share:.1f} % of the pixels would agree, {here:.1f} % agree now; {self.labels} labels"
+        )
 
 
 class Alignment:
-    """Looks whether labels agree better with the predictions of other frames, or beside them.
+    """Checks whether labels agree better with the predictions of other frames or other places.
 
     Args:
         labels: the classes; ids from their number up are unlabelled.
@@ -91,32 +92,32 @@ class Alignment:
             self._frames.add([(h, int(known.sum())) for h in hits])
 
     def in_time(self) -> Shift | None:
-        """The shift in frames by which labels fit better; None where they fit best as they are."""
+        """The shift in frames after which labels fit better; None: they fit best as they are."""
         return self._frames.best(1)
 
     def in_place(self) -> Shift | None:
-        """The shift in pixels, right and down, by which labels fit better."""
+        """The shift in pixels, right and down, after which labels fit better; None likewise."""
         return self._pixels.best(self._step)
 
     def in_ids(self) -> list[str]:
-        """What is wrong with the classes of the labels, a sentence each: they fit as others."""
-        if self._seen < _FEWEST:
+        """Sentences about labels whose classes are wrong and would fit after an exchange."""
+        if self._seen < _MIN_LABELS:
             return []
         names, matrix = self._labels_set.names, self._matrix[:, : self._classes]
         present, total = self._matrix.sum(1), max(1, int(self._matrix.sum()))
         if np.count_nonzero(present) == 1:
             only = names[int(present.argmax())]
             return [
-                f"{self._seen} labels hold one class only, {only}: a mask of 0 and 255 looks so; a"
-                " label holds the id of a class for every pixel"
+                f"{self._seen} labels hold one class only, {only}, as masks of 0 and 255 do; a"
+                " label must hold the id of a class for every pixel"
             ]
         fits = _assigned(matrix)
         moved = [
-            (i, j) for i, j in fits.items() if i != j and matrix[i, j] >= _FITS * present[i]
+            (i, j) for i, j in fits.items() if i != j and matrix[i, j] >= _MIN_FIT * present[i]
         ]  # fmt: skip
         here = float(matrix.trace()) / total
         there = here + sum(int(matrix[i, j] - matrix[i, i]) for i, j in moved) / total
-        if len(moved) < 2 or there < _FITS_IDS or there - here < _GAIN_IDS:
+        if len(moved) < 2 or there < _MIN_FIT_IDS or there - here < _MIN_GAIN_IDS:
             return []
         ids = self._labels_set.ids or tuple(range(self._classes))
         offsets = {ids[i] - ids[j] for i, j in moved}
@@ -126,12 +127,12 @@ class Alignment:
             why = f"ids are {abs(by)} too {'high' if by > 0 else 'low'}"
         pairs = ", ".join(f"{ids[i]} ({names[i]}) is {ids[j]} ({names[j]})" for i, j in moved)
         return [
-            f"the classes of the labels do not fit, their places do: {why}. {100 * here:.1f} % of"
-            f" the pixels agree now, {100 * there:.1f} % with this mapping: {pairs}"
+            f"the classes of the labels do not fit, but their places do: {why}. {100 * here:.1f} %"
+            f" of the pixels agree now, {100 * there:.1f} % with this mapping: {pairs}"
         ]
 
     def _beside(self, mask: NDArray[np.uint8], label: NDArray[np.uint8]) -> list[tuple[int, int]]:
-        """Hits and labelled pixels at every shift, over the same middle of the mask."""
+        """Correct and labelled pixels at every shift, over the same middle part of the mask."""
         height, width = mask.shape
         if min(height, width) <= 4 * _REACH:
             return [(0, 0)] * (2 * _REACH + 1) ** 2
@@ -146,7 +147,7 @@ class Alignment:
 
 
 def _assigned(matrix: NDArray[np.int64]) -> dict[int, int]:
-    """Which answer belongs to each class of the labels: the largest counts first, each once."""
+    """Assign one answer to each class of the labels, beginning with the largest counts."""
     pairs: dict[int, int] = {}
     for cell in np.argsort(-matrix, axis=None, kind="stable"):
         i, j = (int(n) for n in np.unravel_index(cell, matrix.shape))
@@ -158,7 +159,7 @@ def _assigned(matrix: NDArray[np.int64]) -> dict[int, int]:
 
 
 class _Votes:
-    """Agreement at several shifts, summed over labels, and how often each beats no shift."""
+    """Agreement at several shifts, summed over labels, and how often a shift is better."""
 
     def __init__(self, shifts: list[tuple[int, ...]]) -> None:
         self._shifts, self._zero = shifts, len(shifts) // 2
@@ -176,24 +177,24 @@ class _Votes:
     def best(self, unit: int) -> Shift | None:
         shares = self._sums[:, 0] / np.maximum(self._sums[:, 1], 1)
         best, here = int(shares.argmax()), float(shares[self._zero])
-        often = self._wins[best] >= _OFTEN * self._labels
-        if self._labels < _FEWEST or not often or shares[best] - here < _GAIN:
+        often = self._wins[best] >= _MIN_WINS * self._labels
+        if self._labels < _MIN_LABELS or not often or shares[best] - here < _MIN_GAIN:
             return None
-        if shares[best] < _FITS:  # the labels fit nowhere: their place is not what is wrong
+        if shares[best] < _MIN_FIT:  # the labels fit nowhere, so their place is not the fault
             return None
         by = tuple(s * unit for s in self._shifts[best])
         return Shift(by, float(shares[best]), here, self._labels)
 
 
 def of_unlabelled(accuracy: Accuracy | None) -> list[str]:
-    """A sentence where most of the labelled images has no label."""
+    """A sentence if most pixels of the labels are unlabelled."""
     if accuracy is None or not accuracy.unlabelled > _UNLABELLED:
         return []
     return [f"{100 * accuracy.unlabelled:.0f} % of the pixels of the labels are unlabelled"]
 
 
 def of_labels(truth: Truth, alignment: Alignment) -> tuple[str, ...]:
-    """What is wrong with the labels, a sentence each."""
+    """The faults of the labels, one sentence for each."""
     matching, found = truth.matching, [truth.doubt] if truth.doubt else []
     if lost := matching.labels - matching.matched:
         near = matching.nearest_ns
@@ -212,7 +213,3 @@ def of_labels(truth: Truth, alignment: Alignment) -> tuple[str, ...]:
             f" ({shift})"
         )
     return tuple(found)
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"

@@ -12,13 +12,13 @@ from enum import Enum
 from lrn_ros.errors import UserError
 from lrn_ros.replay.comparison import LOWER_IS_BETTER, Difference, RunComparison
 
-VULNERABLE = ("pedestrian", "person", "bicyclist", "rider", "car")  # gated unless told otherwise
-CLASS_POINTS = 3.0  # by which their IoU may be lower
-FEWEST = 10  # samples below which a figure decides nothing
+VULNERABLE = ("pedestrian", "person", "bicyclist", "rider", "car")  # have a margin by default
+CLASS_POINTS = 3.0  # the default margin of their IoU
+MIN_SAMPLES = 10  # with fewer samples a figure decides nothing
 
 
 class Verdict(Enum):
-    """What a figure says about B."""
+    """The verdict of a figure about B."""
 
     PASSES = "passes"
     WORSE = "worse"
@@ -28,11 +28,11 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Margins:
-    """How much worse B may be; None: is not looked at.
+    """How much worse B may be; None: the figure is not judged.
 
     Attributes:
         points: mIoU and temporal consistency, percentage points.
-        class_points: IoU by class, percentage points; None: CLASS_POINTS for those in VULNERABLE.
+        class_points: IoU by class, percentage points; None: CLASS_POINTS for VULNERABLE classes.
         any_class_points: IoU of every class that `class_points` does not name.
         boundary_points, flicker_points: percentage points.
         drop_points: share of the images that real time did not answer, percentage points.
@@ -51,7 +51,7 @@ class Margins:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What one figure says, as a sentence; without a `needed` one there is no verdict."""
+    """The verdict of one figure with a sentence; if a `needed` figure has none, there is none."""
 
     name: str
     state: Verdict
@@ -71,10 +71,10 @@ class _Gate:
 
 
 def judge(found: RunComparison, margins: Margins) -> list[Judgement]:
-    """What every figure says that has a margin.
+    """Judge every figure that has a margin.
 
     Raises:
-        UserError: a margin is given for what the runs do not tell.
+        UserError: a margin is given for a figure that the runs do not have.
     """
     return [
         _judgement(gate, found) for gate in (*_quality(found, margins), *_speed(found, margins))
@@ -96,7 +96,7 @@ def _quality(found: RunComparison, margins: Margins) -> list[_Gate]:
                 _Gate(name, found.figures[key], points / 100, needed, unit, lower_is_better=lower)
             )
         elif points is not None and key in ("boundary_f", "flicker"):
-            raise UserError(f"the runs have no {name} to compare; its margin cannot be kept")
+            raise UserError(f"the runs have no {name}, so its margin cannot be checked")
     given = margins.class_points or {}
     if unknown := [n for n in given if n not in found.classes]:
         raise UserError(
@@ -119,8 +119,8 @@ def _speed(found: RunComparison, margins: Margins) -> list[_Gate]:
     asked = margins.drop_points is not None or margins.latency_percent is not None
     if asked and not found.realtime:
         raise UserError(
-            "latency and drops are compared of real time, which a run does not have; lrn replay"
-            " --mode both plays it, --rerun measures both models in turns"
+            "latency and drops are those of real time, which a run does not have; lrn replay --mode"
+            " both plays a bag in real time, --rerun plays it with both models in turns"
         )
     if margins.drop_points is not None:
         gates.append(
@@ -141,18 +141,19 @@ def _speed(found: RunComparison, margins: Margins) -> list[_Gate]:
 
 
 def decide(difference: Difference, margin: float, lower_is_better: bool) -> Verdict:
-    """What a figure says about B.
+    """The verdict of a figure about B.
 
-    An interval that lies beyond the margin, or within it, decides. One that holds the margin
-    decides by the figure itself where half its length is at most the margin; otherwise, and where
-    there are fewer than FEWEST samples, there are too few. Where no frame differs nothing is worse.
+    An interval that lies wholly beyond the margin, or wholly within it, decides. If the margin is
+    inside the interval, the figure itself decides, provided that half the length of the interval is
+    at most the margin. Otherwise, and with fewer than MIN_SAMPLES samples, the samples are too few.
+    If no frame differs, nothing is worse.
     """
     low, high = difference.low, difference.high
     if not lower_is_better:
         low, high = -high, -low
     if low == high == 0:
         return Verdict.PASSES
-    if difference.samples < FEWEST or not math.isfinite(low):
+    if difference.samples < MIN_SAMPLES or not math.isfinite(low):
         return Verdict.TOO_FEW
     if high <= margin or low > margin:
         return Verdict.WORSE if low > margin else Verdict.PASSES
@@ -177,12 +178,12 @@ def _judgement(gate: _Gate, found: RunComparison) -> Judgement:
         sentence += f"; the machine's pace differed by {by} between the runs"
         sentence += "" if found.interleaved else ": --rerun plays in turns"
     elif state is Verdict.WORSE and not d.sure:
-        sentence += "; it may be chance, more frames would tell"
+        sentence += "; this may be chance, more frames would show it"
     return Judgement(gate.name, state, sentence, gate.needed)
 
 
 def verdict(judgements: list[Judgement]) -> Verdict:
-    """PASSES, WORSE if any figure is, or the state of a needed figure that decides nothing."""
+    """WORSE if any figure is worse, else that of an undecided needed figure, else PASSES."""
     if any(j.state is Verdict.WORSE for j in judgements):
         return Verdict.WORSE
     undecided = [j.state for j in judgements if j.needed and j.state is not Verdict.PASSES]

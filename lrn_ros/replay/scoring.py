@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Finds a bag's ground truth and brings its classes and the model's together."""
+"""Finds a bag's ground truth, and maps its classes and the model's to the same classes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:  # needs rosbags
 
 @dataclass(frozen=True)
 class TruthOptions:
-    """Where the ground truth is and how it is read.
+    """Where the ground truth is, and how it is read.
 
     Attributes:
         where: a folder, or a topic of the bag; None: the bag's own label topic, if it has one.
-        labels: label set of its ids and colours; None: what the bag says, else the model's.
-        mapping: name or path of a LabelMapping; None: the sets are the same.
-        tolerance_s: a label belongs to the image whose stamp is at most so far away.
+        labels: label set of the ids and colours; None: that of the bag, or else the model's.
+        mapping: name or path of a LabelMapping; None: labels and model have the same classes.
+        tolerance_s: largest difference between the stamps of a label and its image.
     """
 
     where: str | None = None
@@ -39,8 +39,8 @@ class Scoring:
 
     Attributes:
         labels: the classes that are scored.
-        of_truth: applied to labels; None: they are in `labels` already.
-        of_prediction: applied to masks; likewise.
+        of_truth: maps the ground truth to `labels`; None: it has these classes already.
+        of_prediction: maps the masks to `labels`; None: they have these classes already.
     """
 
     labels: LabelSet
@@ -49,7 +49,7 @@ class Scoring:
 
     @property
     def mapping(self) -> str:
-        """What is mapped, and to which class ids each class goes; empty: nothing is."""
+        """A description of the mapping with all ids; empty: nothing is mapped."""
         used, what = self.of_truth or self.of_prediction, "labels" if self.of_truth else "model"
         if used is None:
             return ""
@@ -58,17 +58,17 @@ class Scoring:
 
 
 def scoring(model: LabelSet, truth: LabelSet, mapping: LabelMapping | None) -> Scoring:
-    """Bring the classes of model and ground truth together; what the mapping is to is scored.
+    """Decide how model and ground truth are compared; the mapping's target is scored.
 
     Raises:
-        UserError: the sets differ and no mapping, or another one, is given.
+        UserError: the label sets differ, and there is no mapping or one for other sets.
     """
     if mapping is None:
         if model.names == truth.names:
             return Scoring(model)
         raise UserError(
-            f"the model's classes are those of {model.name}, the labels' those of {truth.name};"
-            " --mapping NAME or FILE.yaml brings them together"
+            f"the model has the classes of {model.name}, and the labels have those of"
+            f" {truth.name}; --mapping NAME or FILE.yaml translates one to the other"
         )
     ends = mapping.source.names, mapping.target.names
     if (truth.names, model.names) == ends:
@@ -76,8 +76,8 @@ def scoring(model: LabelSet, truth: LabelSet, mapping: LabelMapping | None) -> S
     if (model.names, truth.names) == ends:
         return Scoring(mapping.target, of_prediction=mapping)
     raise UserError(
-        f"the mapping is from {mapping.source.name} to {mapping.target.name}, but the model has"
-        f" {model.name} and the labels have {truth.name}"
+        f"the mapping is from {mapping.source.name} to {mapping.target.name}, but the model has the"
+        f" classes of {model.name} and the labels have those of {truth.name}"
     )
 
 
@@ -93,15 +93,15 @@ def open_truth(
     given = None if options.labels is None else LabelSet.load(options.labels)
     tolerance_ns = round(options.tolerance_s * 1e9)
     where = options.where or _own_label_topic(bag, topic)
-    if where is None:  # of other bags there may be some: all are scored in the same classes
+    if where is None:  # other bags may have ground truth, and all are scored in the same classes
         if mapping is not None and model.names == mapping.source.names:
             return None, Scoring(mapping.target, of_prediction=mapping)
         return None, Scoring(model)
     if where not in bag.topics and not Path(where).is_dir():
         there = ", ".join(bag.label_topics()) or "none"
         raise UserError(
-            f"--ground-truth {where}: neither a folder nor a topic of {bag.path}; its label topics:"
-            f" {there}"
+            f"--ground-truth {where} is neither a folder nor a topic of {bag.path}; its label"
+            f" topics: {there}"
         )
     if where in bag.topics:
         labels = given or bag.label_set(where) or _assumed(model, mapping)
@@ -114,12 +114,12 @@ def open_truth(
 
 
 def _own_label_topic(bag: BagReader, topic: str) -> str | None:
-    """The label topic beside an image topic, in the same namespace; None: there is none.
+    """The label topic in the namespace of an image topic; None: there is none.
 
-    Where there is one camera alone, one further up will do.
+    If the bag has only one camera, the topic may also be in a namespace above.
 
     Raises:
-        UserError: there are several.
+        UserError: there are several label topics.
     """
     base, known = topic.removesuffix("/compressed"), bag.label_topics()
     beside = [t for t in known if _namespace(t) == _namespace(base)]
@@ -137,7 +137,7 @@ def _namespace(topic: str) -> str:
 
 
 def _assumed(model: LabelSet, mapping: LabelMapping | None) -> LabelSet:
-    """The labels' set where nobody says: the other end of the mapping, or the model's."""
+    """The label set that is assumed: the other end of the mapping, or the model's set."""
     if mapping is None:
         return model
     return mapping.target if model.names == mapping.source.names else mapping.source

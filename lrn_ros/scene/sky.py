@@ -13,7 +13,7 @@ import numpy as np
 from lrn_ros.scene.canvas import Air, Camera
 from lrn_ros.scene.textures import cloudy
 
-SKY, BUILDING, TREE = 0, 1, 5
+BUILDING, TREE = 1, 5  # class ids
 SWING = 0.34  # how far the view may turn either way, in units of the focal length
 
 
