@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with a data set: facts of every image with its label, and what they say."""
+"""Checks a data set: collects facts of every image with its label, and judges them."""
 
 from __future__ import annotations
 
@@ -20,22 +20,24 @@ from lrn_ros.data.layouts import Files
 from lrn_ros.errors import UserError
 from lrn_ros.model.labels import UNLABELLED, LabelSet
 
-_THUMB = 24  # pixels a side of the small image that near duplicates are found by
-_NEAR_GREY, _NEAR_SHARE = 4.0, 0.15  # most difference: grey levels, and of the image's own spread
-_MANY_NEAR = 0.25  # share of a validation split
-_MUCH_VOID, _MOSTLY_VOID = 0.5, 0.98  # share of a split's pixels
+_THUMB = 24  # pixels per side of the small image by which near duplicates are found
+# Two images are nearly equal if they differ by less grey levels than the first number, and by less
+# than the second number times the spread of the image's own grey levels.
+_NEAR_GREY, _NEAR_SHARE = 4.0, 0.15
+_MANY_NEAR = 0.25  # share of the images of a validation split
+_MUCH_VOID, _MOSTLY_VOID = 0.5, 0.98  # share of the pixels of a split
 _SOME_VOID = 0.01
-_MANY_FLAT = 0.5  # share of a split's images
+_MANY_ONE_CLASS = 0.5  # share of the images of a split
 
 
 @dataclass(frozen=True)
 class PairFacts:
-    """What is remembered of one image and its label.
+    """The facts that are kept of one image and its label.
 
     Attributes:
         name: see lrn_ros.data.datasets.Files.
         size: (height, width) in pixels.
-        counts: (256,) int64, pixels of every class; of unlabelled ones at 255.
+        counts: (256,) int64, number of pixels of every class; unlabelled ones at 255.
         image: digest of the image's pixels.
         label: digest of the label's pixels.
         thumb: (24, 24, 3) uint8, the image made small.
@@ -51,7 +53,7 @@ class PairFacts:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something suspicious; `refused` where nobody wants to train on it unawares."""
+    """Something suspicious; with `refused` a training stops unless the user insists."""
 
     refused: bool
     text: str
@@ -72,11 +74,11 @@ class SplitFigures:
     """One split.
 
     Attributes:
-        name: of the split.
-        images: how many.
-        sizes: (height, width, images), the most frequent first.
+        name: name of the split.
+        images: number of images.
+        sizes: (height, width, images), the most frequent size first.
         void: share of unlabelled pixels, 0-1.
-        one_class: images whose labelled pixels are all of one class, or that have none.
+        one_class: number of images whose labels have one class only, or none.
         classes: in the order of the label set.
     """
 
@@ -90,12 +92,12 @@ class SplitFigures:
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
-        splits: those that were looked at.
-        findings: the refused ones first.
-        unreadable: one line for every file that cannot be read, or whose label does not fit.
+        splits: figures of the checked splits.
+        findings: everything suspicious, refused findings first.
+        unreadable: one line for every file that cannot be read or whose label does not fit.
     """
 
     splits: tuple[SplitFigures, ...]
@@ -109,7 +111,7 @@ class Report:
 
 
 def pair_facts(pair: Pair) -> PairFacts:
-    """The facts of one pair; a millisecond or ten."""
+    """The facts of one pair; this takes one to ten milliseconds."""
     counts = np.bincount(pair.label.ravel(), minlength=256).astype(np.int64)
     thumb = cv2.resize(pair.rgb, (_THUMB, _THUMB), interpolation=cv2.INTER_AREA)
     return PairFacts(
@@ -125,7 +127,7 @@ def pair_facts(pair: Pair) -> PairFacts:
 def read_facts(
     files: Sequence[Files], label_set: LabelSet
 ) -> Iterator[tuple[Files, PairFacts | str]]:
-    """The facts of every pair in order, or in one line why it cannot be read."""
+    """The facts of every pair in order, or one line that says why it cannot be read."""
 
     def read(one: Files) -> PairFacts | str:
         try:
@@ -138,7 +140,7 @@ def read_facts(
 
 
 def judge(label_set: LabelSet, splits: Mapping[str, Sequence[PairFacts]]) -> Report:
-    """What the facts of the splits say; "train" and "val" are also compared with each other."""
+    """Judge the facts of the splits; "train" and "val" are also compared with each other."""
     figures = tuple(_figures(name, facts, label_set) for name, facts in splits.items() if facts)
     findings: list[Finding] = []
     by_name = {f.name: f for f in figures}
@@ -182,14 +184,14 @@ def _figures(name: str, facts: Sequence[PairFacts], label_set: LabelSet) -> Spli
 
 
 def _of_split(split: SplitFigures, label_set: LabelSet) -> list[Finding]:
-    """One split by itself; classes that never occur are spoken of where a model learns them."""
+    """Findings of one split; classes that never occur are reported for the training split."""
     found = []
     occurring = [c.name for c in split.classes if c.pixels]
     missing = [c.name for c in split.classes if not c.pixels]
     plain_void = label_set.ignore == UNLABELLED and not label_set.void
     binary = (
-        "; masks of 0 and 255 are the usual cause, for 255 means unlabelled: `lrn data convert"
-        " SOURCE --output DIR --ids 255=NAME` makes a class of it"
+        "; the usual cause is masks of 0 and 255, because 255 means unlabelled: `lrn data convert"
+        " SOURCE --output DIR --ids 255=NAME` makes 255 a class"
     )
     if len(occurring) < 2 <= len(label_set):
         only = f"only class {occurring[0]!r} occurs" if occurring else "no class occurs"
@@ -199,25 +201,26 @@ def _of_split(split: SplitFigures, label_set: LabelSet) -> list[Finding]:
     elif missing and split.name == "train":
         suspicious = len(missing) == 1 and plain_void and split.void >= _SOME_VOID
         hint = f", while {100 * split.void:.1f} % of the pixels are 255{binary}"
-        text = f"train: no pixel is of {_list(missing)}: a class that never occurs is never learned"
+        text = f"train: no pixel is of {_list(missing)}, so the model cannot learn it"
         found.append(Finding(suspicious, text + (hint if suspicious else "")))
     if split.void > _MUCH_VOID:
         text = f"{split.name}: {100 * split.void:.0f} % of the pixels are unlabelled"
         if label_set.ids:
             text += (
-                f"; {label_set.name} has ids of its own: numbers that count the classes from 0, as"
+                f"; {label_set.name} has its own ids: numbers that count the classes from 0, as"
                 " trainIds do, need a label set without ids, such as cityscapes19_trainids"
             )
         # The labels of a test split are often kept back, as those of Cityscapes are.
         found.append(Finding(split.void > _MOSTLY_VOID and split.name != "test", text))
-    if split.one_class > _MANY_FLAT * split.images and len(occurring) > 1:
-        text = f"{split.name}: {split.one_class} of {split.images} images hold one class alone"
-        found.append(Finding(False, f"{text}; are these labels whole?"))
+    if split.one_class > _MANY_ONE_CLASS * split.images and len(occurring) > 1:
+        text = f"{split.name}: {split.one_class} of {split.images} images hold one class only"
+        found.append(Finding(False, f"{text}; are these labels complete?"))
     if len({round(width / height, 2) for height, width, _ in split.sizes}) > 1:
         shapes = ", ".join(f"{h}x{w}" for h, w, _ in split.sizes[:4])
         text = f"{split.name}: images of several shapes ({shapes}"
         more = ", …)" if len(split.sizes) > 4 else ")"
-        found.append(Finding(False, f"{text}{more}; `size:` fits them, with unlabelled margins"))
+        hint = "`size:` in the recipe fits them into one size, with unlabelled margins"
+        found.append(Finding(False, f"{text}{more}; {hint}"))
     return found
 
 
@@ -225,14 +228,14 @@ def _of_classes(train: SplitFigures, val: SplitFigures) -> list[Finding]:
     absent = [v.name for t, v in zip(train.classes, val.classes) if t.pixels and not v.pixels]
     if not absent:
         return []
-    text = f"val: no pixel is of {_list(absent)}: no figure can tell how good these classes become"
+    text = f"val: no pixel is of {_list(absent)}, so no figure shows how well it is learned"
     return [Finding(False, text)]
 
 
 def _duplicates(
     name: str, facts: Sequence[PairFacts], other: str, others: Sequence[PairFacts]
 ) -> list[Finding]:
-    """Images of `other` that are among those of `name` too, exactly or nearly."""
+    """Findings about images that are in two splits, exactly or nearly."""
     known = {f.image: f.name for f in facts}
     exact = [f for f in others if f.image in known]
     found = []
@@ -247,7 +250,7 @@ def _duplicates(
     if near:
         pair = next(iter(near.items()))
         text = (
-            f"{other}: {len(near)} of {len(others)} images are nearly those of {name}, such as"
+            f"{other}: {len(near)} of {len(others)} images nearly equal one of {name}, such as"
             f" {pair[0]} ({name}: {pair[1]}); split by drive or by time, never at random"
         )
         found.append(Finding(len(near) > _MANY_NEAR * len(others), text))
@@ -255,7 +258,7 @@ def _duplicates(
 
 
 def _near(wanted: Sequence[PairFacts], among: Sequence[PairFacts]) -> dict[str, str]:
-    """Names of the images that look like one of the others, with the name of that one."""
+    """Names of the images that look like an image of `among`, with the name of that image."""
     if not wanted or not among:
         return {}
     flat = [np.stack([f.thumb for f in s]).reshape(len(s), -1).astype(np.float32)
@@ -273,9 +276,9 @@ def _near(wanted: Sequence[PairFacts], among: Sequence[PairFacts]) -> dict[str, 
     return found
 
 
-def _list(names: Sequence[str], most: int = 8) -> str:
-    shown = ", ".join(repr(n) for n in names[:most])
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
+def _list(names: Sequence[str], count: int = 8) -> str:
+    shown = ", ".join(repr(n) for n in names[:count])
+    rest = f" and {len(names) - count} more" if len(names) > count else ""
     return f"{'class' if len(names) == 1 else 'the classes'} {shown}{rest}"
 
 
@@ -285,7 +288,7 @@ def check_folder(
     """Read every image and label of the splits and judge them.
 
     Returns:
-        The report, and the facts of what could be read by split.
+        The report, and by split the facts of the pairs that could be read.
     """
     facts: dict[str, list[PairFacts]] = {}
     unreadable = []

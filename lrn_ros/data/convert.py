@@ -1,9 +1,9 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Other layouts and label images into images/SPLIT and labels/SPLIT with a labels.yaml.
+"""Converts other layouts and label images to images/SPLIT and labels/SPLIT with a labels.yaml.
 
-Masks may hold ids, palette indices, colours, 0 and 255, or instance ids. See find_pairs for where
-they lie, and assign_splits for which images validate.
+Masks may hold ids, palette indices, colours, 0 and 255, or instance ids. `find_pairs` describes
+where masks may be, and `assign_splits` which images become the validation split.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _MASK_FOLDERS = (
 _MASK_ENDING = re.compile(
     r"_(?:masks?|L|labels?|label_?ids|seg|gt|gtFine_labelIds|annotations?|colors?)$", re.I
 )
-_OTHERS = (".gif", ".ppm", ".pgm", ".tga", ".jp2")  # what Pillow reads besides
+_MORE_SUFFIXES = (".gif", ".ppm", ".pgm", ".tga", ".jp2")  # further formats that Pillow reads
 _VOID_NAMES = ("void", "unlabelled", "unlabeled", "ignore")
 _SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val",
            "validation": "val", "test": "test"}  # fmt: skip
-_COLOUR = 1 << 24  # added to a packed colour, so that it is no id
-_MOST_COLOURS = 64
+_COLOUR = 1 << 24  # is added to a packed colour, so that the sum is no id
+_MAX_COLOURS = 64
 # Lines of CamVid's label_colors.txt, CVAT's labelmap.txt and Kaggle's class_dict.csv.
 _COLOUR_LINES = (
     re.compile(r"(?P<r>\d+)[ ,]+(?P<g>\d+)[ ,]+(?P<b>\d+)\s+(?P<name>\S.*)"),
@@ -53,15 +53,16 @@ _COLOUR_FILES = ("label_colors.txt", "labelmap.txt", "class_dict.csv")
 
 @dataclass(frozen=True)
 class Options:
-    """How masks are understood.
+    """How masks are read, and how images are split.
 
     Attributes:
-        labels: the label set of colours or ids; None: one that SOURCE brings, or made of the masks.
-        ids: names of ids, where the masks hold ids and the set is made of them.
+        labels: the label set of colours or ids; None: it is in a file of SOURCE, or it is made from
+            the masks.
+        ids: names of the ids, if the label set is made from ids.
         void: names of classes that become unlabelled.
-        instances: masks hold CLASS * instances + NUMBER from `instances` up; 0: they do not.
+        instances: ids from `instances` up are CLASS * instances + NUMBER; 0: they are not.
         split: "auto", "drive" or "time", for sources without splits; see assign_splits.
-        val: share of the images that validate, 0-1.
+        val: share of the images that become the validation split, 0-1.
     """
 
     labels: LabelSet | None = None
@@ -74,7 +75,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Source:
-    """One image and its mask: name in the new data set, drive, split where the source has any."""
+    """One image and its mask: name in the new data set, drive, and split if the source has any."""
 
     name: str
     drive: str
@@ -85,11 +86,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Converted:
-    """What was written.
+    """The new data set.
 
     Attributes:
-        labels: the label set, also in labels.yaml.
-        images: by split.
+        labels: the label set, which labels.yaml holds too.
+        images: number of images by split.
         split_by: "source", "drive" or "time".
         alone: images without a mask, which were left out.
     """
@@ -101,13 +102,14 @@ class Converted:
 
 
 def convert(root: Path, output: Path, options: Options) -> Converted:
-    """Write the data set of `root` to the new folder `output`; whole or not at all.
+    """Write the data set of `root` to the new folder `output`, completely or not at all.
 
     Raises:
-        UserError: `output` is there, no pairs, masks that are not understood, or damaged files.
+        UserError: `output` exists, there are no pairs, masks have unknown values, or files are
+            damaged.
     """
     if output.exists() and any(output.iterdir() if output.is_dir() else [output]):
-        raise UserError(f"--output {output}: is there already; name a new or empty folder")
+        raise UserError(f"--output {output} exists already; name a new or empty folder")
     found, alone = find_pairs(root)
     placed, split_by = assign_splits(root, found, options)
     table, labels = _table(root, found, options)
@@ -127,17 +129,18 @@ def convert(root: Path, output: Path, options: Options) -> Converted:
 
 
 def find_pairs(root: Path) -> tuple[list[Source], list[Path]]:
-    """Images with masks, and images without: any folders below `root`.
+    """Find images with masks, and images without, in all folders below `root`.
 
-    A mask is named as its image, perhaps with _mask, _L, _label, _labelIds, _seg, _gt or _color
-    behind it, and lies in a folder of masks (labels, masks, SegmentationClass …) or beside it.
+    A mask has the name of its image, perhaps followed by _mask, _L, _label, _labelIds, _seg, _gt or
+    _color. It is in a folder of masks (labels, masks, SegmentationClass …) or beside the image.
 
     Raises:
-        UserError: no folder, no pair, two images of one name, or polygons instead of masks.
+        UserError: there is no such folder or no pair, two images have one name, or there are
+            polygons instead of masks.
     """
     if not root.is_dir():
         raise UserError(f"{root}: no such folder")
-    suffixes = (*IMAGE_SUFFIXES, *_OTHERS)
+    suffixes = (*IMAGE_SUFFIXES, *_MORE_SUFFIXES)
     files = sorted(p for p in root.rglob("*")
                    if p.suffix.lower() in suffixes and not p.name.startswith("."))  # fmt: skip
     masks: dict[str, Path] = {}
@@ -149,7 +152,7 @@ def find_pairs(root: Path) -> tuple[list[Source], list[Path]]:
         key = _key(path.relative_to(root), is_mask)
         column = masks if is_mask else images
         if key in column:
-            raise UserError(f"{path} and {column[key]}: two files of one name; rename one")
+            raise UserError(f"{path} and {column[key]} have the same name; rename one of them")
         column[key] = path
     pairs = []
     for key, image in images.items():
@@ -173,7 +176,7 @@ def _is_mask(path: Path) -> bool:
 
 
 def _key(path: Path, is_mask: bool) -> str:
-    """What an image and its mask have in common: sub-folders but those of the layout, and stem."""
+    """The key that an image shares with its mask: stem and sub-folders, without the layout's."""
     layout = {n.lower() for n in (*_IMAGE_FOLDERS, *_MASK_FOLDERS)}
     folders = [p.removesuffix("annot") for p in path.parts[:-1] if p.lower() not in layout]
     stem = _MASK_ENDING.sub("", path.stem) if is_mask else path.stem
@@ -195,17 +198,18 @@ def _why_none(root: Path, images: int, masks: int) -> str:
             head = file.read(1 << 20)
         if b'"shapes"' in head:
             return (
-                f"{path}: polygons of labelme; its own labelme2voc.py makes masks of them, which"
-                " this command reads (folder SegmentationClass beside JPEGImages)"
+                f"{path}: these are polygons of labelme; labelme's labelme2voc.py turns them into"
+                " masks that this command reads (folder SegmentationClass beside JPEGImages)"
             )
         if b'"annotations"' in head and b'"segmentation"' in head:
             return (
-                f"{path}: polygons of COCO; annToMask of pycocotools makes masks of them, and CVAT"
-                " exports them as 'Segmentation mask 1.1', which this command reads"
+                f"{path}: these are polygons of COCO; annToMask of pycocotools turns them into"
+                " masks, and CVAT exports them as 'Segmentation mask 1.1', which this command reads"
             )
     return (
-        f"{root}: {images} images and {masks} masks, and no mask is named as an image; masks lie in"
-        f" a folder such as {', '.join(_MASK_FOLDERS[:5])}, or are named NAME_mask.png, NAME_L.png"
+        f"{root}: {images} images and {masks} masks, and no mask has the name of an image; masks"
+        f" must be in a folder such as {', '.join(_MASK_FOLDERS[:5])}, or have names such as"
+        " NAME_mask.png or NAME_L.png"
     )
 
 
@@ -214,10 +218,11 @@ def assign_splits(
 ) -> tuple[list[Source], str]:
     """Give every pair its split.
 
-    The source's own splits hold, as folders or as VOC's ImageSets/Segmentation/SPLIT.txt. Else
-    whole drives validate, where there are three or more ("drive"), or the last part of every drive
-    ("time"): never images at random, whose neighbours would be trained on. A drive is a folder of
-    images, or the part of their names before the first underscore.
+    If the source has splits, as folders or as VOC's ImageSets/Segmentation/SPLIT.txt, they are
+    kept. Otherwise whole drives become the validation split if there are three or more ("drive"),
+    or else the last part of every drive ("time"). Images are never chosen at random, because the
+    model would be trained on their neighbours. A drive is a folder of images, or the part of their
+    names before the first underscore.
     """
     lists = {
         p.stem: p.read_text(encoding="utf-8").split()
@@ -256,7 +261,7 @@ def _with_split(source: Source, split: str) -> Source:
 
 
 def _read_codes(path: Path, instances: int) -> NDArray[np.int64]:
-    """(H, W) numbers: ids of the mask, or packed colours above _COLOUR."""
+    """(H, W) numbers: the ids of a mask, or packed colours plus _COLOUR."""
     try:
         with Image.open(path) as image:
             has_colours = image.mode in ("RGB", "RGBA", "CMYK", "YCbCr")
@@ -275,7 +280,7 @@ def _read_codes(path: Path, instances: int) -> NDArray[np.int64]:
 def _table(
     root: Path, found: Sequence[Source], options: Options
 ) -> tuple[dict[int, int], LabelSet]:
-    """The class of every number that occurs in the masks, 255 unlabelled, and the classes."""
+    """The class of every number in the masks (255: unlabelled), and the label set."""
     first: dict[int, Path] = {}
     for one in found:
         for code in np.unique(_read_codes(one.mask, options.instances)).tolist():
@@ -291,7 +296,7 @@ def _table(
         if unknown >= _COLOUR:
             what = f"colour {[(unknown >> s) & 255 for s in (16, 8, 0)]}"
         lossy = first[unknown].suffix.lower() in (".jpg", ".jpeg", ".webp")
-        hint = "; a lossy format changes colours, masks are PNG" if lossy else ""
+        hint = "; lossy formats change colours, so masks must be PNG" if lossy else ""
         raise UserError(f"{first[unknown]}: {what} is not in {labels.name}{hint}")
     return _without_void(table, labels, options.void)
 
@@ -299,7 +304,7 @@ def _table(
 def _by_colour(labels: LabelSet) -> dict[int, int]:
     packed = [_COLOUR + (r << 16) + (g << 8) + b for r, g, b in labels.colors]
     table = dict(zip(packed, range(len(labels))))
-    # A file of colours may be grey all over; black is nothing where no class has it.
+    # A mask of colours may be grey all over. Black and white are unlabelled if no class has them.
     greys = {r: i for i, (r, g, b) in enumerate(labels.colors) if r == g == b}
     return {_COLOUR: UNLABELLED, 0: UNLABELLED, _COLOUR + 0xFFFFFF: UNLABELLED} | greys | table
 
@@ -313,7 +318,7 @@ def _by_id(labels: LabelSet, ids: Sequence[int], options: Options) -> dict[int, 
 
 
 def _of_ids(ids: Sequence[int], options: Options) -> LabelSet:
-    """A set of the ids themselves; 255 is unlabelled unless it is given a name."""
+    """A label set made from ids; 255 is unlabelled unless it has a name."""
     binary = set(ids) <= {0, 255} and 255 in ids
     names = dict(options.ids) or ({0: "background", 255: "foreground"} if binary else {})
     wanted = [i for i in ids if i != UNLABELLED or i in names]
@@ -321,8 +326,8 @@ def _of_ids(ids: Sequence[int], options: Options) -> LabelSet:
         names[0] = "background"
     if any(i > UNLABELLED for i in wanted):
         raise UserError(
-            f"the masks hold ids up to {max(wanted)}; --instances 1000 takes Cityscapes' instance"
-            " ids apart, ids of classes are below 255"
+            f"the masks hold ids up to {max(wanted)}, and ids of classes must be below 255;"
+            " --instances 1000 reads Cityscapes' instance ids"
         )
     texts = tuple(names.get(i, f"class_{i}") for i in wanted)
     plain = all(i == n for n, i in enumerate(wanted)) or UNLABELLED in wanted
@@ -331,7 +336,7 @@ def _of_ids(ids: Sequence[int], options: Options) -> LabelSet:
 
 
 def _of_colours(codes: Sequence[int]) -> LabelSet:
-    if len(codes) > _MOST_COLOURS:
+    if len(codes) > _MAX_COLOURS:
         raise UserError(
             f"the masks hold {len(codes)} colours; name the label set with --labels, and check that"
             " the masks are PNG and were not scaled"
@@ -341,13 +346,13 @@ def _of_colours(codes: Sequence[int]) -> LabelSet:
 
 
 def distinct_colour(number: int) -> tuple[int, int, int]:
-    """A colour for a class, far from those of its neighbours: hues by the golden ratio."""
+    """A colour for a class, far from its neighbours' colours: hues follow the golden ratio."""
     r, g, b = colorsys.hsv_to_rgb(number * 0.618034 % 1, 0.55 + 0.3 * (number % 2), 0.9)
     return round(255 * r), round(255 * g), round(255 * b)
 
 
 def _brought_along(root: Path) -> LabelSet | None:
-    """The label set in a file of colours that the source brings along."""
+    """The label set from a file of colours in the source; None: there is no such file."""
     path = next((p for n in _COLOUR_FILES for p in sorted(root.rglob(n))), None)
     if path is None:
         return None
@@ -366,7 +371,7 @@ def _match(line: str) -> re.Match[str] | None:
 def _without_void(
     table: dict[int, int], labels: LabelSet, void: Iterable[str]
 ) -> tuple[dict[int, int], LabelSet]:
-    """Classes that are unlabelled are no classes; the others are numbered anew by position."""
+    """Remove the classes that become unlabelled, and number the others by position."""
     named = {*void, *(n for n in labels.names if n.lower() in _VOID_NAMES)}
     if unknown := sorted(set(void) - set(labels.names)):
         raise UserError(f"--void {unknown[0]}: no such class; there are {', '.join(labels.names)}")
@@ -389,13 +394,13 @@ def _write(one: Source, folder: Path, table: Mapping[int, int], options: Options
             turned = image.getexif().get(274, 1) in (5, 6, 7, 8)
             as_stored = (image.height, image.width) == ids.shape
             if not as_stored and turned and (image.width, image.height) == ids.shape:
-                # Labelled as a viewer shows it; the package never applies the EXIF orientation.
+                # The mask fits the image as a viewer shows it. lrn_ros ignores EXIF, so turn it.
                 write_png(out / f"{one.name}.png", _rgb(ImageOps.exif_transpose(image)))
             elif not as_stored:
                 size = [image.height, image.width]
                 raise UserError(f"{one.mask}: size {list(ids.shape)} but its image is {size}")
             elif one.image.suffix.lower() in IMAGE_SUFFIXES:
-                read_image(one.image)  # raises where it is damaged
+                read_image(one.image)  # raises an error if it is damaged
                 shutil.copyfile(one.image, out / f"{one.name}{one.image.suffix.lower()}")
             else:
                 write_png(out / f"{one.name}.png", _rgb(image))

@@ -79,7 +79,7 @@ def test_convert_then_check(tmp_path, capsys):
     assert main(["data", "check", str(out)]) == 0
     assert "nothing suspicious" in capsys.readouterr().out
     assert main(["data", "convert", str(source), "--output", str(out)]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("ids", ["road", "256=road", "x=road", "3="])

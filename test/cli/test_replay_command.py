@@ -165,7 +165,7 @@ def test_colour_coded_labels_and_a_mapping(dataset, bag, random_model, tmp_path,
     found = json.loads(capsys.readouterr().out)["accuracy"]
     assert np.sum(found["confusion"]) == pixels and len(found["classes"]) == 11
     assert replay(bag, *options, *mapping[:2], "--output", tmp_path / "out") == 2
-    assert "--mapping NAME or FILE.yaml brings them together" in capsys.readouterr().err
+    assert "--mapping NAME or FILE.yaml translates one to the other" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -195,12 +195,12 @@ def test_an_image_as_a_viewer_turns_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda r: (r / "images" / "a_00.jpg").write_bytes(b"x"), "two files of one name"),
+        (lambda r: (r / "images" / "a_00.jpg").write_bytes(b"x"), "have the same name; rename one"),
         (lambda r: (r / "masks" / "a_00.png").write_bytes(b"x"), "a_00.png: cannot be read"),
         (lambda r: (r / "images" / "a_00.png").write_bytes(b"x"), "a_00.png: cannot be read"),
         (lambda r: ids(r / "masks" / "a_00.png", np.zeros((5, 5), np.uint8)), "but its image is"),
         (lambda r: colours(r / "masks" / "a_00.png", np.ones((64, 96), np.uint8)), "is not in"),
-        (lambda r: [p.unlink() for p in (r / "masks").iterdir()], "no mask is named as an image"),
+        (lambda r: [p.unlink() for p in (r / "masks").iterdir()], "no mask has the name of an image"),
     ],
 )
 def test_what_is_refused_leaves_nothing(tmp_path: Path, spoil: Callable, says: str) -> None:
@@ -228,5 +228,5 @@ def test_polygons_name_the_tool(tmp_path: Path, data: dict, says: str) -> None:
 
 def test_an_output_that_is_there(tmp_path: Path) -> None:
     draw(tmp_path / "in", ids)
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="exists already"):
         convert(tmp_path / "in", tmp_path / "in", Options())

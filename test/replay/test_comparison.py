@@ -144,7 +144,7 @@ def test_latency_is_that_of_real_time(write_run) -> None:
     slow = np.where(rng.random(FRAMES) < 0.1, 60.0, 22.0)
     slow[::50] = np.nan
     a, b = (read_run(write_run(name, matrices())) for name in "ab")
-    with pytest.raises(UserError, match="latency and drops are compared of real time"):
+    with pytest.raises(UserError, match="latency and drops are those of real time"):
         judge(compare(a, b), Margins(latency_percent=9.0))
     a = replace(a, played={"drive": played(np.full(FRAMES, 20.0))})
     b = replace(b, played={"drive": played(slow, pace=5.2)})
@@ -179,7 +179,7 @@ def test_runs_that_were_played_otherwise_are_refused(write_run) -> None:
     a = replace(a, played={"drive": played(np.full(FRAMES, 20.0))})
     for other in (played(np.full(FRAMES - 1, 20.0)), None):
         b = replace(b, played={"drive": other} if other else {"other": a.played["drive"]})
-        with pytest.raises(UserError, match="were not played alike in real time"):
+        with pytest.raises(UserError, match="were not played in the same way"):
             compare(a, b)
 
 
@@ -289,7 +289,7 @@ def test_classes_of_people_and_cars_are_gated_by_default(write_run, capsys) -> N
 def test_margins_of_figures_that_the_runs_do_not_have(write_run, capsys) -> None:
     a = str(write_run("a", matrices()))
     for option, said in (("--boundary-margin", "no boundary F-score"), ("--flicker-margin", "no f"),
-                         ("--drop-margin", "drops are compared of real time")):  # fmt: skip
+                         ("--drop-margin", "drops are those of real time")):  # fmt: skip
         assert main(["compare", a, a, option, "1"]) == 2
         assert said in capsys.readouterr().err
 
@@ -370,7 +370,7 @@ def test_folders_without_a_whole_replay(write_run, tmp_path, capsys) -> None:
     results = read_run(a).results
     write_record(a / RESULTS, replace(results, complete=False))
     assert main(["compare", str(a), str(a)]) == 2
-    assert "was interrupted; run its lrn replay again" in capsys.readouterr().err
+    assert "was interrupted; run the same lrn replay again" in capsys.readouterr().err
     write_record(a / RESULTS, replace(results, failed=(Failure("tour", "not a bag"),)))
     assert main(["compare", str(a), str(a)]) == 2
     assert "a: tour failed; run its lrn replay again" in capsys.readouterr().err

@@ -258,7 +258,7 @@ def test_either_side_may_be_mapped():
     assert (of_truth.labels, of_truth.of_truth, of_truth.of_prediction) == (CAMVID, mapping, None)
     of_mask = scoring(CITYSCAPES, CAMVID, mapping)
     assert (of_mask.labels, of_mask.of_truth, of_mask.of_prediction) == (CAMVID, None, mapping)
-    with pytest.raises(UserError, match="--mapping NAME or FILE.yaml brings them together"):
+    with pytest.raises(UserError, match="--mapping NAME or FILE.yaml translates one to the other"):
         scoring(CAMVID, CITYSCAPES, None)
     with pytest.raises(UserError, match="the model has camvid11 and the labels have camvid11"):
         scoring(CAMVID, CAMVID, mapping)

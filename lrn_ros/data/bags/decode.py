@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Image messages of a bag to pixels, and label images to class ids: by id, or by colour."""
+"""Decodes image messages of a bag to pixels, and label images to class ids."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class DecodedImage:
     """A message whose pixels are known.
 
     Attributes:
-        index: of the message in its topic.
-        recorded_ns: when the message was recorded, nanoseconds.
-        header: its header.
-        data: the message, serialized.
-        to_rgb: gives (H, W, 3) uint8; may raise ImageError.
+        index: position of the message in its topic.
+        recorded_ns: time at which the message was recorded, nanoseconds.
+        header: header of the message.
+        data: the serialized message.
+        to_rgb: gives the pixels as (H, W, 3) uint8; may raise ImageError.
     """
 
     index: int
@@ -55,13 +55,13 @@ class DecodedImage:
 
 
 class StillDecoder:
-    """Decodes messages that hold an image each."""
+    """Decodes messages of which each holds one image."""
 
     def __init__(self, kind: str) -> None:
         self._compressed = kind == COMPRESSED
 
     def add(self, index: int, message: BagMessage) -> list[DecodedImage]:
-        """The image of a message; raises ImageError where it has none."""
+        """The image of a message; raises ImageError if it has none."""
         if self._compressed:
             packed = parse_compressed_image(message.data)
             make = partial(compressed_to_rgb, packed.data, packed.format)
@@ -80,7 +80,7 @@ class StillDecoder:
 
 
 class VideoDecoder:
-    """Decodes the messages of a video topic, which are to be given from its first one on."""
+    """Decodes the messages of a video topic, which must be given from the first message on."""
 
     def __init__(self, kind: str) -> None:
         from lrn_ros.images.video_packets import PacketDecoder
@@ -103,7 +103,7 @@ class VideoDecoder:
         return list(self._images(self._packets.flush()))
 
     def without_image(self) -> list[tuple[int, ImageError]]:
-        """Messages that gave no image and no error, after `finish`."""
+        """After `finish`: the messages that gave neither an image nor an error."""
         from lrn_ros.images.video_packets import missing_keyframe
 
         return [(index, missing_keyframe()) for index in self._about]
@@ -117,7 +117,7 @@ class VideoDecoder:
 
 
 def decoder_of(kind: str) -> StillDecoder | VideoDecoder:
-    """The decoder for a topic of one of IMAGE_TYPES; raises UserError where PyAV is missing."""
+    """The decoder for a topic of one of IMAGE_TYPES; raises UserError if PyAV is missing."""
     return VideoDecoder(kind) if kind in VIDEO_TYPES else StillDecoder(kind)
 
 
@@ -133,7 +133,7 @@ def label_pixels(message: BagMessage) -> tuple[Header, str, NDArray[np.uint8]]:
         return image.header, image.encoding, message_to_rgb(image)
     packed = parse_compressed_image(message.data)
     if bytes(packed.data[:2]) == b"\xff\xd8":
-        raise UserError("labels as JPEG have no exact values; PNG works")
+        raise UserError("JPEG changes the values of labels; PNG works")
     encoding = png_encoding(packed.data)
     return packed.header, encoding, compressed_to_rgb(packed.data, packed.format)
 
@@ -148,24 +148,24 @@ def label_of(
     """Class ids of a label image.
 
     Args:
-        encoding: of the message; mono8 and 8UC1 hold the set's own ids, colour images colours.
-        rgb: (H, W, 3) uint8, its pixels as RGB; equal channels where it holds ids.
+        encoding: encoding of the message; mono8 and 8UC1 hold ids of the set, others colours.
+        rgb: (H, W, 3) uint8, the pixels as RGB; the channels are equal if they hold ids.
         label_set: the classes, see LabelSet.ids, ignore, void.
         where: the image's origin, for errors.
 
     Returns:
         (H, W) uint8 class ids; 255 where the image has 255, the set's `ignore` or `void`, or
-        black that is no class's colour.
+        black if black is the colour of no class.
 
     Raises:
-        UserError: another encoding, or an id or a colour that the set does not have.
+        UserError: the encoding is another one, or the set does not have an id or a colour.
     """
     if encoding in _IDS:
         return label_set.classes_of(rgb[..., 0], where)
     if encoding in _COLOURS:
         return _by_colour(rgb, label_set, where)
     works = ", ".join((*_IDS, *_COLOURS))
-    raise UserError(f"{where}: labels in {encoding} have no exact values; {works} work")
+    raise UserError(f"{where}: labels cannot be in {encoding}; {works} work")
 
 
 def _by_colour(rgb: NDArray[np.uint8], label_set: LabelSet, where: str) -> NDArray[np.uint8]:

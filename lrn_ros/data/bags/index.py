@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a bag has: its storage files and topics, from metadata.yaml or from the files themselves."""
+"""The storage files and topics of a bag, from metadata.yaml or from the files themselves."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class BagTopic:
 
 @dataclass(frozen=True)
 class Index:
-    """What a bag has.
+    """The storage files and topics of a bag.
 
     Attributes:
         files: storage files in the order of recording; some may be missing.
-        topics: by name, in the order of the names.
-        seconds: from the first message to the last.
-        damage: what is known by now to be wrong with metadata.yaml or the files.
-        notes: what is unusual of the bag and harms nothing.
+        topics: topics by name, sorted.
+        seconds: time from the first message to the last.
+        damage: known faults of metadata.yaml or the files.
+        notes: unusual facts that harm nothing.
     """
 
     files: list[Path]
@@ -47,11 +47,11 @@ class Index:
 def read_index(path: Path, unpacked: Unpacked) -> Index:
     """The index of a bag, given its folder or a storage file.
 
-    A file stands for the whole bag where a metadata.yaml beside it names it, or names others that
-    are numbered as it is.
+    A file stands for the whole bag if a metadata.yaml beside it names the file, or names other
+    files of the same numbered series.
 
     Raises:
-        UserError: not a bag, or one of ROS 1.
+        UserError: `path` is not a bag, or is a bag of ROS 1.
         OSError: see Plain.
     """
     if not path.exists():
@@ -84,33 +84,33 @@ def _not_a_bag(path: Path) -> str:
     old = [path] if path.suffix == ".bag" else sorted(path.glob("*.bag")) if path.is_dir() else []
     if old:
         return (
-            f"{path}: a bag of ROS 1; make a rosbag2 of it with:"
+            f"{path} is a bag of ROS 1; convert it to a rosbag2 with:"
             f" rosbags-convert --src {shlex.quote(str(old[0]))}"
             f" --dst {shlex.quote(str(old[0].with_suffix('')))}"
         )
     works = ", ".join(STORAGE_SUFFIXES)
-    return f"{path}: not a rosbag2; a folder with storage files ({works}) or one works"
+    return f"{path} is not a rosbag2; a folder with storage files ({works}) or one such file works"
 
 
 def _there(file: Path) -> Path:
-    """The file, or where it is missing, the same file compressed or not."""
+    """The file, or if it is missing, the same file compressed or not."""
     plain = _plain(file)
     packed = plain.with_name(f"{plain.name}.zstd")
     return next((f for f in (file, plain, packed) if f.is_file()), file)
 
 
 def _plain(file: Path) -> Path:
-    """The file without the suffix of a compressed one: `ros2 bag` leaves both in the folder."""
+    """The file without the suffix .zstd; `ros2 bag` leaves both files in the folder."""
     return file.with_suffix("") if file.suffix == ".zstd" else file
 
 
 def _series(file: Path) -> str:
-    """What the files of a split bag have in common: NAME_0.mcap and NAME_1.mcap are one series."""
+    """The name of a file without its number: NAME_0.mcap and NAME_1.mcap are one series."""
     return re.sub(r"\d+(?=\.[^.]+$)", "", _plain(file).name)
 
 
 def _counted(index: Index, unlisted: list[Path], unpacked: Unpacked) -> Index:
-    """The index with what metadata.yaml does not count: of files, and of topics that it has at 0.
+    """The index with the counts of unlisted files, and of topics that metadata.yaml has at 0.
 
     A recorder that was killed may leave a metadata.yaml that counts no messages.
     """
@@ -119,7 +119,7 @@ def _counted(index: Index, unlisted: list[Path], unpacked: Unpacked) -> Index:
     none_counted = not any(topic.count for topic in topics.values())
     if none_counted or (any(topic.count == 0 for topic in topics.values())):
         files = [f for f in index.files if f not in unlisted]
-        if not none_counted:  # a compressed one would be unpacked for a topic that may be empty
+        if not none_counted:  # do not unpack a compressed file for a topic that may be empty
             files = [f for f in files if f.suffix != ".zstd"]
         listed = _survey(files, unpacked)
         for name, topic in listed.topics.items():
@@ -175,5 +175,5 @@ def _survey(files: list[Path], unpacked: Unpacked, *damage: str) -> Index:
 
 
 def _numbered(path: Path) -> list[tuple[int, str]]:
-    """Sorts NAME_10 behind NAME_9, as the recorder numbers the files of a split bag."""
+    """A sort key that puts NAME_10 after NAME_9, as the recorder numbers split files."""
     return [(int(t), "") if t.isdigit() else (-1, t) for t in re.split(r"(\d+)", path.name)]

@@ -1,9 +1,9 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of one storage file of a bag, with the rosbags library; damaged files up to the damage.
+"""Reads the messages of one storage file of a bag with the library rosbags, up to any damage.
 
-What the library cannot open, for want of an index or of pages, is read from its beginning: mcap
-record by record, sqlite3 row by row.
+A file that the library cannot open, because its index or pages are missing, is read from its
+beginning: mcap record by record, sqlite3 row by row.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MISSING = "the file is missing"
 
 
 class Damaged(Exception):
-    """The rest of a storage file cannot be read; the text says why, in a few words."""
+    """The rest of a storage file cannot be read; the text says why in a few words."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Unindexed:
-    """Why a file is read from its beginning, and whether it is whole all the same."""
+    """The reason why a file is read from its beginning, and whether it is complete."""
 
     reason: str
     whole: bool
@@ -55,13 +55,13 @@ class Unindexed:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a storage file has.
+    """The content of a storage file.
 
     Attributes:
-        topics: type and number of messages by name.
+        topics: type and number of messages by topic.
         start_ns, end_ns: times of the first and the last message, nanoseconds.
-        damage: why not all of it can be read; None: it can, as far as its index says.
-        note: why it is read from its beginning, though it is whole; None: it is not.
+        damage: why a part of the file cannot be read; None: all can, as far as its index says.
+        note: why a complete file is read from its beginning; None: it is not read in this way.
     """
 
     topics: dict[str, tuple[str, int]]
@@ -76,10 +76,10 @@ def read_storage(
 ) -> Iterator[Record]:
     """The messages of a topic of a storage file, recorded at `start_ns` or later, in that order.
 
-    Compressed messages are decompressed, and a compressed file is, see `unpacked`.
+    Compressed messages are decompressed, and so is a compressed file, see `unpacked`.
 
     Raises:
-        Damaged: after the last message that can be read, where not all can.
+        Damaged: after the last message that can be read, if not all can be read.
         OSError: see Plain.
     """
     if not path.is_file():
@@ -102,7 +102,7 @@ def read_storage(
 
 
 def survey(path: Path, unpacked: Unpacked) -> Contents:
-    """What a storage file has; a damaged one is read through for it, up to the damage.
+    """The content of a storage file; a damaged file is read through up to the damage.
 
     Raises:
         OSError: see Plain.
@@ -130,7 +130,7 @@ def survey(path: Path, unpacked: Unpacked) -> Contents:
 
 @contextmanager
 def library(path: Path) -> Iterator[Reader | Unindexed]:
-    """The library's reader of a file, or why there is none."""
+    """The library's reader of a file, or the reason why the library cannot read it."""
     with plain_name(path) as named:
         try:
             _check_pages(path)
@@ -155,10 +155,10 @@ def _is_whole_mcap(path: Path) -> bool:
 
 
 def _missing_index(reader: Reader, path: Path) -> str | None:
-    """What the library would not find every message of a file for; None: it finds all.
+    """Why the library would not find every message of a file; None: it finds all.
 
-    It takes a chunk without a message index for one without messages, and one channel's messages
-    for missing where the summary does not repeat the channel.
+    The library believes that a chunk without a message index has no messages, and that the messages
+    of a channel are missing if the summary does not repeat the channel.
     """
     try:
         found = mcap.layout(path)
@@ -175,24 +175,24 @@ def _missing_index(reader: Reader, path: Path) -> str | None:
 
 
 def _unfinished(path: Path) -> str | None:
-    """What is to be done about a log beside a database, which the library does not read."""
+    """A text about a log beside a database, which the library does not read; None: no log."""
     log = path.with_name(f"{path.name}-wal")
     if not log.is_file() or not log.stat().st_size:
         return None
     return (
-        f"its recorder did not finish, messages in {log.name} are not read; first do:"
+        f"its recorder did not finish, messages in {log.name} are not read; first run:"
         f" sqlite3 {shlex.quote(str(path))} 'PRAGMA journal_mode = delete'"
     )
 
 
 def _check_pages(path: Path) -> None:
-    """A cut page of a database would be read with zeros instead of what is missing."""
+    """Refuse a database whose last page is cut: its missing bytes would be read as zeros."""
     if path.suffix == ".db3" and path.stat().st_size % _page_size(path):
         raise Damaged("cut short")
 
 
 def _page_size(path: Path) -> int:
-    """Of a database, in bytes (https://sqlite.org/fileformat.html, section 1.3); 1: it is none."""
+    """Bytes of a page (https://sqlite.org/fileformat.html, section 1.3); 1: no database."""
     with path.open("rb") as file:
         head = file.read(18)
     if not head.startswith(b"SQLite format 3\0") or len(head) < 18:
@@ -206,20 +206,21 @@ def _reason(error: Exception) -> str:
 
 
 def _decompressed(data: bytes) -> bytes:
-    """A message as it was serialized; that begins with a zero, compressed ones with the magic."""
+    """A message as it was serialized; a compressed message begins with zstd's magic number."""
     return zstd.decompress(data) if data[:4] == b"\x28\xb5\x2f\xfd" else data
 
 
-# What reading on into damaged bytes raises: lz4 raises RuntimeError, unknown numbers KeyError.
+# Exceptions while damaged bytes are read: lz4 raises RuntimeError, unknown numbers raise KeyError.
 _DAMAGE = (
     apsw.Error, struct.error, zstd.ZstdError, RuntimeError, KeyError, TypeError, ValueError,
 )  # fmt: skip
 
 
 def _from_beginning(path: Path, topic: str | None, whole: bool) -> Iterator[Record]:
-    """All messages of a whole mcap file in the order of their times; else those before the damage.
+    """All messages of a file that is read from its beginning, up to any damage.
 
-    It ends at the damage without an error.
+    The messages of a complete mcap file come in the order of their times. The damage of an
+    incomplete file ends the messages without an error.
     """
     try:
         if path.suffix == ".db3":
@@ -228,7 +229,7 @@ def _from_beginning(path: Path, topic: str | None, whole: bool) -> Iterator[Reco
             for name, kind, recorded_ns, data in mcap.scan(path, topic, in_order=whole):
                 yield Record(name, kind, recorded_ns, _decompressed(data))
     except _DAMAGE:
-        if whole:  # its end is there, so what is damaged is inside
+        if whole:  # the end of the file is intact, so the damage is inside
             raise Damaged("damaged inside") from None
 
 
@@ -249,7 +250,7 @@ def _salvage_sqlite(path: Path, topic: str | None) -> Iterator[Record]:
 
 
 class _WholePages(apsw.VFS):
-    """Shows SQLite a file up to its last whole page; it would fill a cut one with zeros."""
+    """Shows SQLite a file up to its last complete page; SQLite would fill a cut page with zeros."""
 
     def __init__(self, size: int, page: int) -> None:
         self.vfs_name = f"lrn_ros {id(self)}"

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""When messages were recorded, without reading them: a bag may be long and its messages large."""
+"""Times of recorded messages, without reading the messages: a bag may be very large."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lrn_ros.data.bags.unpack import Unpacked
 
 @dataclass(frozen=True)
 class Extent:
-    """Which part of a bag is replayed, in seconds of its recording; duration None: to its end."""
+    """The part of a bag that is replayed, in seconds; duration None: up to the end."""
 
     start_s: float = 0.0
     duration_s: float | None = None
@@ -39,14 +39,14 @@ T = TypeVar("T", bound=_Recorded)
 def within(
     items: Iterable[tuple[int, T]], extent: Extent, first_ns: int | None = None
 ) -> Iterator[tuple[int, T]]:
-    """The messages of a topic, in recorded order, that are in the extent.
+    """The messages of a topic inside an extent, in recorded order.
 
-    Seconds count from the topic's first message.
+    Seconds are counted from the topic's first message.
 
     Args:
         items: the messages with their indices.
-        extent: the part.
-        first_ns: when the topic's first message was recorded; None: it is the first of `items`.
+        extent: the part of the bag.
+        first_ns: time of the topic's first message; None: it is the first of `items`.
     """
     for index, item in items:
         first_ns = item.recorded_ns if first_ns is None else first_ns
@@ -58,7 +58,7 @@ def within(
 
 
 def same_receipt(recorded_ns: Sequence[int] | NDArray[np.int64]) -> bool:
-    """Whether receive times tell nothing: most of them are those of the message before."""
+    """Whether receive times are useless, because most equal that of the message before."""
     steps = np.diff(np.asarray(recorded_ns, np.int64))
     return len(steps) > 0 and int((steps == 0).sum()) > len(steps) / 2
 
@@ -66,7 +66,7 @@ def same_receipt(recorded_ns: Sequence[int] | NDArray[np.int64]) -> bool:
 def recorded_times(path: Path, topic: str, unpacked: Unpacked) -> NDArray[np.int64] | None:
     """(N,) int64: when the messages of a topic in a storage file were recorded, ns, in order.
 
-    None where the file does not tell all of them: it is missing, damaged, or mcap without an index
+    None if not all of them are known: the file is missing, damaged, or mcap without an index
     (https://mcap.dev/spec#message-index-op0x07).
 
     Raises:

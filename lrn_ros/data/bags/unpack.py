@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Storage files as the rosbags library can open them: unpacked, and under a name it can take."""
+"""Prepares storage files for the library rosbags: unpacked, and under a name that it can open."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ else:
 
 
 class Plain:
-    """A storage file that is not compressed; what was unpacked for it goes with the last reference.
+    """A storage file that is not compressed; an unpacked file is removed with the last reference.
 
     Args:
-        path: a storage file; of a damaged one (.zstd) what can be had is unpacked.
+        path: a storage file; a damaged .zstd file is unpacked up to the damage.
 
     Attributes:
-        path: of the plain file.
+        path: path of the plain file.
 
     Raises:
-        OSError: no room for it in the folder for temporary files, or it cannot be read.
+        OSError: the folder for temporary files has no room, or `path` cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,7 +40,7 @@ class Plain:
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self.path = Path(folder, path.stem)
         try:
-            # Where the file is damaged, the plain one is cut short, which its reader finds.
+            # If the file is damaged, the plain file is cut short, and its reader will notice.
             with (
                 path.open("rb") as packed,
                 self.path.open("wb") as out,
@@ -55,10 +55,10 @@ class Plain:
 
 
 class Unpacked:
-    """Plain files for all who read a bag, each unpacked once.
+    """Plain files for all readers of a bag; each file is unpacked once.
 
-    A file is kept while somebody reads it, and the last one that was unpacked while this lives: of
-    a bag in many files there are one or two at a time.
+    A file is kept while somebody reads it. The file that was unpacked last is kept as long as this
+    object. So there are one or two unpacked files at a time, however many files a bag has.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class Unpacked:
         self._last: Plain | None = None
 
     def get(self, path: Path) -> Plain:
-        """The plain file of a storage file, for as long as it is referred to; see Plain."""
+        """The plain file of a storage file; it exists as long as the result is referenced."""
         with self._lock:
             plain = self._files.get(path)
             if plain is None:
@@ -77,9 +77,10 @@ class Unpacked:
 
 @contextmanager
 def plain_name(path: Path) -> Iterator[Path]:
-    """The file under a name of which a URI can be made as it is: the library does so of databases.
+    """The file under a name that needs no escapes in a URI.
 
-    (https://sqlite.org/uri.html, section 3.1)
+    The library makes URIs of the paths of databases without escapes (https://sqlite.org/uri.html,
+    section 3.1).
     """
     if path.suffix != ".db3" or not set("?#%") & set(str(path)):
         yield path

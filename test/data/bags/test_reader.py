@@ -283,9 +283,9 @@ def test_labels_without_exact_values_are_refused(tmp_path):
         "/odd": [image(0, LABELS[0], "mono8")],
     }
     bag = BagReader(write_bag(tmp_path / "bag", "MCAP", topics))
-    with pytest.raises(UserError, match="labels in mono16 have no exact values; mono8, "):
+    with pytest.raises(UserError, match="labels cannot be in mono16; mono8, "):
         list(bag.labels("/mono16", SET))
-    with pytest.raises(UserError, match="/jpeg, message 0: labels as JPEG have no exact values"):
+    with pytest.raises(UserError, match="/jpeg, message 0: JPEG changes the values of labels"):
         list(bag.labels("/jpeg", SET))
     with pytest.raises(UserError, match="/png16, message 0: labels in mono16 have no exact"):
         list(bag.labels("/png16", SET))
@@ -320,7 +320,7 @@ def test_memory_does_not_grow_with_the_length(tmp_path, storage):
     [
         ("nowhere", "no such file or folder"),
         ("empty", "not a rosbag2; a folder with storage files"),
-        ("x.txt", r"not a rosbag2; .*\.db3, \.mcap, \.db3\.zstd, \.mcap\.zstd\) or one works"),
+        ("x.txt", r"not a rosbag2; .*\.db3, \.mcap, \.db3\.zstd, \.mcap\.zstd\) or one such file works"),
         ("x.mcap", r"nothing in this bag can be read \(x.mcap: File magic is invalid"),
         ("x.db3", r"nothing in this bag can be read \(x.db3: .*file is not a database"),
         ("void.mcap", r"nothing in this bag can be read \(void.mcap: "),

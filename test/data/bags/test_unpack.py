@@ -156,7 +156,7 @@ def test_a_database_whose_recorder_did_not_finish(tmp_path):
     bag = BagReader(killed)
     assert bag.topics["/image"].count == 6 and "a.db3-wal are not read" in bag.damage
     if tool := shutil.which("sqlite3"):
-        command = bag.damage.partition("first do: sqlite3 ")[2]
+        command = bag.damage.partition("first run: sqlite3 ")[2]
         subprocess.run(f"{tool} {command}", shell=True, check=True)
     else:
         with sqlite3.connect(killed / "a.db3") as database:
