@@ -30,9 +30,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from lrn_ros.inference.cache import MAX_ENGINES  # noqa: E402
-
 from lrn_ros.errors import BackendError, RunError, UserError  # noqa: E402
+from lrn_ros.inference.cache import MAX_ENGINES  # noqa: E402
 from lrn_ros.inference.geometry import Geometry, fit  # noqa: E402
 from lrn_ros.inference.postprocess import upsample_argmax  # noqa: E402
 from lrn_ros.inference.preprocess import resize  # noqa: E402

@@ -200,7 +200,10 @@ def test_an_image_as_a_viewer_turns_it(tmp_path: Path) -> None:
         (lambda r: (r / "images" / "a_00.png").write_bytes(b"x"), "a_00.png: cannot be read"),
         (lambda r: ids(r / "masks" / "a_00.png", np.zeros((5, 5), np.uint8)), "but its image is"),
         (lambda r: colours(r / "masks" / "a_00.png", np.ones((64, 96), np.uint8)), "is not in"),
-        (lambda r: [p.unlink() for p in (r / "masks").iterdir()], "no mask has the name of an image"),
+        (
+            lambda r: [p.unlink() for p in (r / "masks").iterdir()],
+            "no mask has the name of an image",
+        ),
     ],
 )
 def test_what_is_refused_leaves_nothing(tmp_path: Path, spoil: Callable, says: str) -> None:

@@ -373,7 +373,7 @@ def test_folders_without_a_whole_replay(write_run, tmp_path, capsys) -> None:
     assert "was interrupted; run the same lrn replay again" in capsys.readouterr().err
     write_record(a / RESULTS, replace(results, failed=(Failure("tour", "not a bag"),)))
     assert main(["compare", str(a), str(a)]) == 2
-    assert "a: tour failed; run its lrn replay again" in capsys.readouterr().err
+    assert "a: tour failed; run the same lrn replay again" in capsys.readouterr().err
     write_record(a / RESULTS, replace(results, bags=()))
     assert main(["compare", str(a), str(a)]) == 2
     assert "real time only" in capsys.readouterr().err

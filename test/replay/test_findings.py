@@ -95,7 +95,7 @@ def test_ids_of_the_set_are_told_and_not_positions() -> None:
 def test_masks_of_0_and_255() -> None:
     (said,) = doubts(lambda mask: np.where(mask == 2, 0, 255))
     assert said == (
-        "8 labels hold one class only, sky: a mask of 0 and 255 looks so; a label holds the id of a"
+        "8 labels hold one class only, sky, as masks of 0 and 255 do; a label must hold the id of a"
         " class for every pixel"
     )
 

@@ -320,7 +320,10 @@ def test_memory_does_not_grow_with_the_length(tmp_path, storage):
     [
         ("nowhere", "no such file or folder"),
         ("empty", "not a rosbag2; a folder with storage files"),
-        ("x.txt", r"not a rosbag2; .*\.db3, \.mcap, \.db3\.zstd, \.mcap\.zstd\) or one such file works"),
+        (
+            "x.txt",
+            r"not a rosbag2; .*\.db3, \.mcap, \.db3\.zstd, \.mcap\.zstd\) or one such file works",
+        ),
         ("x.mcap", r"nothing in this bag can be read \(x.mcap: File magic is invalid"),
         ("x.db3", r"nothing in this bag can be read \(x.db3: .*file is not a database"),
         ("void.mcap", r"nothing in this bag can be read \(void.mcap: "),
