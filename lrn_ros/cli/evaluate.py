@@ -92,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
     classes = len(segmenter.labels)
     matrices: dict[str, list[NDArray[np.int64]]] = {_sequence(f): [] for f in files}
     corrupted, objects = _Corrupted(args.corrupt, classes), ObjectHits(segmenter.labels)
+    without = 0  # images without instances
     if args.predictions is not None:
         claim_output(args.predictions, "evaluate --predictions", "--predictions")
     for i, file in enumerate(tqdm(files, unit="image", disable=not sys.stderr.isatty())):
@@ -99,10 +100,16 @@ def run(args: argparse.Namespace) -> int:
         mask = _mask(segmenter, pair.rgb, args)
         matrices[_sequence(file)].append(confusion_matrix(pair.label, mask, classes))
         corrupted.add(i, pair, lambda rgb: _mask(segmenter, rgb, args))
-        if objects.complete:
-            objects.add(mask, read_instances(file, pair.label.shape))
+        if segmenter.labels.object_sizes:
+            instances = read_instances(file, pair.label.shape)
+            objects.add(mask, instances)
+            without += instances is None
         if args.predictions is not None:
             _write_prediction(args.predictions / f"{file.name}.png", mask, segmenter.labels)
+    if 0 < without < len(files):
+        print(
+            f"no iIoU: {without} of {len(files)} images have no _instanceIds.png", file=sys.stderr
+        )
     report = _report(segmenter, args, files, matrices, objects)
     report |= {"corruptions": corrupted.figures()}
     if args.output is not None:

@@ -32,6 +32,7 @@ class Weights:
     name: str
     architecture: str
     classes: int
+    labels: str
     license: str
     val_miou: float | None
     recipe: str
@@ -172,6 +173,7 @@ def find_weights() -> list[Weights]:
                 name=path.stem,
                 architecture=info.architecture,
                 classes=len(info.labels),
+                labels=info.labels.name,
                 license=info.license,
                 val_miou=figures.get("miou"),
                 recipe=str(recipe.get("name", "")),
@@ -242,7 +244,7 @@ def _figures(args: argparse.Namespace) -> int:
 def _papers(as_json: bool) -> int:
     """Print the rows of the papers' tables, with what is counted and trained here beside them."""
     from lrn_ros.networks.counting import CONVENTIONS, count
-    from lrn_ros.networks.reported import PAPERS, REPORTED
+    from lrn_ros.networks.reported import PAPERS, REPORTED, UNREAD
 
     best = {w.architecture: w for w in find_weights() if w.val_miou is not None}
     counts = {
@@ -269,26 +271,37 @@ def _papers(as_json: bool) -> int:
         return 0
     head = (
         *("table", "network", "here", "size", "params, M", "here", "multiply-adds, G"),
-        *("conv", "ptflops", "+ core", "mIoU, %", "of", "frames/s", "on", "note"),
+        *("conv", "ptflops", "+ core", "mIoU, %", "of", "trained here", "frames/s", "on", "note"),
     )
     notes = list(dict.fromkeys(row.note for row in REPORTED if row.note))
     for paper in PAPERS:
-        rows = [_paper_row(r, counts.get(r), notes) for r in REPORTED if r.paper == paper]
-        print(f"{paper}, as its paper has it; a blank is a figure that is not at hand")
+        rows = [
+            _paper_row(r, counts.get(r), best.get(r.architecture), notes)
+            for r in REPORTED
+            if r.paper == paper
+        ]
+        print(f"{paper}, as its paper has it")
         _table(head, rows, right=0)
         print()
     _print_per_class()
     print("notes")
     for number, note in enumerate(notes, 1):
         print(f"  {number}  {note}")
-    print("\ntrained here; all other networks are not trained here")
+    print(f"\n{UNREAD}")
+    print("\ntrained here, by recipe and machine")
     for w in best.values():
-        print(f"  {w.architecture}: CamVid val {_percent(w.val_miou)}, {w.recipe}, {w.device}")
+        print(f"  {w.architecture}: {_trained(w)}, {w.recipe}, {w.device}")
     print("\nspeed here: `lrn benchmark --protocol paper` on the graphics card at hand")
     return 0
 
 
-def _paper_row(row: Reported, counts: Counts | None, notes: list[str]) -> tuple[str, ...]:
+def _trained(weights: Weights) -> str:
+    return f"{_percent(weights.val_miou)} {weights.labels} val"
+
+
+def _paper_row(
+    row: Reported, counts: Counts | None, trained: Weights | None, notes: list[str]
+) -> tuple[str, ...]:
     def shown(value: float | None, form: str = "g") -> str:
         return "" if value is None else format(value, form)
 
@@ -300,7 +313,9 @@ def _paper_row(row: Reported, counts: Counts | None, notes: list[str]) -> tuple[
         *(row.source, row.network, row.architecture or "(cited)"),
         "{}x{}".format(*row.size) if row.size else "",
         *(shown(row.parameters), ours[0], shown(row.multiply_adds), *ours[1:]),
-        *(shown(row.miou, ".1f"), row.miou_on, shown(row.fps), row.fps_on),
+        *(shown(row.miou, ".1f"), row.miou_on),
+        _trained(trained) if trained else "not trained" if row.architecture else "",
+        *(shown(row.fps), row.fps_on),
         str(notes.index(row.note) + 1) if row.note else "",
     )
 

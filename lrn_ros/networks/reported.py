@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The rows of the papers' tables, as they are printed there; a blank is a figure not at hand here.
+"""The rows of the papers' tables, as they are printed there; UNREAD says which are incomplete.
 
 Rows without an architecture are networks that the papers compare theirs with. They are citations:
 nothing of them was run or counted by this project.
@@ -62,6 +62,12 @@ class Reported:
         return self.source.split()[0].rstrip(",")
 
 
+UNREAD = (
+    "not legible in the sources at hand, and therefore blank or missing: the mIoU of LRNNet's"
+    " tables 1 and 2, of the other networks and of A and B in its table 3, and of SS-nbt in its table 4;"
+    " LEDNet's table of speed; the mIoU and speed in NDNet's tables and its rows of other networks;"
+    " the mIoU of PPM and DAPPM and the rows of other networks in FRM's tables"
+)
 BINARY = "the paper adds 4.0 binary giga (2^32) to decimal ones; in decimal giga it is 12.84"
 POOLING = "the paper leaves out the 0.034 G of the matrix products, unlike in its other rows"
 MISPRINT = "below what the two 1x1 convolutions alone cost (8.547 G); probably a misprint of 8.55"
@@ -106,7 +112,9 @@ def _all() -> list[Reported]:
         third("ERFNet", multiply_adds=21.0),
         third("LEDNet", "lednet", size=(512, 1024), parameters=0.94, multiply_adds=11.5,
               convention="ptflops", note=LED_BIASES),
-        third("LRNNet", "lrnnet_c", size=(512, 1024), parameters=0.68, miou=72.2, fps=71.0,
+        third("A", "lrnnet_a", size=(512, 1024)),
+        third("B", "lrnnet_b", size=(512, 1024)),
+        third("C", "lrnnet_c", size=(512, 1024), parameters=0.68, miou=72.2, fps=71.0,
               fps_on="GTX 1080Ti"),
         camvid("SS-nbt", "lrnnet_ssnbt"),
         camvid("A", "lrnnet_a", miou=67.6),

@@ -285,5 +285,7 @@ def test_without_instances_there_is_no_iiou(cityscapes, capsys):
     assert "instanceIds.png: size (2, 2) but its label is (64, 96)" in capsys.readouterr().err
     last.unlink()
     assert main([*arguments, "--json"]) == 0
-    report = json.loads(capsys.readouterr().out)
+    found = capsys.readouterr()
+    report = json.loads(found.out)
     assert report["iiou"] is None and report["category_miou"] is not None
+    assert f"no iIoU: 1 of {report['images']} images have no _instanceIds.png" in found.err
