@@ -64,9 +64,9 @@ class Reported:
 
 UNREAD = (
     "not legible in the sources at hand, and therefore blank or missing: the mIoU of LRNNet's"
-    " tables 1 and 2, of the other networks and of A and B in its table 3, and of SS-nbt in its table 4;"
-    " LEDNet's table of speed; the mIoU and speed in NDNet's tables and its rows of other networks;"
-    " the mIoU of PPM and DAPPM and the rows of other networks in FRM's tables"
+    " tables 1 and 2, of the other networks and of A and B in its table 3, of SS-nbt in its table"
+    " 4; LEDNet's table of speed; the mIoU and speed in NDNet's tables and its rows of other"
+    " networks; the mIoU of PPM and DAPPM and the rows of other networks in FRM's tables"
 )
 BINARY = "the paper adds 4.0 binary giga (2^32) to decimal ones; in decimal giga it is 12.84"
 POOLING = "the paper leaves out the 0.034 G of the matrix products, unlike in its other rows"
