@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What follows from a benchmark's samples: percentiles, ratios, shares of the machine's limits."""
+"""Figures of a benchmark's samples: percentiles, ratios, shares of the machine's limits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Figures:
-    """One row. None: not known, or not defined for it.
+    """One row; None: the figure is unknown, or not defined for this row.
 
     Attributes:
         combination: what ran.

@@ -23,13 +23,13 @@ from lrn_ros.inference.backends.base import MODULES
 from lrn_ros.scene import StreetScene
 
 SCENES = 8  # rendered frames of every size
-RESERVE = 512e6  # bytes of memory that are left alone
-STEADY = 0.1  # largest spread of a figure that says nothing of a disturbance
+RESERVE = 512e6  # bytes of memory that the benchmark leaves free
+STEADY = 0.1  # a figure with a larger spread was disturbed
 
 
 @dataclass(frozen=True)
 class Combination:
-    """What one process runs.
+    """The combination of model, backend, precision and size that one process runs.
 
     Attributes:
         model: the name it was asked for by.
@@ -58,7 +58,7 @@ class Skipped:
 
 @dataclass
 class Samples:
-    """What the process of a combination measured.
+    """The measurements of the process of a combination.
 
     Attributes:
         combination: what it ran.
@@ -83,7 +83,7 @@ class Samples:
     score: dict[str, Any] = field(default_factory=dict)
 
     def spread(self, rounds: slice = slice(None)) -> float:
-        """Of the rounds' medians of "total": largest less smallest, divided by the median of all.
+        """Largest minus smallest of the rounds' medians of "total", divided by the median of all.
 
         Args:
             rounds: those that count, at least one.
@@ -117,7 +117,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure and how.
+    """The plan of a measurement.
 
     Attributes:
         models: see benchmark.models.find_models.
@@ -166,7 +166,7 @@ def combine(
 
 
 def steadiest(samples: Sequence[Samples], rounds: int) -> tuple[slice, float]:
-    """Of so many rounds in a row those in which the largest spread of all is the smallest.
+    """Choose consecutive rounds in which the largest spread of all rows is the smallest.
 
     Args:
         samples: of every combination, with the same number of rounds.
@@ -235,7 +235,7 @@ class _Session:
         return run
 
     def _note_missing(self) -> None:
-        """After an interruption some were never started."""
+        """The combinations that an interruption left without a process."""
         known = {s.combination for s in self._run.samples}
         known |= {s.combination for s in self._run.skipped}
         for combination in self._plan.combinations:
@@ -325,7 +325,7 @@ class _Session:
             self._step(f"{text}: once more")
 
     def _round(self, number: int, limits: Worker) -> None:
-        """Everybody's turn, every other time in the opposite order."""
+        """One turn of every process, in the opposite order every other time."""
         text = f"round {number + 1} of {max(number + 1, self._plan.rounds)}"
         if self._run.no_limits is None:
             self._step(f"{text}: limits of the machine")

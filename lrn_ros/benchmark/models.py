@@ -72,7 +72,7 @@ def find_models(names: Sequence[str], backends: Sequence[str], folder: Path) -> 
 
 
 def other_models(paths: Sequence[Path], taken: Sequence[str]) -> list[Model]:
-    """Somebody else's networks as ONNX files, under the names of the files.
+    """Networks of other projects as ONNX files, under the names of the files.
 
     Args:
         paths: the files; what they take is looked at where they are run.

@@ -89,6 +89,6 @@ def _draw_row(axes: Axes, row: Figures, at: tuple[float, float], colour: Any) ->
 
 
 def _kind(row: Figures) -> str:
-    """What a colour stands for."""
+    """The text of a colour in the legend."""
     c = row.combination
     return f"{c.backend} {c.precision} {c.size[0]}x{c.size[1]}"

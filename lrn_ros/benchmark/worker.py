@@ -79,7 +79,7 @@ class _Combination:
         self._segmenter.backend.logits(rgb, geometry)
 
     def turn(self, frames: int) -> dict[str, Any]:
-        """Measure so many frames, then the bare network as often; the first of each is left out.
+        """Measure some frames, then the bare network as often; the first of each is left out.
 
         The baseline measures the eager network as well.
         """
@@ -137,7 +137,7 @@ class _Combination:
 
 
 class _Other:
-    """Somebody else's network in OpenVINO, from a random input to whatever it gives.
+    """A network of another project in OpenVINO, from a random input to its outputs.
 
     Args:
         model: an ONNX file with one image as its input, planes first or last.
@@ -265,9 +265,9 @@ def _memory() -> dict[str, float]:
 
 
 def main() -> None:
-    """Answer until the input ends; an exception that is not the user's ends the process."""
+    """Answer requests until the input ends; an exception other than UserError ends the process."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # text that libraries print must not mix with the answers
     combination: _Combination | _Other | None = None
     for line in sys.stdin:
         request = json.loads(line)

@@ -40,7 +40,7 @@ def contact_sheet(
     """Draw the sheet.
 
     Args:
-        title: above all.
+        title: text above the pictures.
         rows: one a frame.
         labels: names and colours of the classes.
         headings: of the three columns; a column for the truth follows where a row has it.

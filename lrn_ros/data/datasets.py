@@ -20,8 +20,8 @@ from lrn_ros.errors import UserError
 from lrn_ros.images.compressed import is_complete, read_image
 from lrn_ros.model.labels import UNLABELLED, LabelMapping, LabelSet
 
-LABELS_FILE = "labels.yaml"  # a data set may bring its label set along
-_SAME_SHAPE = 1.02  # shapes that differ by less are stretched: sizes are multiples of 8
+LABELS_FILE = "labels.yaml"  # the label set in the folder of a data set
+_SAME_SHAPE = 1.02  # images are stretched if their aspect ratios differ by less than this factor
 
 
 @dataclass(frozen=True)
@@ -82,15 +82,15 @@ def read_ids(path: Path) -> NDArray[np.uint8]:
         raise UserError(f"{path}: cannot be read as an image: {reason}") from error
     if values.ndim != 2:
         raise UserError(
-            f"{path}: a label is an image with one channel, of ids or with a palette; lrn data"
-            " convert makes ids of colours"
+            f"{path}: a label must be an image with one channel, of ids or with a palette; lrn data"
+            " convert turns colours into ids"
         )
     if (
         values.dtype.kind == "f"
         or int(values.max(initial=0)) > 255
         or int(values.min(initial=0)) < 0
     ):
-        raise UserError(f"{path}: a label's ids are whole numbers from 0 to 255")
+        raise UserError(f"{path}: the ids of a label must be whole numbers from 0 to 255")
     return values.astype(np.uint8) // scale
 
 
@@ -119,14 +119,14 @@ def _from_colours(
 ) -> NDArray[np.uint8]:
     """Classes of `target` in an image of the colours of the label set `name`."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise UserError(f"{where}: a label of {name} is an 8-bit image of its colours")
+        raise UserError(f"{where}: a label of {name} must be an 8-bit image of its colours")
     codes, classes = _colour_table(name, target)
     found = image.astype(np.int32) @ np.array([1, 1 << 8, 1 << 16], np.int32)  # OpenCV reads BGR
     place = np.minimum(np.searchsorted(codes, found), len(codes) - 1)
     unknown = codes[place] != found
     if unknown.any():
         blue, green, red = image[unknown][0]
-        raise UserError(f"{where}: the colour ({red}, {green}, {blue}) is no class of {name}")
+        raise UserError(f"{where}: no class of {name} has the colour ({red}, {green}, {blue})")
     return classes[place]
 
 
@@ -138,7 +138,7 @@ def _colour_table(name: str, target: LabelSet) -> tuple[NDArray[np.int32], NDArr
     same = source.names == target.names
     classes = own if same else LabelMapping.load(f"{name}_to_{target.name}").classes
     table = {r << 16 | g << 8 | b: c for (r, g, b), c in zip(source.colors, classes)}
-    table.setdefault(0, UNLABELLED)  # black is CamVid's colour of what has no label
+    table.setdefault(0, UNLABELLED)  # in CamVid black pixels have no label
     codes = sorted(table)
     return np.array(codes, np.int32), np.array([table[code] for code in codes], np.uint8)
 

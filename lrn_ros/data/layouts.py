@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The layouts of data sets: which file holds an image, and which one holds its label."""
+"""The layouts of data sets: which file holds an image, and which file holds its label."""
 
 from __future__ import annotations
 
@@ -94,7 +94,9 @@ def find_files(root: Path, split: str) -> list[Files]:
         raise UserError(f"{root}: no split {split!r}; there are {', '.join(splits) or 'none'}")
     place = splits[split]
     if not place.labels.is_dir():
-        raise UserError(f"{place.labels}: no such folder; it has the labels of {place.images}")
+        raise UserError(
+            f"{place.labels}: no such folder; it must hold the labels of {place.images}"
+        )
     found = sorted(place.find(), key=lambda files: files.name)
     if not found:
         raise UserError(f"{place.images}: no image is of the split {split!r}")

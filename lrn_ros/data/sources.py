@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Frames to segment from the built-in scene, videos, cameras, images or a rosbag2."""
+"""Sources of frames: the built-in scene, videos, cameras, images or a rosbag2."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Source(Protocol):
 
     @property
     def damage(self) -> str | None:
-        """See the attributes."""
+        """See the attributes of the class."""
 
     def frames(self, wanted: Collection[int] | None = None) -> Iterator[Frame]:
         """All frames in order, or those with an index in `wanted`."""
@@ -160,7 +160,7 @@ class FolderSource:
 
 
 def distinct_names(files: Sequence[Path]) -> list[str]:
-    """A name for every file that no other one has: its stem, where that is the only one.
+    """A different name for every file: its stem, if no other file has the same stem.
 
     >>> distinct_names([Path("x/a.png"), Path("x/a.jpg"), Path("x/b.png")])
     ['a_png', 'a_jpg', 'b']
@@ -224,7 +224,7 @@ def open_source(
     labels: LabelSet | None = None,
     topic: str | None = None,
 ) -> Source:
-    """Open whatever holds images.
+    """Open anything that holds images.
 
     Args:
         source: a video, an image, a folder of images or a rosbag2; a pattern such as `a/*.png`; a
@@ -245,7 +245,7 @@ def open_source(
     if path.exists() and is_bag(path):
         return BagSource(path, topic)
     if topic is not None:
-        raise UserError(f"{without_password(text)}: not a rosbag2, so --topic has no meaning")
+        raise UserError(f"{without_password(text)} is not a rosbag2, so --topic has no meaning")
     if not path.exists():
         return _not_a_path(text)
     if path.is_dir():
@@ -313,11 +313,13 @@ def _files(paths: Sequence[str | Path], title: str = "") -> FolderSource:
     for file in files:
         if file.suffix.lower() not in IMAGE_SUFFIXES:
             works = ", ".join(IMAGE_SUFFIXES)
-            raise UserError(f"{where}{file} is not an image ({works}); a list is of images alone")
+            raise UserError(
+                f"{where}{file} is not an image ({works}); a list must name images only"
+            )
         if not file.is_file():
             raise UserError(f"{where}{file}: no such file")
     if not files:
-        raise UserError(f"{where}no image is named")
+        raise UserError(f"{where}the list names no image")
     return FolderSource(files, title or f"{len(files)} images")
 
 

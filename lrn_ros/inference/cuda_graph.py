@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A frame's way through a GPU, from host memory to host memory, as CUDA graphs; no torch."""
+"""The path of a frame through a GPU and back to host memory as CUDA graphs, without torch."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def call(name: str, *arguments: Any) -> Any:
 
 @dataclass(frozen=True)
 class Gpu:
-    """What a compiled engine depends on.
+    """The facts of a GPU on which a compiled engine depends.
 
     Attributes:
         index: of the device.
@@ -93,7 +93,7 @@ def _kernel_module() -> str:
 
 
 class Steps(Protocol):
-    """What a Pipeline enqueues; every step takes a stream's handle and says whether that worked."""
+    """The steps of a Pipeline; each enqueues work on a stream and says whether that worked."""
 
     def make_images(self, frames: int, images: int, stream: int) -> bool:
         """Frames to the network's input, from address to address."""

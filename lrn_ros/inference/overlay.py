@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Masks made visible: colours, blending over the camera image, an outline of people, legend."""
+"""Makes masks visible: colours, blending over the camera image, an outline of people, a legend."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from lrn_ros.model.labels import UNLABELLED, LabelSet
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _PAPER, _FRAME, _INK = 24, 150, (240, 240, 240)
-_LONGEST = 40  # letters of a name that are written
-_TALLEST = 24  # classes below each other in the picture of the legend
+_MAX_LETTERS = 40  # letters of a class name that are written
+_MAX_ROWS = 24  # classes below each other in the picture of the legend
 
 
 def colorize(mask: NDArray[np.uint8], lookup: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -48,7 +48,7 @@ def blend(
 def draw_overlay(
     rgb: NDArray[np.uint8], mask: NDArray[np.uint8], labels: LabelSet, alpha: float = 0.5
 ) -> NDArray[np.uint8]:
-    """The overlay that people look at: the colours over the image, people outlined.
+    """The overlay for people: the colours over the image, with an outline around persons.
 
     Args:
         rgb: (H, W, 3) uint8 image.
@@ -126,7 +126,7 @@ def legend_picture(labels: LabelSet, line: int = 32) -> NDArray[np.uint8]:
         labels: with the colours to show.
         line: pixels from one class to the next.
     """
-    columns = -(-len(labels) // _TALLEST)
+    columns = -(-len(labels) // _MAX_ROWS)
     rows = -(-len(labels) // columns)
     widest = max(_width(labels, i, line) for i in range(len(labels)))
     picture = np.full((line * rows, widest * columns, 3), _PAPER, np.uint8)
@@ -160,7 +160,7 @@ def readable(text: str) -> str:
 
 
 def _rows(labels: LabelSet, classes: Sequence[int], width: int, line: int) -> list[list[int]]:
-    """The classes, as many in a row as the width takes."""
+    """The classes in rows, with as many in a row as fit into the width."""
     rows: list[list[int]] = []
     left = width
     for class_id in classes:
@@ -174,11 +174,11 @@ def _rows(labels: LabelSet, classes: Sequence[int], width: int, line: int) -> li
 
 
 def _name(labels: LabelSet, class_id: int) -> str:
-    """What is written of a class: its name, or its id where the font lacks the name's letters."""
+    """The text for a class: its name, or its id if the font lacks the letters of the name."""
     name = readable(labels.names[class_id])
     if 2 * len(name) < len(labels.names[class_id]):
         return f"class {class_id}"
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 2]}.."
+    return name if len(name) <= _MAX_LETTERS else f"{name[: _MAX_LETTERS - 2]}.."
 
 
 def _width(labels: LabelSet, class_id: int, line: int) -> int:

@@ -22,7 +22,7 @@ _PEOPLE = {
     "person", "people", "human", "child", "children", "pedestrian", "rider", "bicyclist", "cyclist",
     "motorcyclist",
 }  # fmt: skip
-_QUIET = {"sky", "road"}  # they fill most of a picture
+_MUTED = {"sky", "road"}  # classes that fill most of a picture get muted colours
 
 # Simulated sight, on linear RGB: normal, and protanope, deuteranope, tritanope of Machado, Oliveira
 # and Fernandes, "A physiologically-based model for simulation of color vision deficiency", 2009.
@@ -66,7 +66,7 @@ def shown(labels: LabelSet, palette: str = "display") -> LabelSet:
 
 
 def choose(labels: LabelSet, seed: int = 0) -> tuple[tuple[int, int, int], ...]:
-    """Colours whose smallest distance is as large as a search of about a second finds.
+    """Colours whose smallest distance is as large as a search of about one second finds.
 
     People are bright, strong and far from all others, sky and road are nearly grey. The colours of
     the other classes are dealt so that they resemble the data set's. benchmark/palette.py searches
@@ -110,7 +110,7 @@ SIDES = np.array([
 
 
 def limits(labels: LabelSet) -> tuple[_Floats, _Floats, _Floats]:
-    """What colours a class may have.
+    """The colours that a class may have.
 
     Returns:
         lowest and highest (K, 3) value of the channels, and (K, 7) of `SIDES`: people are yellow,
@@ -170,7 +170,7 @@ def ciede2000(a: _Floats, b: _Floats) -> _Floats:
 
 
 def _quiet(labels: LabelSet) -> tuple[int, ...]:
-    return tuple(i for i, name in enumerate(labels.names) if name.lower() in _QUIET)
+    return tuple(i for i, name in enumerate(labels.names) if name.lower() in _MUTED)
 
 
 def _words(name: str) -> set[str]:
@@ -218,7 +218,7 @@ class _Search:
         return colors
 
     def _draw(self, class_id: int, around: _Floats | None, reach: float, count: int) -> _Floats:
-        """So many colours that the class may have, near a colour or anywhere; or fewer near it."""
+        """Random colours that a class may have, near a colour or anywhere."""
         lowest, highest, sides = (limit[class_id] for limit in self._limits)
         shape = (64 * count if around is None else count, 3)
         drawn: _Floats = (

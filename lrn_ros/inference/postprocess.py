@@ -18,7 +18,7 @@ from lrn_ros.inference.geometry import Geometry
 from lrn_ros.model.labels import UNLABELLED
 
 _CHUNK = 1 << 17  # scores interpolated at a time: 0.5 MB stays in the processor's cache
-_MARGIN = 1e-5  # of the largest score; rounding amounts to less than a tenth of it
+_MARGIN = 1e-5  # share of the largest score; rounding errors are less than a tenth of this
 
 
 class Axis(NamedTuple):

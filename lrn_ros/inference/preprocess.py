@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Preprocessing on the CPU with OpenCV, and OpenCV's rule as tables for what computes elsewhere."""
+"""Preprocessing on the CPU with OpenCV, and OpenCV's rule as tables for other processors."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def resize(rgb: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint8]:
 
 COPY, AREA, AREA_HALVES_UP, LINEAR = range(4)  # how a frame is scaled
 _FIXED_POINT = np.float32(2048)  # OpenCV's bilinear weights are whole numbers of 1 / 2048
-_NOTHING = 1e-3  # a part of a pixel below this does not count
+_MIN_PART = 1e-3  # a smaller part of a pixel does not count
 
 
 class Taps(NamedTuple):
-    """What the pixels along one axis are made of.
+    """From which pixels, and with which weights, the pixels along one axis are computed.
 
     Attributes:
         first: (pixels + 1,) int32: pixel i is made of entries first[i] to first[i + 1] - 1.
@@ -108,7 +108,7 @@ def _block_taps(source: int, target: int) -> Taps:
 
 
 def _area_taps(source: int, target: int) -> Taps:
-    """Every pixel that is covered, by the part of it that is."""
+    """Every pixel that is covered, with the covered part of it as weight."""
     step, entries = source / target, []
     for i in range(target):
         start, stop = i * step, (i + 1) * step
@@ -116,9 +116,9 @@ def _area_taps(source: int, target: int) -> Taps:
         whole_stop = min(math.floor(stop), source - 1)
         whole_start = min(math.ceil(start), whole_stop)
         part = [(j, 1 / covered) for j in range(whole_start, whole_stop)]
-        if whole_start - start > _NOTHING:
+        if whole_start - start > _MIN_PART:
             part.insert(0, (whole_start - 1, (whole_start - start) / covered))
-        if stop - whole_stop > _NOTHING:
+        if stop - whole_stop > _MIN_PART:
             part.append((whole_stop, min(stop - whole_stop, 1.0, covered) / covered))
         entries.append(part)
     return _taps(entries)

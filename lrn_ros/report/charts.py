@@ -89,12 +89,12 @@ def joined(
 
 
 def length_s(curve: Sequence[Curve]) -> float:
-    """Time of all bags together: points are in the middle of their spans, a bag's all equal."""
+    """The time of all bags together; points are in the middle of their spans."""
     return sum(b.points[0].time_s + b.points[-1].time_s for b in curve if b.points)
 
 
 def heat_chart(curve: Sequence[Curve], names: Sequence[str]) -> Markup:
-    """IoU: a row a class, time to the right, the bags one after the other; a line: not there."""
+    """IoU with one row per class and time to the right, bag after bag; a line: class is absent."""
     names = [n for n in names if any(n in p.iou for b in curve for p in b.points)]
     if not names:
         return Markup()
@@ -142,7 +142,7 @@ def histogram_chart(edges: Sequence[float], counts: Sequence[float], x_name: str
 
 
 def reliability_chart(confidence: Sequence[float], accuracy: Sequence[float]) -> Markup:
-    """Share of right pixels over confidence, with the diagonal of perfect calibration, in %."""
+    """Share of correct pixels over confidence in %, with the diagonal of perfect calibration."""
     axes = Axes((0, 100), (0, 100), "confidence, %", "right, %")
     points = [(c, a) for c, a in zip(confidence, accuracy) if math.isfinite(c) and math.isfinite(a)]
     if not points:
@@ -156,7 +156,7 @@ def reliability_chart(confidence: Sequence[float], accuracy: Sequence[float]) ->
 
 
 def interval_chart(rows: Sequence[tuple[str, float, float, float]], unit: str) -> Markup:
-    """A row a name: a value with its interval, and a line at zero; without interval NaN."""
+    """One row per name: a value with its interval (NaN: none), and a line at zero."""
     known = [v for row in rows for v in row[1:] if math.isfinite(v)]
     if not known:
         return Markup()

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The page of a comparison: both runs' figures, what differs, and the worst changes as pictures."""
+"""The page of a comparison: figures of both runs, differences, pictures of the worst changes."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from lrn_ros.replay.gate import Judgement
 from lrn_ros.report.charts import interval_chart
 from lrn_ros.report.html import PagePictures, facts, seconds_and_stamp, write_page
 
-LOST, WON = (230, 40, 40), (40, 170, 90)  # wrong now and right before; right now and wrong before
+LOST, WON = (230, 40, 40), (40, 170, 90)  # colours: only A was right; only B is right
 _ALL, _CLASS = 6, 2  # frames shown of all classes together, and of a class
 
 
 @dataclass(frozen=True)
 class FrameChange:
-    """A frame of which both runs kept pictures.
+    """A frame with pictures in both runs.
 
     Attributes:
         part_a, part_b: of either run.
@@ -116,7 +116,7 @@ def _gate(row: str) -> str:
 
 
 def _changes(a: ReplayRun, b: ReplayRun) -> list[FrameChange]:
-    """The labelled frames of which both runs kept pictures."""
+    """The labelled frames with pictures in both runs."""
     found = []
     for name, part in a.parts.items():
         other = b.parts[name]
@@ -173,7 +173,7 @@ def _panels(change: FrameChange, class_id: int | None, pictures: PagePictures) -
 
 
 def _difference(one: SmallFrame, two: SmallFrame, class_id: int | None) -> NDArray[np.uint8]:
-    """(h, w, 3) uint8 RGB: over a dark image what became wrong and what became right."""
+    """(h, w, 3) uint8 RGB: pixels that became wrong, and right, over a dark image."""
     assert one.truth is not None
     truth = one.truth
     labelled = truth != 255

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-_CELL, _MARGIN, _LEAST = 0.55, 2.6, 6.0  # inches
+_CELL, _MARGIN, _MIN_SIZE = 0.55, 2.6, 6.0  # inches
 _DPI = 100
 
 
@@ -34,7 +34,7 @@ def draw_confusion(path: Path, matrix: NDArray[np.int64], names: Sequence[str], 
     share = 100 * total[:, 0] / max(1, total.sum())
     rows = [f"{name}  {part:.2f} %" for name, part in zip(names, share)]
 
-    width, height = (max(_LEAST, _MARGIN + _CELL * n) for n in (len(columns), len(rows)))
+    width, height = (max(_MIN_SIZE, _MARGIN + _CELL * n) for n in (len(columns), len(rows)))
     figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the report and the comparison page share: templates, pictures, provenance."""
+"""Shared parts of the report and the comparison page: templates, pictures, provenance."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _QUALITY = 80  # of JPEG
 
 
 class PagePictures:
-    """The pictures of a page, each kept once: data URIs by name."""
+    """The pictures of a page as data URIs by name; each picture is kept once."""
 
     def __init__(self) -> None:
         self.uris: dict[str, str] = {}
@@ -68,7 +68,7 @@ def _own(name: str) -> Markup:
 
 
 def facts(results: Results) -> list[tuple[str, str]]:
-    """What the results were made with, as pairs of a name and a text."""
+    """Model, machine and options of the results, as pairs of a name and a text."""
     model, made = results.model, results.provenance
     bags = results.bags
     played = results.realtime.bags if results.realtime else ()

@@ -39,7 +39,7 @@ from lrn_ros.report.charts import (
 from lrn_ros.report.html import PagePictures, facts, seconds_and_stamp, write_page
 
 _STRIP = 60  # overlays in the report
-_WORST = 3  # frames a class
+_WORST = 3  # frames per class
 
 _Lines = tuple[tuple[str, str, str, float], ...]  # name, style, field of Point, factor
 _CHARTS: tuple[tuple[str, _Lines, float | None], ...] = (
@@ -119,7 +119,7 @@ def _histogram(bars: Histogram | None, name: str) -> Markup:
 
 
 def _matrix(results: Results) -> dict[str, Any]:
-    """The confusion matrix as shares of its rows; a row of a class that never occurs is empty."""
+    """The confusion matrix as shares of its rows; the row of an absent class is empty."""
     if results.accuracy is None:
         return {}
     matrix, names = np.array(results.accuracy.confusion, float), list(results.accuracy.classes)
@@ -150,7 +150,7 @@ def _realtime(realtime: Realtime | None) -> dict[str, Any]:
 
 
 def _accounts(realtime: Realtime) -> dict[str, Any]:
-    """A row a bag: where its frames went; causes that never occurred are left out."""
+    """One row per bag with the fate of its frames; causes that never occurred are left out."""
     total = realtime.frames
     causes = [cause for cause, count in total.dropped.items() if count]
     rest = [key for key in ("idle", "unaccounted") if getattr(total, key)]

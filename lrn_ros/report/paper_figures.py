@@ -30,7 +30,7 @@ from lrn_ros.model.artifact import read_weights
 
 # The order of the paper's Figure 3; other networks follow by name.
 ORDER = ("lrnnet_ssnbt", "lrnnet_a", "lrnnet_b", "lrnnet_c")
-FRAMES = 20  # that are timed for every model
+FRAMES = 20  # number of frames that are timed for every model
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ def epoch_index(count: int, batch: int, step: int, seed: int, rank: int, world: 
     Args:
         count: images in all.
         batch: images per step and process.
-        step: steps done.
+        step: number of steps done.
         seed: of the order.
         rank: number of this process.
         world: processes in all.

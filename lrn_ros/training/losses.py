@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from lrn_ros.model.labels import UNLABELLED
 from lrn_ros.training.recipe import Recipe
 
-_FAR = -1e4  # stands for -inf where a softmax over nothing would give NaN gradients
+_FAR = -1e4  # replaces -inf, because a softmax over nothing would give NaN gradients
 
 
 def class_weights(shares: Tensor, recipe: Recipe) -> Tensor:

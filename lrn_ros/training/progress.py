@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a training run says and shows while it goes on: figures by class, time left, a picture."""
+"""The progress of a training run for people: figures by class, time left, a picture."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def class_line(result: Scores, labels: LabelSet) -> str:
 
 
 def time_left(progress: float, elapsed: float) -> str:
-    """How much longer a run takes that has come so far in so many seconds.
+    """The time that a run still needs, given its progress and the seconds that this took.
 
     >>> time_left(0.25, 1200), time_left(0.9, 540), time_left(0.0, 3)
     ('1 h 00 min left', '1 min left', 'no estimate yet')
@@ -47,7 +47,7 @@ def time_left(progress: float, elapsed: float) -> str:
 
 
 def pictured(count: int) -> list[int]:
-    """Which of so many validation images are shown: evenly spread ones.
+    """The positions of the validation images that are shown, evenly spread.
 
     >>> pictured(3), pictured(101)
     ([0, 1, 2], [0, 25, 50, 75])
@@ -62,7 +62,7 @@ def validation_sheet(
     """Images, truth and prediction side by side.
 
     Args:
-        title: above all.
+        title: text above the pictures.
         shown: name, (H, W, 3) uint8 RGB, and truth and prediction, (H, W) uint8 class ids.
         labels: their colours and names.
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a finished run leaves: the model file, its curve as a picture, its card."""
+"""The files of a finished run: the model, its curve as a picture, and its card."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from lrn_ros.training.pretrained import IMAGENET, SUFFIXES
 from lrn_ros.training.recipe import Recipe
 from lrn_ros.training.trainer import Trainer
 
-_SAMPLING = 4  # every so many rows and columns of the validation images set the temperature
+_SAMPLING = 4  # every fourth row and column of the validation images is used for the temperature
 _WEAK = 0.3  # a class below this IoU is named among the known failures
 _SHOWN_POINTS = 25.0  # of mIoU below the best, in the picture of a run
 
@@ -55,7 +55,7 @@ class Release:
 
 
 def release(trainer: Trainer) -> Release:
-    """Evaluate the averaged weights in float32 and write model file, curve and card.
+    """Evaluate the averaged weights in float32, and write model file, curve and card.
 
     Every process of the run calls it; the first one writes.
     """
@@ -133,9 +133,9 @@ class Calibration:
     """The temperature of a model's confidence, and its reliability on the validation set.
 
     Attributes:
-        temperature: of the recipe, or fitted.
-        before: at temperature 1.
-        after: at the temperature.
+        temperature: that of the recipe, or a fitted one.
+        before: reliability at temperature 1.
+        after: reliability at `temperature`.
     """
 
     temperature: float
@@ -144,7 +144,7 @@ class Calibration:
 
 
 def calibrate(trainer: Trainer) -> Calibration:
-    """Fit the temperature where the recipe leaves it open, and measure what it does."""
+    """Fit the temperature if the recipe gives none, and measure the reliability with it."""
     sampled = list(trainer.sampled_scores(_SAMPLING))
     temperature = trainer.recipe.temperature
     if not temperature:
@@ -176,14 +176,14 @@ def _share(value: float) -> str:
 
 
 def start_license(recipe: Recipe) -> str:
-    """The licence of the model that the recipe starts from; empty where it starts from none."""
+    """The licence of the model that the recipe starts from; empty if there is no such model."""
     if not recipe.init or recipe.init == IMAGENET or recipe.init.endswith(SUFFIXES):
         return ""
     return read_info(resolve_model(recipe.init)).license
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:
-    """Rows of a run's CSV logs by step; where a resumed run repeated steps, the later rows hold."""
+    """Rows of a run's CSV logs by step; if a resumed run repeated steps, the later rows count."""
     rows: dict[int, dict[str, float]] = {}
     versions = sorted(folder.glob("version_*/metrics.csv"), key=lambda p: int(p.parent.name[8:]))
     for path in versions:
@@ -235,7 +235,7 @@ def draw_curve(rows: list[dict[str, float]], path: Path, title: str) -> None:
 
 
 def card(info: ModelInfo, parameters: int, curve: str) -> str:
-    """The model card of a trained model, Markdown; all of it from the model file's header."""
+    """The card of a trained model in Markdown, made from the model file's header alone."""
     made, val = info.provenance, info.metrics["val"]
     recipe: dict[str, Any] = made["recipe"]
     minutes, images = made["seconds"] / 60, recipe["batch"] * made["devices"]

@@ -12,7 +12,7 @@ import torch
 
 from lrn_ros.training.recipe import Recipe
 
-# Of the one-cycle policy, torch.optim.lr_scheduler.OneCycleLR's defaults.
+# The one-cycle policy with the defaults of torch.optim.lr_scheduler.OneCycleLR.
 _RISE, _START_DIVISOR, _END_DIVISOR = 0.3, 25.0, 1e4
 
 
@@ -25,10 +25,10 @@ def learning_rate(recipe: Recipe, step: int, progress: float) -> float:
     - "step": lr / 10 after every milestone (a share of the run) that has passed.
 
     Args:
-        recipe: lr, schedule and what belongs to it.
-        step: steps done; the linear warm-up counts them.
-        progress: share of the run that is done, 0-1. With `lr_every` above 1 it counts as it was
-            when the present group of so many steps began.
+        recipe: its keys lr, schedule and the keys of that schedule.
+        step: number of steps done, which the linear warm-up counts.
+        progress: share of the run that is done, 0-1. With `lr_every` above 1, its value at the
+            begin of the present group of steps counts.
     """
     if recipe.lr_every > 1:
         groups = recipe.steps / recipe.lr_every
@@ -57,13 +57,13 @@ PHASES = ("data", "teacher", "forward", "backward", "update")
 class StepClock:
     """Times training steps.
 
-    Every step counts for the rate. In one of `every` steps the device is synchronised between the
-    phases: a GPU works on after a call has returned, and only then are the phases' shares right.
+    Every step counts for the rate. In every n-th step the device is synchronised between the
+    phases, because a GPU works on after a call has returned; only so the phases' shares are right.
     The other steps are not slowed.
 
     Args:
         device: the device that trains.
-        every: one step in so many is taken apart.
+        every: n, one step in so many is measured by phase.
     """
 
     def __init__(self, device: torch.device, every: int = 10) -> None:
@@ -98,18 +98,18 @@ class StepClock:
 
     @property
     def images_per_second(self) -> float:
-        """Over the last 200 steps, NaN before the first."""
+        """The rate over the last 200 steps; NaN before the first step."""
         seconds = sum(s for s, _ in self._recent)
         return sum(n for _, n in self._recent) / seconds if seconds else float("nan")
 
     @property
     def shares(self) -> dict[str, float]:
-        """Share of each phase of PHASES in the steps taken apart, empty before the first."""
+        """Share of each phase of PHASES in the steps measured by phase; empty before the first."""
         total = sum(self._phases.values())
         return {k: v / total for k, v in self._phases.items()} if total else {}
 
     def forward_images_per_second(self) -> float:
-        """Images per second of the forward pass alone: the rate over the forward's share."""
+        """Images per second of the forward pass alone: the rate divided by the forward's share."""
         share = self.shares.get("forward", 0.0)
         return self.images_per_second / share if share else float("nan")
 

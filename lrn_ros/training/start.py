@@ -29,13 +29,13 @@ def make_fabric(
     """Devices, precision and logger; see Trainer for the arguments.
 
     Raises:
-        UserError: the recipe's precision or so many devices are not there.
+        UserError: the machine does not have the recipe's precision, or not so many devices.
     """
     on_cpu = not torch.cuda.is_available()
     if recipe.precision == "16-mixed" and on_cpu:
         raise UserError("precision 16-mixed needs a GPU; bf16-mixed and 32-true work on a CPU")
     if not on_cpu and devices > torch.cuda.device_count():
-        raise UserError(f"--devices {devices}: this machine has {torch.cuda.device_count()}")
+        raise UserError(f"--devices {devices}: this machine has {torch.cuda.device_count()} GPUs")
     if tensorboard:
         from lightning.fabric.loggers import TensorBoardLogger
 
@@ -67,17 +67,18 @@ def find_split_files(root: Path, recipe: Recipe) -> tuple[list[Files], list[File
     known, wanted = {sequence(f.name) for f in train}, set(recipe.holdout)
     if not wanted < known:
         raise UserError(
-            f"holdout {sorted(wanted)}: some, not all, of the sequences {', '.join(sorted(known))}"
+            f"holdout {sorted(wanted)}: name some, not all, of the sequences"
+            f" {', '.join(sorted(known))}"
         )
     held = [f for f in train if sequence(f.name) in wanted]
     return [f for f in train if sequence(f.name) not in wanted], held
 
 
 def make_network(recipe: Recipe, labels: LabelSet) -> tuple[nn.Module, set[str]]:
-    """The recipe's network, and the names of its tensors that `init` gave.
+    """The recipe's network, and the names of the tensors that come from `init`.
 
     Raises:
-        UserError: options that the architecture has not, or an `init` that does not fit.
+        UserError: the architecture does not have an option, or `init` does not fit.
     """
     torch.manual_seed(recipe.seed)
     try:
@@ -100,9 +101,9 @@ def make_network(recipe: Recipe, labels: LabelSet) -> tuple[nn.Module, set[str]]
 
 
 def check_layout(network: nn.Module, recipe: Recipe, device: torch.device) -> None:
-    """Refuse the memory layout for which torch's CPU code computes wrong gradients.
+    """Refuse the memory layout with which torch's CPU code computes wrong gradients.
 
-    In torch 2.13 the weight gradient of a dilated depthwise convolution in bfloat16 is garbage on
+    In torch 2.13 the weight gradient of a dilated depthwise convolution in bfloat16 is wrong on
     a CPU where activations are channels-last; contiguous activations and float32 are right.
 
     Raises:
@@ -119,9 +120,9 @@ def check_layout(network: nn.Module, recipe: Recipe, device: torch.device) -> No
 
 
 def _load_model(network: nn.Module, recipe: Recipe, labels: LabelSet) -> set[str]:
-    """Start from a model file: all of its weights that the network has in the same shape.
+    """Start from the weights of a model file that the network has with the same shape.
 
-    Where the classes differ, the layer that tells them apart starts anew.
+    If the classes differ, the layer that distinguishes them starts anew.
     """
     try:
         path = resolve_model(recipe.init, (".safetensors",))
@@ -148,7 +149,7 @@ def _load_model(network: nn.Module, recipe: Recipe, labels: LabelSet) -> set[str
     left = sorted(name for name in set(own) - set(fitting) if own[name].ndim)
     if any(not name.startswith(("svn.", "classifier.", "decoder.")) for name in left):
         raise UserError(
-            f"init {path}: a {info.architecture}, whose weights do not fit {recipe.architecture}"
+            f"init {path} is a {info.architecture}, whose weights do not fit {recipe.architecture}"
             f" ({left[0]} and {len(left) - 1} more)"
         )
     network.load_state_dict(fitting, strict=False)
@@ -160,12 +161,12 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """The recipe's optimizer; the recipe's `decayed` says which tensors decay.
 
-    The key `share` of every group is what the schedule's rate is multiplied by.
+    The schedule's rate is multiplied by the key `share` of every group.
 
     Args:
-        network: what is trained.
+        network: the network that is trained.
         recipe: its keys from optimizer to weight_decay, and pretrained_lr.
-        loaded: names of the tensors of `network.network` that `init` gave.
+        loaded: names of the tensors of `network.network` that come from `init`.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():

@@ -1,8 +1,8 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop: Lightning Fabric drives devices, precision and checkpoints.
+"""The training loop; Lightning Fabric drives devices, precision and checkpoints.
 
-Step s depends on (recipe, data, state before s) alone, so a killed run resumes exactly.
+Step s depends only on the recipe, the data and the state before s, so a killed run resumes exactly.
 """
 
 from __future__ import annotations
@@ -53,27 +53,27 @@ from lrn_ros.training.start import (
 )
 from lrn_ros.training.teacher import Teacher
 
-# What may differ between a run's checkpoint and its recipe: how long it goes on.
+# The keys in which a recipe may differ from the run's checkpoint: they decide how long it goes on.
 _LENGTH = ("steps", "max_minutes", "eval_every", "patience", "keep_best")
 PICTURE = "val.jpg"  # validation images with truth and prediction, in the run's folder
 _SAVE_EVERY = 120.0  # seconds
 _LOG_EVERY = 20  # steps
 _MAX_SKIPPED = 5  # steps in a row without a finite gradient norm
-_MAX_RESCALED = 50  # the same with 16-mixed: its scaler halves the scale at each, from 65536 down
+_MAX_RESCALED = 50  # the same with 16-mixed, whose scaler halves the scale of 65536 at each step
 
 
 @dataclass
 class State:
-    """What a checkpoint holds beside the tensors.
+    """The part of a checkpoint beside the tensors.
 
     Attributes:
-        step: steps done.
+        step: number of steps done.
         elapsed: seconds of training.
-        skipped: steps whose gradient norm was not finite; they changed nothing.
-        skipped_in_a_row: the last of them without a good step since.
+        skipped: number of steps whose gradient norm was not finite; they changed nothing.
+        skipped_in_a_row: number of such steps since the last good step.
         best: the best mIoU of the evaluations, below 0 before the first one.
-        best_step: the step it was reached at.
-        without_better: evaluations since then.
+        best_step: the step of the best mIoU.
+        without_better: number of evaluations since then.
     """
 
     step: int = 0
@@ -89,16 +89,16 @@ class Trainer:
     """Trains one recipe on one data set.
 
     Args:
-        recipe: what to do; its max_minutes counts resumed time.
+        recipe: the recipe; its max_minutes includes the time before a resumption.
         data: data set folder in a layout of lrn_ros.data.datasets.
-        output: run folder: checkpoint.pt and log/; see lrn_ros.training.release for the rest.
+        output: folder of the run with checkpoint.pt and log/; see also lrn_ros.training.release.
         devices: devices per node.
         num_nodes: nodes.
         progress: whether to show progress bars.
         tensorboard: log for TensorBoard instead of CSV files.
 
     Raises:
-        UserError: a recipe, data set or model to start from that does not fit.
+        UserError: recipe, data set or the model to start from do not fit.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Trainer:
         self.recipe, self.output, self.tensorboard = recipe, output, tensorboard
         self.labels = LabelSet.load(recipe.labels)
         if recipe.scene_share and self.labels.name != "camvid11":
-            raise UserError("scene_share: rendered scenes carry camvid11 labels only")
+            raise UserError("scene_share works only with camvid11, the labels of rendered scenes")
         network, loaded = make_network(recipe, self.labels)
         self.fabric = make_fabric(recipe, output, devices, num_nodes, tensorboard)
         self.fabric.launch()
@@ -150,7 +150,7 @@ class Trainer:
         self.std = torch.tensor(recipe.std, device=device)[:, None, None]
         self.clock = StepClock(device)
         self.state = State()
-        self.best: dict[str, Tensor] = {}  # the weights of state.best, where the recipe wants them
+        self.best: dict[str, Tensor] = {}  # the weights of state.best, if the recipe wants them
 
     def _load(self, split: str, files: list[Files], size: tuple[int, int] | None) -> Pairs:
         """The pairs of one split, for batches on the device."""
@@ -160,7 +160,7 @@ class Trainer:
         return pairs.to(self.fabric.device)
 
     def _data_marks(self) -> dict[str, dict[str, Any]]:
-        """What the checkpoint remembers of the data, to refuse others."""
+        """The description of the data in the checkpoint, by which other data are refused."""
         splits = {"training": self.train, "validation": self.val}
         marks = {
             name: {
@@ -177,17 +177,17 @@ class Trainer:
 
     @property
     def checkpoint(self) -> Path:
-        """Where the run's state is kept."""
+        """The file with the run's state."""
         return self.output / "checkpoint.pt"
 
     def resume(self) -> bool:
-        """Load the run's state if there is one; `weights_only`, nothing is unpickled.
+        """Load the run's state if there is one, with `weights_only`: nothing is unpickled.
 
-        A longer schedule than the checkpoint's extends the run: its rate follows the progress
-        through the new schedule.
+        A schedule that is longer than the checkpoint's extends the run; the learning rate follows
+        the progress through the new schedule.
 
         Raises:
-            UserError: the state was made by another recipe, or the file is damaged.
+            UserError: the state belongs to another recipe or other data, or the file is damaged.
         """
         if not self.checkpoint.is_file():
             return False
@@ -197,11 +197,11 @@ class Trainer:
             before = Recipe(**saved["recipe"])
         except Exception as error:  # torch raises many types for a damaged file
             raise UserError(
-                f"{self.checkpoint}: not a checkpoint of lrn train; {advice}"
+                f"{self.checkpoint} is not a checkpoint of lrn train; {advice}"
             ) from error
         now = asdict(replace(before, **{k: getattr(self.recipe, k) for k in _LENGTH}))
-        # Where label set and data lie may change: what is in them is compared below. So may what
-        # counts at the release alone.
+        # The places of label set and data may change, because their content is compared below. Keys
+        # that matter only at the release may change too.
         anywhere = ("labels", "dataset", "data", "storage", "temperature", "license")
         differing = [k for k, v in asdict(self.recipe).items() if now[k] != v and k not in anywhere]
         if differing:
@@ -221,15 +221,15 @@ class Trainer:
         return True
 
     def save(self) -> None:
-        """Write the run's state, atomically; every process calls it.
+        """Write the run's state atomically; every process must call this.
 
         Raises:
-            RunError: a weight is not finite; the state that was saved before stays.
+            RunError: a weight is not finite; the state on disk stays as it was.
         """
         if bad := self._not_finite():
             raise RunError(
                 f"step {self.state.step}: {bad[0]} holds NaN or infinity, nothing is saved;"
-                f" {self.checkpoint} is the last good state, a lower lr helps"
+                f" {self.checkpoint} holds the last good state; a lower lr helps"
             )
         temporary = self.checkpoint.with_suffix(".tmp")
         state = {
@@ -248,7 +248,7 @@ class Trainer:
             temporary.replace(self.checkpoint)
 
     def progress(self) -> float:
-        """How much of the schedule is done, 0-1: by steps, the time budget or lost patience."""
+        """The share of the schedule that is done, 0-1, by steps, time budget or patience."""
         if 0 < self.recipe.patience <= self.state.without_better:
             return 1.0
         done = self.state.step / self.recipe.steps
@@ -259,7 +259,7 @@ class Trainer:
         """Train to the end of the schedule.
 
         Raises:
-            KeyboardInterrupt: `stop` said so between two steps; the state is saved.
+            KeyboardInterrupt: `stop` returned true between two steps; the state is saved.
         """
         recipe, state = self.recipe, self.state
         images = recipe.batch * self.fabric.world_size
@@ -542,7 +542,7 @@ class Trainer:
 
 
 def _change(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """What differs between two sets of marks of the data, in words; empty: nothing."""
+    """A text about the differences between two descriptions of the data; empty: no difference."""
     for part in before:
         for what, old in before[part].items():
             new = now[part].get(what)

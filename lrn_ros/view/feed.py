@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Feeds: where segmented frames come from, and the one slot that holds the newest of them."""
+"""Feeds of segmented frames, and the slot that holds the newest frame."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FOLDER_RATE = 2.0  # Hz, for sources without a rate of their own
 
 @dataclass(frozen=True)
 class Figures:
-    """What is measured of a frame.
+    """The figures of a frame.
 
     Attributes:
         stages: name and milliseconds, such as ("inference_ms", 40.1).
@@ -66,7 +66,7 @@ class View:
 
 
 class Feed(Protocol):
-    """Segmented frames, newest only.
+    """A source of segmented frames that keeps only the newest.
 
     Attributes:
         title: what is shown, for people.
@@ -77,10 +77,10 @@ class Feed(Protocol):
     slot: Slot
 
     def labels(self) -> LabelSet | None:
-        """The classes; None while they are not known yet."""
+        """The classes; None as long as they are unknown."""
 
     def close(self) -> None:
-        """Stop and free what is held."""
+        """Stop, and free all resources."""
 
 
 class Slot:
@@ -99,13 +99,13 @@ class Slot:
             self._changed.notify_all()
 
     def fail(self, error: str) -> None:
-        """No frame comes any more, for this reason; empty: the source has ended."""
+        """Note that no frame comes any more, with the reason; empty: the source has ended."""
         with self._changed:
             self._error, self._closed = error, True
             self._changed.notify_all()
 
     def newer(self, number: int, timeout: float, confidence: bool = False) -> View | None:
-        """Wait for a frame after `number`; None where none comes in time, or at all."""
+        """Wait for a frame after `number`; None if none comes in time."""
         with self._changed:
             self.watched_at = time.monotonic()
             if confidence:
@@ -124,7 +124,7 @@ class Slot:
 
     @property
     def error(self) -> str:
-        """Why no frame comes any more; empty where the source has ended, or all is well."""
+        """Why no frame comes any more; empty if the source has ended or frames still come."""
         return self._error
 
     @property
@@ -139,7 +139,7 @@ class Slot:
 
 
 class Rate:
-    """Events a second over the last five seconds."""
+    """Events per second over the last five seconds."""
 
     def __init__(self) -> None:
         self._times: deque[float] = deque(maxlen=400)
@@ -155,7 +155,7 @@ class Rate:
 
 
 class SourceFeed:
-    """Segments a source in real time: what is too late is dropped, the newest frame is shown.
+    """Segments a source in real time: late frames are dropped, the newest frame is shown.
 
     Nothing is segmented while nobody looks.
 

@@ -19,12 +19,12 @@ from lrn_ros.view.messages import STORE, TOPICS, messages, serialize
 
 
 class _Subscriptions(ServerListener):
-    """Which topics somebody looks at: only these are encoded."""
+    """The topics with subscribers; only these are encoded."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
         self._lock = threading.Lock()
-        self.fresh = threading.Event()  # somebody came who needs what is sent once
+        self.fresh = threading.Event()  # a new client needs the messages that are sent once
 
     def on_subscribe(self, client: Any, channel: Any) -> None:
         self._change(channel.topic, 1)
@@ -38,11 +38,11 @@ class _Subscriptions(ServerListener):
             self._counts[topic] = self._counts.get(topic, 0) + by
 
     def wanted(self, topic: str) -> bool:
-        """Whether somebody looks at it."""
+        """Whether the topic has a subscriber."""
         return self._counts.get(topic, 0) > 0
 
     def any(self) -> bool:
-        """Whether somebody looks at anything."""
+        """Whether any topic has a subscriber."""
         return any(n > 0 for n in self._counts.values())
 
 
@@ -64,7 +64,7 @@ def serve(feed: Feed, host: str, port: int, ready: Callable[[str], None]) -> Non
             name=f"lrn view {feed.title}", host=host, port=port, server_listener=listener,
             supported_encodings=["cdr"],
         )  # fmt: skip
-    except Exception as error:  # the library has no narrower one
+    except Exception as error:  # the library has no narrower type
         raise RunError(f"{host}:{port} cannot be served: {error}") from error
     channels = {
         topic: foxglove.Channel(

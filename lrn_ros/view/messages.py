@@ -74,7 +74,7 @@ def write_mcap(path: Path, views: Iterable[View], labels: LabelSet) -> int:
 def messages(
     view: View, labels: LabelSet, once: bool, report: bool, wanted: Callable[[str], bool]
 ) -> list[tuple[str, tuple[Any, ...]]]:
-    """(topic, fields) of what a viewer shows of a frame.
+    """(topic, fields) of the messages by which a viewer shows a frame.
 
     Args:
         view: the frame.

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A running node's topics as a feed: masks with the camera images that they were made of.
+"""A running node's topics as a feed: masks with the camera images from which they were made.
 
 The node computes what it publishes anyway; neither colours nor overlay are asked of it.
 """
@@ -29,7 +29,7 @@ from lrn_ros.model.labels import LabelSet
 from lrn_ros.ros.qos import profile
 from lrn_ros.view.feed import Figures, Slot, View
 
-_KEPT = 30  # serialized camera images that wait for their mask
+_MAX_WAITING = 30  # serialized camera images that wait for their mask
 _STAGES = ("transport_ms", "queue_ms", "decode_ms", "preprocess_ms", "inference_ms",
            "postprocess_ms", "publish_ms", "processing_ms", "end_to_end_ms")  # fmt: skip
 
@@ -50,7 +50,7 @@ class NodeFeed:
         self.title, self.slot = f"{node} {camera}".strip(), Slot()
         self._base = f"{node}/{camera}".rstrip("/")
         self._identity = f"{node} {camera or 'camera'}"  # hardware_id of the camera's statuses
-        self._said: dict[str, str] = {}  # what the node says of itself and its cameras
+        self._said: dict[str, str] = {}  # the node's messages about itself and its cameras
         self._images: dict[int, tuple[bool, bytes]] = {}
         self._masks: dict[int, tuple[bytes, float]] = {}
         self._confidences: dict[int, bytes] = {}
@@ -105,7 +105,7 @@ class NodeFeed:
                 raise UserError(f"{node}: {self._missing(node, timeout)}")
 
     def _missing(self, node: str, timeout: float) -> str:
-        """Why the camera is not there, as far as the node says it."""
+        """Why there is no such camera, as far as the node says it."""
         cameras = [name.removeprefix(f"{node} ") for name in self._said if " " in name]
         if cameras:
             return f"its cameras are {', '.join(sorted(cameras))}; name one of them with --camera"
@@ -122,7 +122,7 @@ class NodeFeed:
             pass
 
     def _follow_confidence(self) -> None:
-        """Subscribe to the confidence only while somebody looks: the node computes it then."""
+        """Subscribe to the confidence only while somebody looks, because it costs the node time."""
         wanted, held = self.slot.wants_confidence, self._confidence_subscription
         if wanted and held is None:
             self._confidence_subscription = self._node.create_subscription(
@@ -174,9 +174,9 @@ class NodeFeed:
         self._pair()
 
     def _pair(self) -> None:
-        """Show the newest mask whose camera image is there."""
+        """Show the newest mask whose camera image has come."""
         common = self._images.keys() & self._masks.keys()
-        if self._confidence_subscription is not None:  # it follows its mask
+        if self._confidence_subscription is not None:  # the confidence follows its mask
             common &= self._confidences.keys()
         if not common:
             return
@@ -189,7 +189,7 @@ class NodeFeed:
             rgb = _pixels(compressed, image)
             ids = np.asarray(cv2.LUT(_grey(mask), self._positions), np.uint8)
         except ImageError:
-            return  # the node counts it as invalid, and says why
+            return  # the node counts this image as invalid, and says why
         if rgb.shape[:2] != ids.shape:  # output_size: network
             rgb = np.asarray(
                 cv2.resize(rgb, ids.shape[::-1], interpolation=cv2.INTER_AREA), np.uint8
@@ -203,7 +203,7 @@ class NodeFeed:
 def _keep(held: dict[int, Any], stamp_ns: int, value: Any) -> None:
     """Remember the newest of a topic's messages by their stamps."""
     held[stamp_ns] = value
-    while len(held) > _KEPT:
+    while len(held) > _MAX_WAITING:
         del held[min(held)]
 
 

@@ -50,7 +50,7 @@ class ViewServer:
 
     def __init__(self, feed: Feed, host: str, port: int, token: str = "") -> None:
         self._feed, self._host, self._port, self._token = feed, host, port, token
-        # One thread encodes: a second browser gets what is left of the processor.
+        # One thread encodes, so that browsers leave the other cores to the network.
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="view")
         self._encoded: tuple[int, bool, bytes] | None = None
 
@@ -90,12 +90,12 @@ class ViewServer:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        """Only those who know the token; without one, only pages of this machine itself."""
+        """Allow clients that know the token; without a token, only pages of this machine itself."""
         if self._token:
             given = request.query.get("token", "")
             if not hmac.compare_digest(given.encode(), self._token.encode()):
                 raise web.HTTPForbidden(text="the address lacks the token that lrn view printed\n")
-        elif _hostname(request.host) not in LOCAL:  # a name that somebody made point here
+        elif _hostname(request.host) not in LOCAL:  # a foreign name that resolves to this machine
             raise web.HTTPForbidden(text="lrn view serves this machine only\n")
         origin = request.headers.get("Origin", "")
         if origin and origin.split("://")[-1] != request.host:
@@ -108,7 +108,7 @@ class ViewServer:
         return web.Response(text=text, content_type="text/html", headers=_HEADERS)
 
     async def _frames(self, request: web.Request) -> web.WebSocketResponse:
-        """One browser: a frame for every time that it asks."""
+        """Serve one browser: one frame for each of its requests."""
         socket = web.WebSocketResponse(heartbeat=20, max_msg_size=4096, compress=False)
         await socket.prepare(request)
         seen = 0
@@ -130,7 +130,7 @@ class ViewServer:
     async def _newer(
         self, socket: web.WebSocketResponse, seen: int, confidence: bool
     ) -> View | None:
-        """Wait for a frame that the browser has not seen; None when none comes any more."""
+        """Wait for a frame that the browser has not seen; None if no frame comes any more."""
         while not socket.closed:
             view: View | None = await self._in_thread(
                 self._feed.slot.newer, seen, _WAIT_S, confidence
@@ -149,7 +149,7 @@ class ViewServer:
     def _encode(self, view: View, confidence: bool) -> bytes:
         held = self._encoded
         if held is not None and held[:2] == (view.number, confidence):
-            return held[2]  # a second browser gets the same
+            return held[2]  # all browsers get the same message
         data = encode_view(self._feed, view, confidence)
         self._encoded = view.number, confidence, data
         return data
@@ -187,7 +187,7 @@ def encode_view(feed: Feed, view: View, confidence: bool) -> bytes:
 
 
 def new_token() -> str:
-    """A token that nobody guesses."""
+    """A random token that nobody can guess."""
     return secrets.token_urlsafe(16)
 
 

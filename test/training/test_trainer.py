@@ -366,7 +366,7 @@ def test_the_loss_sees_what_the_network_shows(
         ({"architecture": "unet"}, "unet"),
         ({"options": {"width": 3}}, "width"),
         ({"auxiliary": {"layer": "decoder", "weight": 1}}, "no layer 'decoder'; there are encoder"),
-        ({"labels": "cityscapes19"}, "camvid11 labels only"),
+        ({"labels": "cityscapes19"}, "scene_share works only with camvid11"),
         ({"init": "nothing"}, "nothing"),
     ],
 )

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Images and labels of a rosbag2, streamed: memory does not grow with the bag's length."""
+"""Streams images and labels of a rosbag2; memory does not grow with the length of the bag."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from lrn_ros.images.cdr import read_stamp, stamp_ns
 from lrn_ros.images.encodings import NO_KEYFRAME, ImageError
 from lrn_ros.model.labels import UNLABELLED, LabelSet
 
-_RATE_MESSAGES = 50  # whose stamps say how often a topic's messages come
+_RATE_MESSAGES = 50  # the stamps of so many messages give the rate of a topic
 _LOG = logging.getLogger("lrn_ros")
 STRING = "std_msgs/msg/String"
 
@@ -97,11 +97,11 @@ class BagLabel:
 
 @dataclass
 class _Bad:
-    """Messages of a topic that cannot be decoded, by cause: how many, and what is said of them."""
+    """Messages of a topic that cannot be decoded, by cause: their number and the error text."""
 
     topic: str
     causes: dict[str, tuple[int, str]] = field(default_factory=dict)
-    others: bool = False  # there are some that can
+    others: bool = False  # whether other messages can be decoded
 
     def add(self, index: int, error: ImageError) -> None:
         """Count one."""
@@ -151,12 +151,12 @@ class BagReader:
 
     @property
     def damage(self) -> str | None:
-        """What of the bag cannot be read and why, as far as known by now; None: nothing."""
+        """A text about the parts that cannot be read, as far as known by now; None: no damage."""
         return "; ".join(self._damages) or None
 
     @property
     def notes(self) -> list[str]:
-        """What is unusual of the bag and harms nothing, as far as known by now, a sentence each."""
+        """Sentences about unusual facts of the bag that harm nothing, as far as known by now."""
         return list(self._notes)
 
     def image_topics(self) -> list[str]:
@@ -193,7 +193,7 @@ class BagReader:
                 f" {self._list_topics()}"
             )
         if len(known) > 1:
-            raise UserError(f"{self.path}: several image topics, name one of {', '.join(known)}")
+            raise UserError(f"{self.path} has several image topics; name one of {', '.join(known)}")
         return known[0]
 
     def _list_topics(self) -> str:
@@ -317,7 +317,7 @@ class BagReader:
         if extent.start_s <= 0:
             yield from within(self._messages(topic), extent)
         elif first := next(self.messages(topic), None):
-            # A little early: to the float of seconds `within` has the last word.
+            # A little too early, because `within` decides with seconds as floating-point numbers.
             start_ns = first.recorded_ns + int(1e9 * extent.start_s) - 1000
             yield from within(self._messages(topic, start_ns), extent, first.recorded_ns)
 
@@ -340,7 +340,7 @@ class BagReader:
                     )
                     yield count, BagMessage(record.type, record.data, time_ns)
                     count += 1
-            except Damaged as error:  # the files behind it are read all the same
+            except Damaged as error:  # the files after it are read all the same
                 self._note(f"{file.name}: {error}")
         promised = self.topics[topic].count
         if count < promised:
@@ -349,7 +349,7 @@ class BagReader:
             raise UserError(f"{self.path}: no message of {topic} can be read ({self.damage})")
 
     def _is_played_by_stamps(self, topic: str) -> bool:
-        """Whether the messages of a topic are told apart by their stamps alone."""
+        """Whether only the stamps of a topic's messages say when these were recorded."""
         if topic not in self._by_stamps:
             self._by_stamps[topic] = self._has_equal_receipts(topic)
         return self._by_stamps[topic]
@@ -364,7 +364,7 @@ class BagReader:
             return False
         for file in self._files:
             if file.suffix == ".zstd" and file != self._files[0]:
-                return False  # it would be unpacked for this alone
+                return False  # this question is not worth unpacking the file
             times = self._times(file, topic) if file.is_file() else None
             if times is not None and len(times) > 1:
                 if same_receipt(times):
@@ -385,7 +385,7 @@ class BagReader:
         kind = self.topics[topic].type
         decoder, bad = decoder_of(kind), _Bad(topic)
         last = None if wanted is None else max(wanted, default=-1)
-        # A frame of a video is made of those before it: all of them are decoded.
+        # A frame of a video depends on the frames before it, so all of them are decoded.
         is_video = kind in VIDEO_TYPES
         items = self._messages(topic) if is_video else self.part(topic, extent)
         skips = wanted is not None and not is_video

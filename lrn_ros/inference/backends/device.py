@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What backends share that do everything on a GPU: frames go there, masks come back."""
+"""Shared parts of the backends that do everything on a GPU: frames go there, masks come back."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class DeviceBackend(ABC, Generic[Engine]):
 
     @abstractmethod
     def _compile(self, key: Key) -> Engine:
-        """An engine for a key; one at a time, beside other engines that run."""
+        """Compile an engine for a key; meanwhile other engines may run."""
 
     @abstractmethod
     def _masks(self, engine: Engine, frames: Frames, confidence: bool) -> NDArray[np.uint8]:
@@ -90,7 +90,7 @@ class DeviceBackend(ABC, Generic[Engine]):
         confidence: bool,
         smooth: Sequence[Smooth],
     ) -> list[Result]:
-        """`run`, with what follows the network on the CPU."""
+        """Like `run`, with everything after the network on the CPU."""
         start = time.perf_counter()
         scores = self._scores(engine, frames)
         inferred = time.perf_counter()

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What backends share that do everything on the CPU."""
+"""Shared parts of the backends that do everything on the CPU."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class HostBackend(ABC, Generic[Engine]):
 
     @abstractmethod
     def _compile(self, shape: Shape) -> Engine:
-        """An engine for one input shape; one at a time, beside `_infer` with other engines."""
+        """Compile an engine for one input shape; meanwhile `_infer` may use other engines."""
 
     @abstractmethod
     def _infer(self, engine: Engine, images: NDArray[np.uint8]) -> NDArray[np.float32]:

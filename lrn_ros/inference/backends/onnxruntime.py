@@ -46,7 +46,7 @@ class OnnxRuntimeBackend(HostBackend[onnxruntime.InferenceSession]):
                 f" export --precision fp32, fp16 or int8 makes the others, {self.precision} works"
             )
         settings = onnxruntime.SessionOptions()
-        settings.log_severity_level = 3  # errors; what is passed over is said below
+        settings.log_severity_level = 3  # errors only
         settings.intra_op_num_threads = options.threads
         try:
             self._session = onnxruntime.InferenceSession(

@@ -79,7 +79,7 @@ class OpenVinoBackend(HostBackend[ov.InferRequest]):
                 model = self._core.import_model(kept, "CPU", self._config)
                 return model.create_infer_request()
         except RuntimeError:
-            pass  # of another build of OpenVINO: compiled anew, and replaced
+            pass  # it is from another build of OpenVINO, and will be compiled anew and replaced
         try:
             self._model.reshape({"image": [*shape, 3]})
             compiled = self._core.compile_model(self._model, "CPU", self._config)
@@ -104,7 +104,7 @@ def _computes_bf16(core: ov.Core) -> bool:
 
 
 def _reason(path: Path, is_int8: bool, has_bf16: bool) -> str:
-    """Why precision "auto" is what it is."""
+    """The reason for the precision that "auto" has taken."""
     if is_int8:
         return f"{path.name} is int8"
     if has_bf16:
@@ -136,6 +136,6 @@ def _precision(asked: str, is_int8: bool, has_bf16: bool) -> tuple[str, str]:
 
 
 def _line(error: RuntimeError) -> str:
-    """The last line of OpenVINO's message, which says what; those before say where."""
+    """The last line of OpenVINO's message; it has the reason, the lines before have the place."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:300] if lines else "no reason given"

@@ -73,7 +73,7 @@ class TensorRtBackend(DeviceBackend[Pipeline]):
         shape = (batch, *geometry.network)
         check_fixed_shape(self._path, self._fixed, shape)
         kept_as = (*self._key, "x".join(map(str, shape)))
-        LOGGER.take_error()  # of something else
+        LOGGER.take_error()  # an earlier error does not belong to this call
         try:
             call("cudaSetDevice", self._gpu.index)
             return self._start(self._load(shape, kept_as), geometry, kept_as)
@@ -145,7 +145,7 @@ class TensorRtBackend(DeviceBackend[Pipeline]):
 
 
 def _precision(asked: str, has: str, path: Path) -> str:
-    """The precision of a model's file, if it is the one asked for."""
+    """The precision of a model's file; raises BackendError if another one was asked for."""
     if asked in ("auto", has):
         return has
     if asked == "bf16":
