@@ -14,7 +14,7 @@ from lrn_ros.model.artifact import SUFFIXES, ModelInfo, read_info, resolve_model
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.model.onnx_file import read_onnx
 
-_SIZE = (360, 480)  # of a random model's header; the benchmark names every size
+_SIZE = (360, 480)  # the size in a random model's header; the benchmark names every size
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from lrn_ros.inference.segmenter import Segmenter
 
 BASELINE = ("torch", "fp32")  # backend, precision
-_SIDE = 2048  # of the square matrices
+_SIDE = 2048  # the size of the square matrices
 _COPIED = 1 << 28  # bytes: more than fits into the processor's caches
-_REPEATS = 2  # of a limit in a round; the best counts
+_REPEATS = 2  # runs per limit and round; the best run counts
 
 
 class _Combination:

@@ -237,7 +237,7 @@ def print_realtime(realtime: Realtime) -> None:
         text = ", ".join(f"{fate} {n}" for fate, n in fates.items() if n)
         print(f"real time {bag.played.name}: published {frames.published}: {text or 'nothing'}")
         print(
-            f"          {bag.fps_in:.1f} a second in ({bag.played.asked_fps:g} asked),"
+            f"          {bag.fps_in:.1f} per second in ({bag.played.asked_fps:g} asked),"
             f" {bag.fps_out:.1f} out; on {bag.backend or 'nothing answered'}"
         )
     print("\n".join(table(realtime.latency_ms)))

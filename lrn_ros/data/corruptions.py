@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What weather, light, lens and transmission do to an image, in five strengths.
+"""Corruptions of images by weather, light, lens and transmission, in five strengths.
 
 After Hendrycks and Dietterich, "Benchmarking neural network robustness to common corruptions and
 perturbations", ICLR 2019: the kinds that a camera in a car meets. The libraries that implement the

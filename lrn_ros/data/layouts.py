@@ -153,7 +153,7 @@ def _splits(root: Path, wanted: str) -> dict[str, Split]:
         return splits
     near = (*root.resolve().parents[:2], *_folders(root))
     meant = None
-    with suppress(OSError):  # of a folder beside it that may not be read
+    with suppress(OSError):  # a folder beside it may not be readable
         meant = next((folder for folder in near if _recognised(folder, wanted)), None)
     if meant is not None:
         raise UserError(f"{root}: not a data set, but {meant} is one")

@@ -162,7 +162,7 @@ def _check(figures: dict[str, Any], precision: str) -> None:
 
 
 def _advice(precision: str, figures: dict[str, Any]) -> str:
-    """What to try where an export is refused."""
+    """Advice for the user if an export is refused."""
     if precision != "int8":
         return "; fp32 works" if precision == "fp16" else ""
     own = "" if "miou" in figures else " calibrate with --data DIR on images of your own camera, or"

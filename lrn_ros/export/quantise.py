@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from lrn_ros.export.agreement import Image
 
-# What TensorRT's parser takes: zero points of 0 and biases in float. Nothing is quantised behind a
+# TensorRT's parser takes zero points of 0 and biases in float. Nothing is quantised after a
 # convolution: pairs there, and around additions, concatenations and shuffles, were slower.
 # Processor time of LRNNet-C in OpenVINO at 360x480, of that of bf16: so 0.85, with them 0.91 to
 # 0.93. NNCF places its pairs better (0.79), but needs scikit-learn, scipy and a dozen others.

@@ -132,7 +132,7 @@ _MEASURE = {b"\xff\xd8": _measure_jpeg, b"\x89P": _measure_png}
 
 
 def png_encoding(data: Buffer) -> str:
-    """What a PNG holds, as the encoding of a sensor_msgs/Image with the same values.
+    """The encoding of a PNG, as that of a sensor_msgs/Image with the same values.
 
     `mono8` or `mono16` for grey, `rgb8` or `rgb16` for colours, with or without a colour table;
     `mono1`, `mono2` or `mono4` for grey of fewer bits. Raises ImageError if it is no PNG.
@@ -140,7 +140,7 @@ def png_encoding(data: Buffer) -> str:
     head = bytes(flat_bytes(data)[:26])
     if len(head) < 26 or head[:4] != b"\x89PNG":
         raise ImageError("undecodable", f"starts with {head[:4]!r}, which is no PNG")
-    depth, colour = head[24], head[25]  # of the IHDR chunk
+    depth, colour = head[24], head[25]  # in the IHDR chunk
     if colour == _COLOUR_TABLE:
         return "rgb8"
     return f"{'rgb' if colour & _HAS_COLOUR else 'mono'}{depth}"

@@ -22,7 +22,7 @@ try:
 except ImportError as missing:
     raise UserError(f"video topics need PyAV: pip install av ({missing})") from missing
 
-# What the names of encoders and formats have in common, and FFmpeg's decoder for it.
+# A part that the names of encoders and formats have in common, and FFmpeg's decoder for it.
 _DECODERS = (
     (("264", "avc"), "h264"), (("265", "hevc"), "hevc"), (("av1",), "libdav1d"),
     (("vp9",), "vp9"), (("vp8",), "vp8"),
@@ -38,7 +38,7 @@ class PacketDecoder:
         self._decoder = ""
         self._waiting = True  # for the picture of a keyframe
         self._begun = False  # a keyframe came, whose picture may come later
-        self._number: int | None = None  # of the last packet, by the encoder
+        self._number: int | None = None  # the encoder's number of the last packet
         self._frame_numbers = _FrameNumbers()
 
     def lost(self) -> None:
@@ -151,8 +151,8 @@ class _FrameNumbers:
     _CHROMA = frozenset((100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135))  # profiles
 
     def __init__(self) -> None:
-        self._bits = 0  # of frame_num; 0: unknown
-        self._last = 0  # of the last frame that others may refer to
+        self._bits = 0  # the number of bits of frame_num; 0: unknown
+        self._last = 0  # frame_num of the last frame to which others may refer
 
     def is_gap(self, data: bytes) -> bool:
         """Whether a frame that others refer to is missing before this packet (Annex B)."""

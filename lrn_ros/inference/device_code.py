@@ -49,7 +49,7 @@ def compile_kernels(capability: tuple[int, int]) -> bytes:
     try:
         known = _call(nvrtc.nvrtcGetSupportedArchs)
         version = ".".join(map(str, _call(nvrtc.nvrtcVersion)))
-    except RuntimeError as error:  # of the loader of NVIDIA's libraries
+    except RuntimeError as error:  # the loader of NVIDIA's libraries raises it
         text = str(error).strip().splitlines()[0]
         raise BackendError(f"no NVRTC ({text}); {_NVRTC}") from error
     if wanted < min(known):

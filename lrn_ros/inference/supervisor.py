@@ -77,7 +77,7 @@ class Supervisor:
         self._segmenter: Segmenter | None = None  # set and forgotten by the supervisor's thread
         self._model: LoadedModel | None = None
         self._restarting = self._failure = ""
-        self._lock = threading.Lock()  # of the fields that several threads change
+        self._lock = threading.Lock()  # guards the fields that several threads change
         self._in_use = threading.Lock()  # held while frames run
         self._closed = threading.Event()
         self._pending: dict[tuple[Geometry, int], float] = {}  # the time of the request

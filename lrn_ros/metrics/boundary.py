@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lrn_ros.model.labels import UNLABELLED
 
-TOLERANCE = 0.0075  # of the image's diagonal, the share of Csurka et al.
+TOLERANCE = 0.0075  # share of the image's diagonal, as in Csurka et al.
 
 
 def boundary_counts(

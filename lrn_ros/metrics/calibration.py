@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lrn_ros.model.labels import UNLABELLED
 
-LEVELS = 256  # of a confidence
+LEVELS = 256  # the number of values of a confidence
 GROUPS = 16
 
 

@@ -40,7 +40,7 @@ def percentiles(values: Iterable[float]) -> Percentiles | None:
 
 
 def overhead(stages: Mapping[str, float]) -> float:
-    """What the node adds to the Segmenter's own time, ms: decoding, messages, publishing the mask.
+    """The time that the node adds to the Segmenter's, in ms: decoding, messages, publishing.
 
     >>> overhead({"processing_ms": 20.0, "queue_ms": 1.0, "inference_ms": 15.0})
     4.0

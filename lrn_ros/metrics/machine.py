@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a measurement was made with: machine, memory, versions of the software."""
+"""Describes the machine of a measurement: processor, memory, speed, versions of the software."""
 
 from __future__ import annotations
 

@@ -351,7 +351,7 @@ def check_origin(path: Path, info: ModelInfo) -> None:
         )
 
 
-# What `lrn export` appends to a model's name: _fp16, _int8, _HxW.
+# The endings that `lrn export` appends to a model's name: _fp16, _int8, _HxW.
 _EXPORT_ENDING = re.compile(r"(?:_(?:fp16|int8))?(?:_\d+x\d+)?$")
 
 

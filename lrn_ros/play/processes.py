@@ -208,7 +208,7 @@ class Watch:
         processes: those of the run.
         sent: lines of the player, one a frame.
         received: lines of the recorder.
-        report: called a few times a second.
+        report: called a few times per second.
     """
 
     def __init__(

@@ -178,7 +178,7 @@ class SentFrames:
 
     def __init__(self, log: Path) -> None:
         self._log, self._read = log, 0
-        self._index: dict[int, int] = {}  # of frames, by their stamps in the order of publishing
+        self._index: dict[int, int] = {}  # index of every frame by its stamp, in published order
 
     def note(self, stamp: int) -> str:
         """Time since the first frame, and the number of the frame with this stamp."""

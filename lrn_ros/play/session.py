@@ -90,7 +90,7 @@ def play_bag(
         topics: its image topics; several are cameras of one node, see cameras_of.
         options: how.
         folder: for PlayFiles; what is there is removed.
-        report: called a few times a second.
+        report: called a few times per second.
 
     Returns:
         True when the run is complete, False when it was interrupted (Ctrl-C); what was recorded
@@ -200,7 +200,7 @@ def _run(
 
 
 def _node_topic(topic: str, compressed: bool) -> str:
-    """What the node's `image` is: the bag's own name."""
+    """The topic for the node's `image`: the name in the bag."""
     image = "/" + topic.lstrip("/")
     return image.removesuffix(_COMPRESSED) if compressed else image
 

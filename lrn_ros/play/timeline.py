@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a player publishes and when: the images of a bag as recorded, or of a source at a rate."""
+"""The schedule of a player: the images of a bag as recorded, or those of a source at a rate."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class _Gate:
     margin: float
     needed: bool
     unit: str = "frames"
-    percent: bool = False  # of A's figure, which is in milliseconds
+    percent: bool = False  # the margin is a share of A's figure, which is in milliseconds
     lower_is_better: bool = field(default=False)
 
 

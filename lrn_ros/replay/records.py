@@ -23,7 +23,7 @@ import numpy as np
 from lrn_ros.errors import UserError
 from lrn_ros.model.artifact import write_atomically
 
-FORMAT = 1  # of the results; raise it whenever a dataclass that is written changes
+FORMAT = 1  # version of the results' format; raise it if a dataclass that is written changes
 _AGAIN = "run its lrn replay again with this version"
 _MAX_DIGESTED = 64 << 20  # bytes; of a larger file only samples are digested
 _BLOCK, _BLOCKS = 1 << 16, 256  # bytes of a sample, and number of samples

@@ -226,7 +226,7 @@ def marginals(matrix: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.stack([matrix.diagonal(), matrix.sum(1), matrix[:, :classes].sum(0)])
 
 
-# What a frame's line may have counted, and the positions of these counts in the frame's vector.
+# The counts that a frame's line may have, and their positions in the frame's vector.
 COUNTED = ("pixels", "boundary", "calibration", "before")
 
 

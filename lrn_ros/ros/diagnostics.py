@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""/diagnostics: what the node says of itself once a second, in every state."""
+"""/diagnostics: the report that the node publishes once per second, in every state."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def camera_verdict(
 
 
 def _silence(snapshot: Snapshot, settings: Settings, no_publisher: str) -> str:
-    """What to say where no image comes; empty where images come."""
+    """A text about missing images; empty if images come."""
     if snapshot.age_s is None:
         if no_publisher:
             return f"no image yet: {no_publisher}"
@@ -116,7 +116,7 @@ def _silence(snapshot: Snapshot, settings: Settings, no_publisher: str) -> str:
 
 
 def _warnings(snapshot: Snapshot) -> list[str]:
-    """What is wrong although images come and masks go out."""
+    """Warnings that do not keep images from coming and masks from going out."""
     said = [f"{k}: {v}" for k, v in snapshot.peers.items() if k != "incompatible publishers"]
     if snapshot.timeless:
         said.append(

@@ -88,7 +88,7 @@ def with_arguments(
 def _given(context: LaunchContext, names: Iterable[str]) -> dict[str, str]:
     """The arguments that this include, the command line or a file above this one has given."""
     own, configurations = _own(context), context.launch_configurations
-    # What an earlier include was given has replaced what the command line said.
+    # The argument of an earlier include has replaced the one of the command line.
     command_line = dict(word.split(":=", 1) for word in context.argv if ":=" in word)
     found = {}
     for name in configurations.keys() & set(names):

@@ -48,7 +48,7 @@ def log_to(logger: Any) -> None:
 
 
 _STOP_S = 0.2  # a signal is noticed within this long
-_UNKNOWN = "UnknownROSArgsError"  # of rclpy; its text is nothing but the arguments
+_UNKNOWN = "UnknownROSArgsError"  # an exception of rclpy; its text has only the arguments
 _USAGE = """\
 usage: segment_node --ros-args [-p NAME:=VALUE] [-r FROM:=TO] [--params-file FILE] ...
        segment_node --help | --version
@@ -145,7 +145,7 @@ def _run(arguments: list[str], stop: _Stop) -> int:
     try:
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         node = SegmentationNode()
-    except Exception as error:  # of an argument that rcl cannot read
+    except Exception as error:  # such as an argument that rcl cannot read
         unknown = "unknown ROS arguments: " if type(error).__name__ == _UNKNOWN else ""
         print(f"segment_node: {unknown}{one_line(error)}", file=sys.stderr)
         rclpy.try_shutdown()

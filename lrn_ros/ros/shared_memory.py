@@ -13,7 +13,7 @@ import rclpy
 
 from lrn_ros.ros.dds_profile import VARIABLES
 
-_NAME = "lrn_ros_shared_memory"  # of the profile, in its file
+_NAME = "lrn_ros_shared_memory"  # the name of the profile in its file
 _SHM = Path("/dev/shm")
 _LEAST = 32 << 20  # bytes of a segment that the profile made; Fast DDS's own has 512 KB
 
@@ -21,7 +21,7 @@ _LEAST = 32 << 20  # bytes of a segment that the profile made; Fast DDS's own ha
 def shared_memory_fault(
     maps: str | None = None, environment: Mapping[str, str] = os.environ
 ) -> str:
-    """What is wrong with the shared memory of this process, whose DDS participant exists.
+    """A fault of the shared memory of this process, whose DDS participant exists; empty: none.
 
     Fast DDS goes on with its own 512 KB where it cannot make the segment of the package's profile,
     with an error text that does not name the reason. Other middlewares have other transports.

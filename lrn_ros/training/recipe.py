@@ -16,7 +16,7 @@ from lrn_ros.errors import UserError
 from lrn_ros.paths import read_config
 
 UNSET = "unset"  # the licence of a model whose maker has not named one
-# What speaks of one data set or one machine; a recipe never takes it from its base.
+# The keys that belong to one data set or one machine; a recipe never takes them from its base.
 OWN_KEYS = (
     *("name", "labels", "license", "dataset", "size", "train_split", "holdout"),
     *("max_minutes", "scene_share", "scene_frames"),
@@ -214,7 +214,7 @@ class Recipe:
         return ""
 
     def _problem(self) -> str:
-        """What is wrong, empty when nothing is."""
+        """The fault of the recipe as a text; empty: none."""
         if not _NAME.fullmatch(self.name):
             return f"name is {self.name!r}; letters, digits, ., _ and - work, no folder"
         if taken := _TAKEN.fullmatch(self.name):
@@ -248,7 +248,7 @@ class Recipe:
         return next((p for p in map(_stage_problem, self.stages) if p), "")
 
     def _problem_of_a_loss(self) -> str:
-        """What is wrong with a key that is a mapping, empty when nothing is."""
+        """The fault of a key that is a mapping, as a text; empty: none."""
         for key, needed in _MAPPINGS.items():
             value = getattr(self, key)
             optional = {"head"} if key in ("auxiliary", "contrastive") else set()
@@ -366,7 +366,7 @@ _MAPPINGS = {
 
 
 def _stage_problem(stage: Any) -> str:
-    """What is wrong with a stage of a recipe, empty when nothing is."""
+    """The fault of a stage of a recipe, as a text; empty: none."""
     known = ({"until", "crop", "scale"}, {"until", "crop", "scales"})
     if not isinstance(stage, dict) or set(stage) not in known:
         return f"stages: a stage has the keys until, crop and scale or scales, got {stage}"

@@ -41,7 +41,7 @@ from lrn_ros.training.trainer import Trainer
 
 _SAMPLING = 4  # every fourth row and column of the validation images is used for the temperature
 _WEAK = 0.3  # a class below this IoU is named among the known failures
-_SHOWN_POINTS = 25.0  # of mIoU below the best, in the picture of a run
+_SHOWN_POINTS = 25.0  # the picture of a run shows so many points of mIoU below the best
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ def draw_curve(rows: list[dict[str, float]], path: Path, title: str) -> None:
         upper.annotate(
             f"{values[-1]:.1f}", (steps[-1], values[-1]), (4, 4), textcoords="offset points"
         )
-        # What is far below the best is cut off, so that one point can be seen.
+        # Values far below the best are cut off, so that a difference of one point can be seen.
         upper.set_ylim(max(min(values), max(values) - _SHOWN_POINTS) - 1, max(values) + 2)
     upper.yaxis.set_minor_locator(MultipleLocator(1))
     upper.grid(which="both", axis="y", color="0.9")

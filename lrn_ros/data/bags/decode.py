@@ -89,7 +89,7 @@ class VideoDecoder:
         self._packets = PacketDecoder()
         self._about: dict[
             int, tuple[int, Header, bytes]
-        ] = {}  # of messages whose pictures may come
+        ] = {}  # facts of the messages whose pictures have not come yet
 
     def add(self, index: int, message: BagMessage) -> list[DecodedImage]:
         """The images that are complete now; raises ImageError for a message without one."""

@@ -41,7 +41,7 @@ Found = tuple[str, str, int, bytes]
 
 @dataclass(frozen=True)
 class Layout:
-    """What the records of a file are, without a look into its chunks.
+    """The records of a file, without a look into its chunks.
 
     Attributes:
         whole: the file has its end, so that none of it is missing.

@@ -482,7 +482,7 @@ def _timed(
 ) -> Iterator[tuple[int, DecodedImage, int]]:
     """Images with their times: stamps, or where these are not set, when they were recorded.
 
-    A first stamp of 0 may be the beginning of a simulation, a second one is none.
+    A first stamp of 0 may be the beginning of a simulation; a second stamp of 0 is not set.
     """
     begin = list(islice(images, 1))
     if begin and not stamp_ns(begin[0][1].header.stamp):

@@ -195,7 +195,7 @@ class CudaBackend(DeviceBackend[Engine]):
         except torch.OutOfMemoryError as error:
             what = f"too little memory for {batch} frames of {geometry}"
             raise BackendError(f"{self.device_name} has {what}; {LESS_MEMORY}") from error
-        except RuntimeError as error:  # of a GPU that this torch has no kernels for, say
+        except RuntimeError as error:  # such as a GPU for which this torch has no kernels
             what = f"cannot run {batch} frames of {geometry}"
             raise BackendError(f"{self.device_name} {what}: {_line(error)}") from error
 
