@@ -50,10 +50,10 @@ class Figures:
         start_s: import, load, compile and first mask, s.
         memory_peak: resident memory of the process, MB of 10^6 bytes.
         memory_growth: from the end of the warm-up to the end of the last round, MB.
-        parameters: of the network.
-        multiply_adds: of its convolutions, for one frame.
+        parameters: parameters of the network.
+        multiply_adds: multiply adds of its convolutions, for one frame.
         multiply_adds_per_second: in `bare`.
-        share_of_peak: of the matrix product in the same precision on the CPU, 0-1.
+        share_of_peak: share of peak of the matrix product in the same precision on the CPU, 0-1.
         same_label: share of the pixels with the baseline's label, 0-1.
         miou: on the data set, 0-1.
         images: scored ones.

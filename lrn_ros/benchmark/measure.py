@@ -99,12 +99,12 @@ class Run:
     """A whole measurement.
 
     Attributes:
-        samples: by combination, in order.
+        samples: samples by combination, in order.
         skipped: the combinations that are not among them.
-        limits: of the machine, one a round, see benchmark.worker.limits.
+        limits: limits of the machine, one a round, see benchmark.worker.limits.
         no_limits: why they are missing.
         used: the rounds that the figures are of, see `steadiest`; of those that were measured.
-        interrupted: by Ctrl-C, so that rounds are missing.
+        interrupted: whether Ctrl-C ended the measurement, so that rounds are missing.
     """
 
     samples: list[Samples] = field(default_factory=list)
@@ -121,11 +121,11 @@ class Plan:
 
     Attributes:
         models: see benchmark.models.find_models.
-        combinations: of them, see `combine`.
+        combinations: combinations of them, see `combine`.
         threads: CPU threads of every process.
         frames: measured frames of a combination in a round.
         rounds: how often it is everybody's turn, at least, and how many rounds in a row count.
-        budget_s: for how long rounds are repeated while figures are not steady.
+        budget_s: how long rounds are repeated while figures are not steady.
         data: a data set whose val split the masks are scored on; None: the rendered frames.
     """
 
@@ -169,7 +169,7 @@ def steadiest(samples: Sequence[Samples], rounds: int) -> tuple[slice, float]:
     """Choose consecutive rounds in which the largest spread of all rows is the smallest.
 
     Args:
-        samples: of every combination, with the same number of rounds.
+        samples: samples of every combination, with the same number of rounds.
         rounds: how many rounds in a row.
 
     Returns:
@@ -189,7 +189,7 @@ def measure(plan: Plan, folder: Path, step: Callable[[str], None]) -> Run:
 
     Args:
         plan: see Plan.
-        folder: for temporary files.
+        folder: folder for temporary files.
         step: called with what happens next.
 
     Raises:

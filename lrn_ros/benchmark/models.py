@@ -22,7 +22,7 @@ class Model:
     """A model under the name it was asked for.
 
     Attributes:
-        name: as given.
+        name: the name as it was given.
         info: its header; None of somebody else's ONNX file, which has none.
         files: suffix -> file.
         missing: suffix -> why there is no such file.

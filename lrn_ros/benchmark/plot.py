@@ -33,7 +33,7 @@ def draw_latency(path: Path, rows: Sequence[Figures], machine: str) -> None:
 
     Args:
         path: the PNG to write, 900x600 pixels.
-        rows: with an accuracy and parameters.
+        rows: rows with an accuracy and parameters.
         machine: what the figures are of, for the title.
     """
     figure = Figure(figsize=(9, 6), dpi=100, layout="constrained")

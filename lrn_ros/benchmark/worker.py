@@ -143,7 +143,7 @@ class _Other:
         model: an ONNX file with one image as its input, planes first or last.
         precision: "fp32" or "bf16".
         size: (height, width) of the image.
-        threads: of the processor.
+        threads: threads of the processor.
     """
 
     def __init__(self, model: str, precision: str, size: list[int], threads: int) -> None:

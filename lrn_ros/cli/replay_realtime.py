@@ -125,10 +125,10 @@ def play_jobs(
     """Play topics of one bag at once, and read what came of it.
 
     Args:
-        jobs: of the topics.
+        jobs: jobs of the topics.
         options: how.
         output: folder of the results.
-        folder: of the run, below `output`.
+        folder: folder of the run, below `output`.
         interleaved: see PlayedAs.
     """
     from lrn_ros.metrics.machine import measure_pace

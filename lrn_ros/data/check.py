@@ -79,7 +79,7 @@ class SplitFigures:
         sizes: (height, width, images), the most frequent size first.
         void: share of unlabelled pixels, 0-1.
         one_class: number of images whose labels have one class only, or none.
-        classes: in the order of the label set.
+        classes: figures of the classes, in the order of the label set.
     """
 
     name: str

@@ -43,7 +43,7 @@ def contact_sheet(
         title: text above the pictures.
         rows: one a frame.
         labels: names and colours of the classes.
-        headings: of the three columns; a column for the truth follows where a row has it.
+        headings: headings of the three columns; a column for the truth follows where a row has it.
 
     Returns:
         (H, W, 3) uint8 RGB: the title, the headings, the rows, the legend.

@@ -36,7 +36,7 @@ class Frame:
         name: file stem, or the index as six digits; no other frame of the source has it.
         rgb: (H, W, 3) uint8.
         label: (H, W) uint8 class ids where the truth is known, else None.
-        seconds: its time on the source's clock; None where that is not known.
+        seconds: time on the clock of the source; None if it is unknown.
     """
 
     index: int
@@ -51,7 +51,7 @@ class Source(Protocol):
 
     Attributes:
         title: what it is, for people.
-        rate: its own frames per second; None where it has none.
+        rate: frames per second of the source; None if it has no rate.
         count: number of frames; None where it is endless or unknown.
         label_set: name of the label set of its labels; None where it has none.
         damage: what the last pass could not read, in one line; None: nothing that is known.

@@ -173,9 +173,9 @@ class ImageNetwork(nn.Module):
     """A network with its normalisation in front: uint8 images to float32 coarse scores.
 
     Args:
-        network: with `coarse`.
-        info: its mean and std are used.
-        dtype: of weights and activations; the normalisation and the scores are float32.
+        network: a network with the method `coarse`.
+        info: description of the model, whose mean and std are used.
+        dtype: type of weights and activations; the normalisation and the scores are float32.
     """
 
     gain: Tensor
@@ -199,7 +199,7 @@ def trace(module: nn.Module, size: tuple[int, int] | None) -> onnx.ModelProto:
     """The graph of a module from `image`, (N, H, W, 3) uint8, to `logits`.
 
     Args:
-        module: in evaluation mode.
+        module: a module in evaluation mode.
         size: see export_onnx.
     """
     image = torch.zeros((1 if size else 2, *(size or _EXAMPLE), 3), dtype=torch.uint8)

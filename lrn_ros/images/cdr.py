@@ -62,7 +62,7 @@ class VideoMessage:
         codec: what the message says, such as h264 or libx264.
         data: one packet; of H.264 and H.265 as in Annex B of their standards.
         is_keyframe: None where the message does not say.
-        number: of the packet, by the encoder; None where the message does not say.
+        number: number of the packet, by the encoder; None where the message does not say.
     """
 
     header: Header
@@ -158,7 +158,7 @@ class _Reader:
     """Takes the fields of one message in their order; never beyond its end.
 
     Attributes:
-        order: of its bytes, as `struct` writes it.
+        order: order of its bytes, as `struct` writes it.
     """
 
     def __init__(self, data: bytes, kind: str) -> None:

@@ -51,7 +51,7 @@ class PacketDecoder:
         """Decode the next packet.
 
         Args:
-            index: of the message.
+            index: index of the message.
             message: the packet.
 
         Returns:

@@ -49,7 +49,7 @@ class Gpu:
     """The facts of a GPU on which a compiled engine depends.
 
     Attributes:
-        index: of the device.
+        index: index of the device.
         name: "NVIDIA GeForce RTX 4090", say.
         capability: compute capability, (8, 9) say.
         driver: the newest CUDA version that it has, 12080 for 12.8, and where the kernel says it

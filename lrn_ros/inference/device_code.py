@@ -92,8 +92,8 @@ class Kernels:
     """The compiled kernels in the current context of a GPU.
 
     Args:
-        capability: of the GPU.
-        driver_version: of its driver; kept kernels of another one are not used.
+        capability: capability of the GPU.
+        driver_version: driver version of its driver; kept kernels of another one are not used.
         cache: where the compiled kernels are kept.
 
     Raises:
@@ -132,7 +132,7 @@ class Kernels:
         """Enqueue a kernel for (frames, height, width) pixels; whether that worked.
 
         Args:
-            name: of the kernel.
+            name: name of the kernel.
             pixels: one thread each.
             stream: handle of the stream.
             values: arguments in order: int addresses come as ctypes.c_void_p, numbers as int or
@@ -171,12 +171,12 @@ class Stages:
 
     Args:
         kernels: see Kernels.
-        geometry: of the frames.
+        geometry: geometry of the frames.
         scores: (N, K, h, w), the shape of the network's output.
         stride: pixels of the network's input per score.
         upload: for the tables; what it gives has to live as long as this.
         merged: see lrn_ros.inference.postprocess.upsample_argmax.
-        temperature: likewise.
+        temperature: see ModelInfo.
     """
 
     def __init__(

@@ -53,7 +53,7 @@ def draw_overlay(
     Args:
         rgb: (H, W, 3) uint8 image.
         mask: (H, W) uint8 class ids.
-        labels: with the colours to show, see lrn_ros.inference.palette.shown.
+        labels: label set with the colours to show, see lrn_ros.inference.palette.shown.
         alpha: weight of the colours, 0-1.
     """
     picture = blend(rgb, colorize(mask, labels.lookup()), mask, alpha)
@@ -123,7 +123,7 @@ def legend_picture(labels: LabelSet, line: int = 32) -> NDArray[np.uint8]:
     The classes are below each other; more than 24 of them take several columns.
 
     Args:
-        labels: with the colours to show.
+        labels: label set with the colours to show.
         line: pixels from one class to the next.
     """
     columns = -(-len(labels) // _MAX_ROWS)

@@ -74,7 +74,7 @@ def choose(labels: LabelSet, seed: int = 0) -> tuple[tuple[int, int, int], ...]:
 
     Args:
         labels: names and the data set's colours.
-        seed: of the search; the same gives the same colours.
+        seed: seed of the search; the same gives the same colours.
     """
     search, share = _Search(labels, seed), min(1.0, 24 / len(labels))
     found = search.run(max(1, round(8 * share)), max(4, round(64 * share)))

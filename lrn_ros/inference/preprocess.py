@@ -63,7 +63,7 @@ class ResizeRule(NamedTuple):
             whole number, halves to the even one or with AREA_HALVES_UP up; or LINEAR.
         rows: along the frame's height.
         columns: along its width.
-        scale: of the sum before it is rounded.
+        scale: scale of the sum before it is rounded.
     """
 
     kind: int

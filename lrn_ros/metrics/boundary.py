@@ -61,7 +61,7 @@ class BoundaryScores:
     Attributes:
         f_score: per class, harmonic mean of precision and recall; NaN where neither mask has a
             boundary of the class.
-        mean: of `f_score` over the classes that have one.
+        mean: mean of `f_score` over the classes that have one.
         precision: per class, share of the prediction's boundary that is near the truth's boundary;
             NaN where the prediction has no boundary of the class.
         recall: per class, share of the truth's boundary that is near the prediction's boundary; NaN

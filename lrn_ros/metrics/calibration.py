@@ -31,7 +31,7 @@ def calibration_counts(
         truth: class ids, any shape; ids from `classes` up are ignored (unlabelled).
         prediction: class ids of the same shape; 255 (unlabelled) is ignored too: the class that
             the confidence is of is not known.
-        confidence: of the same shape, probability of the predicted class times 255.
+        confidence: confidence of the same shape, probability of the predicted class times 255.
         classes: K.
 
     Returns:

@@ -247,7 +247,7 @@ def fold_normalisation(network: nn.Module) -> nn.Module:
     a concatenation.
 
     Args:
-        network: in evaluation mode.
+        network: a network in evaluation mode.
 
     Returns:
         `network`.

@@ -28,13 +28,13 @@ class Reported:
         network: name in the paper.
         architecture: name in the registry; empty: a network of others.
         size: (height, width) of the input; None where the paper does not say.
-        parameters: in millions.
-        multiply_adds: in billions; the papers call them FLOPs.
+        parameters: number of parameters in millions.
+        multiply_adds: number in billions; the papers call them FLOPs.
         convention: of lrn_ros.networks.counting, the one that the source used or that comes
             closest.
-        miou: in percent.
+        miou: mean IoU in percent.
         miou_on: data set and split of `miou`.
-        category_miou: in percent, on the same images.
+        category_miou: mean IoU of the categories in percent, on the same images.
         fps: frames per second.
         fps_on: the graphics card of `fps`.
         classes: IoU of the classes in percent, in the order of CITYSCAPES.

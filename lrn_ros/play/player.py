@@ -62,7 +62,7 @@ class Player(Node):
         kinds: type of the messages, Image or CompressedImage, by camera.
         topics: where they are published, by camera.
         segmentation: full name of the node to wait for.
-        outputs: its outputs, below its name, that somebody must have subscribed.
+        outputs: outputs below the node's name that must have a subscriber.
         clock: the bag's time.
         simulated: publish it on /clock and leave the stamps as recorded; otherwise the stamps
             become the time of publishing.

@@ -35,7 +35,7 @@ class PlayOptions:
     """How images are played into the node.
 
     Attributes:
-        model: of the node.
+        model: model of the node.
         smoothing: the node's temporal_smoothing.
         extent: the part of a bag.
         rate: times as fast as recorded.
@@ -63,7 +63,7 @@ class SourceOptions:
         frames: how many to play; 0: all.
         fps: Hz.
         size: (height, width) of the scene.
-        seed: of the scene.
+        seed: seed of the scene.
         pictures: folder for overlay.mp4, masks/STAMP.png and labels/INDEX.png.
     """
 
@@ -87,9 +87,9 @@ def play_bag(
 
     Args:
         bag: what to play.
-        topics: its image topics; several are cameras of one node, see cameras_of.
+        topics: image topics of the bag; several are cameras of one node, see cameras_of.
         options: how.
-        folder: for PlayFiles; what is there is removed.
+        folder: folder for PlayFiles; its old files are removed.
         report: called a few times per second.
 
     Returns:

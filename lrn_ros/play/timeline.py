@@ -25,7 +25,7 @@ class Due:
     Attributes:
         camera: which of several cameras it is of.
         loop: how often all was played before.
-        index: of the image in its topic or source.
+        index: index of the image in its topic or source.
         image: a message as recorded, or a frame of a source.
         bag_ns: when it is due, in the bag's time, which goes on from loop to loop.
         shift_ns: by which the bag's time goes on in this loop.

@@ -222,12 +222,12 @@ class _Both:
     """The frames of A and of B; lists have one entry a bag.
 
     Attributes:
-        counts: of A and of B, (frames, 10 K + 50) of what both runs have counted of a frame.
-        times: of A and of B, (frames,) milliseconds.
-        stamps: of the frames.
-        samples: by figure, frames or pairs that it is of.
-        same: by figure, whether A and B have counted the same in every frame.
-        occurs: by class, labelled frames in which it occurs.
+        counts: counts of A and of B, (frames, 10 K + 50) of what both runs have counted of a frame.
+        times: times of A and of B, (frames,) milliseconds.
+        stamps: stamps of the frames.
+        samples: number of frames or pairs of every figure.
+        same: for every figure, whether A and B have the same counts in every frame.
+        occurs: for every class, number of labelled frames in which it occurs.
     """
 
     counts: _Counts

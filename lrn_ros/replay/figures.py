@@ -84,14 +84,14 @@ class PartRecord:
     """The content of part.json: one topic of one bag, replayed.
 
     Attributes:
-        version: of this package.
+        version: version of this package.
         date: when it was finished, ISO 8601 with the zone.
         bag, topic: what was replayed.
-        complete: to its end.
+        complete: whether it went on to the end.
         damage: what of the bag could not be read.
         seconds: how long it took.
         image_size, network_size: (height, width) in pixels.
-        tally: its counts.
+        tally: the counts.
         labels: the classes that were scored.
         mapping: which classes were mapped to which, empty: none were.
         ground_truth: None: there is none.
@@ -151,9 +151,9 @@ class Point:
     """Figures over a span of a recording's time around `time_s`; see metrics.
 
     Attributes:
-        frames: in the span.
-        iou: by class, of those that occur.
-        answered_share: of the frames, in real time.
+        frames: number of frames in the span.
+        iou: IoU by class, for classes that occur.
+        answered_share: answered share of the frames, in real time.
     """
 
     time_s: float
@@ -221,9 +221,9 @@ class FrameAccount:
     """Where the published frames went.
 
     Attributes:
-        published: by the player.
+        published: number of images that the player published.
         answered: segmented, and their masks published.
-        dropped: by the node, by cause.
+        dropped: number of images that the node dropped, by cause.
         idle: received while nobody listened.
         unaccounted: what nobody has told of; negative: more was told of than was published.
         delivered: masks that arrived at a subscriber.
@@ -253,18 +253,18 @@ class PlayedAs:
     """How a bag was played into the node.
 
     Attributes:
-        name: of the bag in the results.
+        name: name of the bag in the results.
         path, topic: what was played.
         rate: times as fast as recorded.
         loops: how many times.
-        clock: with /clock and the recorded stamps.
+        clock: whether it was played with /clock and the recorded stamps.
         start_s, duration_s: the part of the bag.
         asked_fps: images per second that were to be published.
-        complete: to its end.
+        complete: whether it went on to the end.
         damage: what of the bag could not be read.
         notes: what is unusual of the bag, see BagReader.
         before, after: how fast the machine was.
-        folder: of the run, see PlayFiles, below that of the results.
+        folder: folder of the run, see PlayFiles, below that of the results.
         camera: what the node called it where it had several cameras, else empty.
         interleaved: played in turns with another model that it is compared with.
     """
@@ -326,15 +326,15 @@ class Results:
 
     Attributes:
         provenance: what it was made with.
-        frames: that went straight through the model.
+        frames: number of frames that went straight through the model.
         complete: nothing was interrupted.
         model: what was replayed.
         labels: the classes that were scored; None: only real time was replayed.
         accuracy, temporal: None where there is nothing to compare.
-        latency_ms: of the Segmenter by stage, while frames were read and scored beside it.
+        latency_ms: latency of the Segmenter by stage, while frames were read and scored beside it.
         jitter_ms: mean change of `total_ms` from one frame to the next.
-        histogram: of `total_ms`.
-        throughput: of one worker.
+        histogram: histogram of `total_ms`.
+        throughput: throughput of one worker.
         bags: one a bag and topic.
         findings: what is wrong with the recordings.
         curve: one a bag and topic.

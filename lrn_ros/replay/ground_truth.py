@@ -61,7 +61,7 @@ class Matching:
 
         Args:
             labels_ns: stamps of labels.
-            stamp_ns: of the image.
+            stamp_ns: stamp of the image.
             others_ns: of the images before and after it, None: there is none.
             tolerance_ns: a label is at most so far away; one that just misses is noted.
         """
@@ -101,8 +101,8 @@ class Truth(Protocol):
         """(H, W) class ids of a frame, 255 unlabelled; None if the frame has no label.
 
         Args:
-            index: its position in the topic.
-            stamp_ns: its header's stamp.
+            index: position of the image in the topic.
+            stamp_ns: stamp in the image's header.
             recorded_ns: when it was recorded.
             next_ns: the stamp of the frame after it, None: it is the last. A label belongs to the
                 frame that is nearest to it, and to one only.

@@ -43,8 +43,8 @@ class Job:
 
     Attributes:
         name: what the topic of the bag is called in the results.
-        bag: its folder or storage file.
-        folder: for what is found, see PartFiles.
+        bag: folder or storage file of the bag.
+        folder: folder of the results, see PartFiles.
         topic: image topic; None: the only one.
         model: the model.
         truth: the ground truth.
@@ -153,7 +153,7 @@ def run_job(
     Args:
         job: what to do.
         progress: see replay.
-        threads: of the backend, where the job does not say.
+        threads: threads of the backend, where the job does not say.
 
     Returns:
         see replay.

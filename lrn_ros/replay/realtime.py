@@ -61,7 +61,7 @@ class Played:
         how: how it was played.
         frames: (loop, index) of every frame that was published.
         published_ns: when each of them was published.
-        late_ms: by how much each of them was published late.
+        late_ms: how late each of them was published.
         answered: positions in `frames` of the frames that were answered.
         stages: for each of these the durations by name in milliseconds, NaN: unknown;
             `delivered_ms` is from publishing the image to the arrival of the mask at a subscriber,

@@ -28,9 +28,9 @@ class RecordedFrame:
     """A frame of which a mask was recorded.
 
     Attributes:
-        index: its position in the source.
+        index: position in the source.
         mask: file of its mask.
-        position: in the video of the overlays; None: it has no overlay.
+        position: position in the video of the overlays; None: it has no overlay.
     """
 
     index: int
@@ -80,10 +80,10 @@ def sample_rows(
 
     Args:
         frames: see read_recorded.
-        source: that was played.
+        source: the source that was played.
         output: folder with overlay.mp4, and labels/INDEX.png where the truth is known.
-        files: with what the node said.
-        labels: of the masks.
+        files: the files with the node's messages.
+        labels: labels of the masks.
         count: frames spread over the run that have mask and overlay.
         worst: frames with the lowest mean IoU.
     """

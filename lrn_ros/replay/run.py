@@ -45,7 +45,7 @@ class Outcome:
         done: names of those with results, of an earlier run or of this one.
         reused: of them those of an earlier run.
         failed: (name, reason) of the others.
-        interrupted: by Ctrl-C; some have no results then.
+        interrupted: whether Ctrl-C ended the run; some jobs then have no results.
     """
 
     done: list[str] = field(default_factory=list)

@@ -46,7 +46,7 @@ class Sampling:
     two replays of one recording, the one that samples less has sampled what the other has, too.
 
     Args:
-        frames: of the recording, None: unknown, as of a long one.
+        frames: frames of the recording, None: unknown, as of a long one.
         thorough: take every figure of every frame.
         clock: seconds.
 

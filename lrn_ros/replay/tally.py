@@ -64,10 +64,10 @@ class Accuracy:
     """Figures against the ground truth, as `lrn evaluate` gives them.
 
     Attributes:
-        frames: with ground truth.
+        frames: number of frames with ground truth.
         unlabelled: share of these frames' pixels that have no label.
         miou, pixel_accuracy: see Scores.
-        classes: by name.
+        classes: figures by class name.
         confusion: (K, K + 1) counts, see confusion_matrix.
         boundary, calibration: over the frames of which they were taken.
     """
@@ -103,7 +103,7 @@ class Tally:
         still, flickered: see Steadiness.
         frames: segmented; labelled: with ground truth; sampled: with boundary and calibration
             counted; pairs: compared with the frame before.
-        pixels: of the labelled frames, those without a label included.
+        pixels: pixels of the labelled frames, those without a label included.
     """
 
     matrix: NDArray[np.int64]

@@ -64,7 +64,7 @@ def write_comparison(
         b: the run that is judged.
         found: their comparison.
         judgements: what the figures say.
-        verdict: for people.
+        verdict: the verdict as a text for people.
         rows: the figures as text: name, A, B, B - A, interval, samples.
     """
     changes, pictures = _changes(a, b), PagePictures()

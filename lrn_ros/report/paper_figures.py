@@ -38,8 +38,8 @@ class Measured:
     """One model on one data set and machine.
 
     Attributes:
-        name: of the model.
-        parameters: in millions.
+        name: name of the model.
+        parameters: number of parameters in millions.
         miou: on all images of the split, in percent.
         fps: frames per second from image to mask, one at a time: the median of FRAMES frames.
         masks: (H, W) uint8 class ids of the images that are shown.
@@ -60,10 +60,10 @@ def draw_figures(
     Args:
         models: .safetensors files whose classes are the same.
         data: folder of the data set.
-        split: its split.
+        split: split of the data set.
         output: folder that exists.
         images: number of images in masks.png, spread evenly over the split.
-        backend: of the Segmenter.
+        backend: backend of the Segmenter.
 
     Raises:
         UserError: there is no model, or the models have different classes.

@@ -23,7 +23,7 @@ class Argument:
     """One argument of a launch file.
 
     Attributes:
-        name: of the argument.
+        name: name of the argument.
         default: its text; empty: the parameter file decides, or nothing is set; None: the argument
             must be given.
         meaning: one line for users.

@@ -47,7 +47,7 @@ def with_arguments(
     """Entities that declare arguments and then run a function with those that were given.
 
     Args:
-        arguments: of the launch file.
+        arguments: arguments of the launch file.
         function: gets the context and the arguments with a value, by their names, and returns
             entities. Defaults are among the context's launch configurations only, and no file that
             the function includes takes them for given.

@@ -22,7 +22,7 @@ class NodeHandler(logging.Handler):
     """Hands records on to a node's logger.
 
     Args:
-        logger: of rclpy.
+        logger: logger of rclpy.
     """
 
     def __init__(self, logger: Any) -> None:

@@ -35,7 +35,7 @@ class Picture:
     """A picture of a video topic.
 
     Attributes:
-        header: of the message whose picture it is.
+        header: header of the message whose picture it is.
         to_rgb: gives (H, W, 3) uint8.
         decoding_s: what the codec took for the last packet, in seconds.
     """

@@ -35,7 +35,7 @@ class Pairs:
         images: (N, 3, H, W) uint8 RGB.
         labels: (N, H, W) uint8 class ids, 255 unlabelled.
         names: names of the files, see lrn_ros.data.datasets.Files.
-        facts: of every pair, where it was read from a data set.
+        facts: facts of every pair, where it was read from a data set.
         device: where batches are made; None: where the images are.
         streamed: whether the images are on disk, mapped into memory.
     """
@@ -130,7 +130,7 @@ def epoch_index(count: int, batch: int, step: int, seed: int, rank: int, world: 
         count: images in all.
         batch: images per step and process.
         step: number of steps done.
-        seed: of the order.
+        seed: seed of the order.
         rank: number of this process.
         world: processes in all.
 

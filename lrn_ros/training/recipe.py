@@ -72,7 +72,7 @@ class Recipe:
             no step is left out of that epoch.
         optimizer: "sgd", "adam" or "adamw".
         lr: peak learning rate.
-        momentum: of SGD.
+        momentum: momentum of SGD.
         weight_decay: strength of the decay.
         decayed: "weights": the decay is on tensors of two and more dimensions, which leaves out
             biases and batch norm; "all": it is on every parameter.
@@ -122,7 +122,7 @@ class Recipe:
             dense convolutions, see lrn_ros.training.start.check_layout for where it is refused.
         compile: compile forward and backward pass with torch.compile, once for every crop size;
             pays on a GPU after a minute.
-        seed: of everything.
+        seed: seed of all random numbers.
         eval_every: steps between evaluations on the validation set.
         patience: the run ends after so many evaluations without a better mIoU; 0: never.
         keep_best: release the weights of the evaluation with the best mIoU, not those of the end;

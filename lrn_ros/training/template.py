@@ -72,7 +72,7 @@ def write_recipe(
     """Write NAME.yaml, and NAME_labels.yaml where the data set brings no label set.
 
     Args:
-        name: of the recipe and of the model.
+        name: name of the recipe and of the model.
         data: the data set's folder.
         labels: a label set; None: the data set's own labels.yaml, else one made of the ids that
             its labels hold.

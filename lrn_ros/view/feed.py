@@ -160,7 +160,7 @@ class SourceFeed:
     Nothing is segmented while nobody looks.
 
     Args:
-        title: of the source.
+        title: title of the source.
         open_frames: makes an iterator of (H, W, 3) uint8 RGB frames in real time; see `played`.
         segmenter: used by one thread alone.
     """

@@ -50,9 +50,9 @@ def write_mcap(path: Path, views: Iterable[View], labels: LabelSet) -> int:
     """Write frames to an MCAP file that the viewers open with the layout; returns how many.
 
     Args:
-        path: of the file; one that is there is replaced.
-        views: in the order of their stamps.
-        labels: with the colours to show.
+        path: path of the file; an existing file is replaced.
+        views: the frames in the order of their stamps.
+        labels: label set with the colours to show.
     """
     count, reported_ns = 0, 0
     with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
@@ -78,7 +78,7 @@ def messages(
 
     Args:
         view: the frame.
-        labels: with the colours to show.
+        labels: label set with the colours to show.
         once: also what is sent once: legend and classes.
         report: also what the node reports once a second.
         wanted: whether somebody looks at a topic of pictures.
@@ -135,9 +135,9 @@ def recorded_views(
 
     Args:
         frames: see lrn_ros.replay.recording.read_recorded.
-        source: that was played.
-        files: with what the node said.
-        backend: that the node used.
+        source: the source that was played.
+        files: the files with the node's messages.
+        backend: the backend that the node used.
     """
     by_index = {frame.index: frame for frame in frames}
     latency: dict[int, dict[str, str]] = {}

@@ -39,7 +39,7 @@ class NodeFeed:
 
     Args:
         node: full name of the node, such as /segmentation.
-        camera: its camera's prefix; empty: the only one.
+        camera: prefix of the camera; empty: the only camera.
         timeout: seconds to wait for the node.
 
     Raises:

@@ -129,9 +129,9 @@ def scan(path: Path, topic: str | None, in_order: bool) -> Iterator[Found]:
     """The messages of a topic (None: of all), read from the beginning of the file.
 
     Args:
-        path: of the file.
-        topic: its name.
-        in_order: of their times; only of a whole file. Else in the order of the file.
+        path: path of the file.
+        topic: name of the topic.
+        in_order: order of their times; only of a whole file. Else in the order of the file.
 
     Raises:
         Exception: of whatever type the damaged bytes cause, after the last message before them.

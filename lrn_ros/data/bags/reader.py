@@ -63,12 +63,12 @@ class BagFrame:
 
     Attributes:
         rgb: (H, W, 3) uint8; a read-only view of the message where that is rgb8.
-        stamp_ns: its header's stamp, nanoseconds.
+        stamp_ns: stamp in the header, nanoseconds.
         recorded_ns: when it was recorded, nanoseconds.
-        frame_id: its header's.
-        index: of the message in its topic, from 0.
+        frame_id: frame_id in the header.
+        index: index of the message in its topic, from 0.
         data: the message as it was recorded, serialized.
-        time_ns: its stamp; where those of its topic are not set, when it was recorded.
+        time_ns: the stamp, or the time of recording if the topic's stamps are not set.
     """
 
     rgb: NDArray[np.uint8]
@@ -127,7 +127,7 @@ class BagReader:
         path: the bag's folder, or its storage file.
 
     Attributes:
-        path: as given.
+        path: the path as it was given.
         topics: type and number of messages (BagTopic) by name, in the order of the names.
 
     Raises:

@@ -50,10 +50,10 @@ class BagWriter:
     Args:
         path: folder of the new bag.
         storage: a key of `STORAGES`.
-        topic: of the images, absolute.
+        topic: topic of the images, absolute.
         compressed: JPEG instead of rgb8.
         label_set: classes of the labels; None: there will be none.
-        frame_id: of every header.
+        frame_id: frame id of every header.
 
     Raises:
         UserError: `path` exists or has what an sqlite3 URI takes for its own, or a bad `topic`.
@@ -119,7 +119,7 @@ class BagWriter:
         """Add a frame, its camera_info and, where there is one, its label.
 
         Args:
-            stamp_ns: of the headers and of the recording, nanoseconds.
+            stamp_ns: stamp of the headers and of the recording, nanoseconds.
             rgb: (H, W, 3) uint8.
             label: (H, W) uint8 class ids, 255 unlabelled.
 

@@ -59,7 +59,7 @@ class Engine:
     Args:
         network: with its parameters in the precision to run at, on the device to run on.
         info: normalisation of the network's input, classes, and temperature of the confidence.
-        geometry: of the frames.
+        geometry: geometry of the frames.
         batch: N.
         kernels: loaded on that device.
         merged: see BackendOptions.
