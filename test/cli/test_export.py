@@ -71,7 +71,8 @@ def test_all_models_in_all_precisions(random_model, dataset, tmp_path, monkeypat
     for name in ("one", "two"):
         shutil.copy(random_model, tmp_path / f"{name}.safetensors")
     monkeypatch.setattr("lrn_ros.export.onnx._check", lambda figures, precision: None)
-    assert export("all", "--format", "onnx", "--precision", "all", "--json") == 0
+    options = ["--format", "onnx", "--precision", "all", "--data", dataset]
+    assert export("all", *options, "--json") == 0
     reports = json.loads(capsys.readouterr().out)
     names = [f"{model}{end}.onnx" for model in ("one", "two") for end in ("", "_fp16", "_int8")]
     assert [report["model"] for report in reports] == [str(tmp_path / name) for name in names]

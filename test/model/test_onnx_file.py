@@ -96,7 +96,7 @@ def test_other_files_are_refused(tmp_path: Path, data: bytes) -> None:
     ("metadata", "says"),
     [
         ({}, "an ONNX file, but not a model of lrn_ros; lrn export"),
-        (header(version=99), "version 99, this package reads 1"),
+        (header(version=99), "version 99, this package reads version 1"),
         (header(export=None), "damaged model header"),
         (header(export={"precision": "fp32"}), "damaged model header"),
         ({"lrn_ros": "{"}, "damaged model header"),

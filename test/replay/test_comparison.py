@@ -322,7 +322,7 @@ def test_what_latency_depends_on_is_noted(write_run, capsys) -> None:
     assert main(["compare", str(a), str(a)]) == 0
     assert "note" not in capsys.readouterr().out
     assert main(["compare", str(a), str(b)]) == 0
-    assert "note      the runs differ in --thorough: so may" in capsys.readouterr().out
+    assert "note      the runs differ in --thorough: latencies may" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_right_labels_and_few_classes_are_not_doubted() -> None:
 def test_ids_that_are_one_too_high() -> None:
     (said,) = doubts(lambda mask: np.where(mask == 3, 255, mask + 1))
     assert said.startswith(
-        "the classes of the labels do not fit, their places do: ids are 1 too high"
+        "the classes of the labels do not fit, but their places do: ids are 1 too high"
     )
     assert "1 (road) is 0 (sky), " in said and "2 (car) is 1 (road)" in said
     now, then = map(float, re.findall(r"([\d.]+) %", said))

@@ -260,5 +260,8 @@ def test_either_side_may_be_mapped():
     assert (of_mask.labels, of_mask.of_truth, of_mask.of_prediction) == (CAMVID, None, mapping)
     with pytest.raises(UserError, match="--mapping NAME or FILE.yaml translates one to the other"):
         scoring(CAMVID, CITYSCAPES, None)
-    with pytest.raises(UserError, match="the model has camvid11 and the labels have camvid11"):
+    with pytest.raises(
+        UserError,
+        match="the model has the classes of camvid11 and the labels have those of camvid11",
+    ):
         scoring(CAMVID, CAMVID, mapping)

@@ -66,7 +66,7 @@ def test_a_part_that_was_cut_or_edited_is_refused(tmp_path):
         (files.frames, lambda text: text.replace('"index": 1', '"index": 2'), "was cut or edited"),
         (files.summary, lambda text: text[:-30], "part.json: damaged"),
         (files.summary, lambda text: text.replace('"frames": 3', '"frames": 4'), "cut or edited"),
-        (files.summary, lambda text: text.replace('"format": 1', '"format": 9'), "in format 9"),
+        (files.summary, lambda text: text.replace('"format": 1', '"format": 9'), "has format 9"),
         (
             files.summary,
             lambda text: text.replace('"format": 1,', ""),

@@ -287,7 +287,7 @@ def test_labels_without_exact_values_are_refused(tmp_path):
         list(bag.labels("/mono16", SET))
     with pytest.raises(UserError, match="/jpeg, message 0: JPEG changes the values of labels"):
         list(bag.labels("/jpeg", SET))
-    with pytest.raises(UserError, match="/png16, message 0: labels in mono16 have no exact"):
+    with pytest.raises(UserError, match="/png16, message 0: labels cannot be in mono16"):
         list(bag.labels("/png16", SET))
     with pytest.raises(UserError, match="/odd/classes is not a list of classes"):
         bag.labels("/odd")
