@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from lrn_ros.benchmark.measure import STEADY, Combination, Plan, Run, Samples
+from lrn_ros.benchmark.measure import STEADY, Combination, Measurement, Plan, Samples
 from lrn_ros.benchmark.models import Model
 from lrn_ros.benchmark.worker import BASELINE
 from lrn_ros.metrics.latency import Percentiles, percentiles
 
 
 @dataclass(frozen=True)
-class Limits:
+class MachineLimits:
     """Best of all rounds: multiply-adds per second of a matrix product, bytes copied per second."""
 
     software: str
@@ -100,15 +100,15 @@ class Figures:
         return self.spread <= STEADY
 
 
-def limits(run: Run) -> Limits | None:
+def limits(run: Measurement) -> MachineLimits | None:
     """The machine's limits; None where torch is missing."""
     if not run.limits:
         return None
     best = {n: max(r[n] for r in run.limits) for n in ("fp32", "bf16", "copy")}
-    return Limits(run.limits[0]["software"], **best)
+    return MachineLimits(run.limits[0]["software"], **best)
 
 
-def figures(plan: Plan, run: Run) -> list[Figures]:
+def figures(plan: Plan, run: Measurement) -> list[Figures]:
     """A row for everything that was measured, in order."""
     models = {m.name: m for m in plan.models}
     counted = [replace(s, rounds_ms=s.rounds_ms[run.used] or s.rounds_ms) for s in run.samples]
@@ -124,7 +124,7 @@ def figures(plan: Plan, run: Run) -> list[Figures]:
 
 
 def _row(
-    model: Model, samples: Samples, baseline: Samples | None, limits: Limits | None
+    model: Model, samples: Samples, baseline: Samples | None, limits: MachineLimits | None
 ) -> Figures:
     total, bare = _all(samples, "total"), _all(samples, "bare")
     medians = [float(np.median(r["total"])) for r in samples.rounds_ms]
@@ -203,7 +203,7 @@ def _cost(model: Model, size: tuple[int, int]) -> tuple[int | None, int | None]:
     return counts.parameters, counts.mac
 
 
-def _peak(combination: Combination, limits: Limits | None) -> float | None:
+def _peak(combination: Combination, limits: MachineLimits | None) -> float | None:
     on_cpu = combination.backend in ("openvino", "onnxruntime", "torch")
     found = {"fp32": limits.fp32, "bf16": limits.bf16} if limits and on_cpu else {}
     return found.get(combination.precision)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from lrn_ros.benchmark.models import Model
-from lrn_ros.benchmark.process import Worker, WorkerEnded
+from lrn_ros.benchmark.process import WorkerEnded, WorkerProcess
 from lrn_ros.benchmark.worker import BASELINE
 from lrn_ros.inference.backends.base import MODULES
 from lrn_ros.scene import StreetScene
@@ -95,7 +95,7 @@ class Samples:
 
 
 @dataclass
-class Run:
+class Measurement:
     """A whole measurement.
 
     Attributes:
@@ -182,7 +182,7 @@ def steadiest(samples: Sequence[Samples], rounds: int) -> tuple[slice, float]:
     return windows[best], worst[best]
 
 
-def measure(plan: Plan, folder: Path, step: Callable[[str], None]) -> Run:
+def measure(plan: Plan, folder: Path, step: Callable[[str], None]) -> Measurement:
     """Start a process for every combination, measure in rounds, then score the masks.
 
     Ctrl-C ends all processes and keeps the rounds that were measured.
@@ -203,15 +203,15 @@ class _Session:
 
     def __init__(self, plan: Plan, folder: Path, step: Callable[[str], None]) -> None:
         self._plan, self._folder, self._step = plan, folder, step
-        self._workers: dict[Combination, Worker] = {}
+        self._workers: dict[Combination, WorkerProcess] = {}
         self._samples: dict[Combination, Samples] = {}
-        self._run = Run()
+        self._run = Measurement()
         self._others = {m.name for m in plan.models if m.info is None}
 
-    def run(self) -> Run:
+    def run(self) -> Measurement:
         """See measure."""
         run = self._run
-        limits = Worker(self._folder / "limits.log")
+        limits = WorkerProcess(self._folder / "limits.log")
         try:
             self._start_all()
             self._rounds(limits)
@@ -277,7 +277,7 @@ class _Session:
 
     def _start(self, combination: Combination, model: Path, folder: Path, frames: Path) -> None:
         folder.mkdir()
-        worker = self._workers[combination] = Worker(folder / "worker.log")
+        worker = self._workers[combination] = WorkerProcess(folder / "worker.log")
         try:
             reply = worker.ask(
                 "load",
@@ -305,7 +305,7 @@ class _Session:
         self._samples.pop(combination, None)
         self._skip(combination, status, reason)
 
-    def _rounds(self, limits: Worker) -> None:
+    def _rounds(self, limits: WorkerProcess) -> None:
         """The rounds that were asked for, and more until the last ones are steady."""
         end, number = time.monotonic() + self._plan.budget_s, 0
         while self._workers:
@@ -324,7 +324,7 @@ class _Session:
                 return
             self._step(f"{text}: once more")
 
-    def _round(self, number: int, limits: Worker) -> None:
+    def _round(self, number: int, limits: WorkerProcess) -> None:
         """One turn of every process, in the opposite order every other time."""
         text = f"round {number + 1} of {max(number + 1, self._plan.rounds)}"
         if self._run.no_limits is None:

@@ -17,7 +17,7 @@ class WorkerEnded(Exception):
     """A worker's process has ended by itself; the message says how."""
 
 
-class Worker:
+class WorkerProcess:
     """A process of lrn_ros.benchmark.worker; Ctrl-C in the terminal does not reach it.
 
     Args:

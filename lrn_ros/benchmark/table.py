@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from lrn_ros.benchmark.figures import Figures, Limits
-from lrn_ros.benchmark.measure import STEADY, Plan, Run
+from lrn_ros.benchmark.figures import Figures, MachineLimits
+from lrn_ros.benchmark.measure import STEADY, Measurement, Plan
 from lrn_ros.benchmark.worker import BASELINE
 from lrn_ros.metrics.machine import Machine
 from lrn_ros.metrics.text import table
@@ -63,7 +63,11 @@ _COST: tuple[_Column, ...] = (
 
 
 def report(
-    plan: Plan, run: Run, rows: Sequence[Figures], limits: Limits | None, machine: Machine
+    plan: Plan,
+    run: Measurement,
+    rows: Sequence[Figures],
+    limits: MachineLimits | None,
+    machine: Machine,
 ) -> str:
     """The tables, what they were measured with, and what is missing and why."""
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
@@ -104,7 +108,7 @@ def report(
     return "\n".join([*lines, *sorted(unscored), *_skipped(run)])
 
 
-def _limits(run: Run, limits: Limits | None) -> str:
+def _limits(run: Measurement, limits: MachineLimits | None) -> str:
     if limits is None:
         return f"Limits of the machine: not measured, {run.no_limits or 'interrupted'}."
     return (
@@ -114,7 +118,7 @@ def _limits(run: Run, limits: Limits | None) -> str:
     )
 
 
-def _skipped(run: Run) -> list[str]:
+def _skipped(run: Measurement) -> list[str]:
     """The combinations without figures, by reason."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for one in run.skipped:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lrn_ros.benchmark.figures import Figures
-    from lrn_ros.benchmark.measure import Plan, Run
+    from lrn_ros.benchmark.measure import Measurement, Plan
     from lrn_ros.benchmark.models import Model
 
 _JSON, _TEXT, _PICTURE = "results.json", "results.md", "latency_accuracy.png"
@@ -191,7 +191,7 @@ def _command(args: argparse.Namespace) -> str:
     return shlex.join([*parts, "--data", str(args.data)] if args.data else parts)
 
 
-def _report(args: argparse.Namespace, plan: Plan, found: Run, rows: list[Figures]) -> None:
+def _report(args: argparse.Namespace, plan: Plan, found: Measurement, rows: list[Figures]) -> None:
     from dataclasses import asdict
 
     from lrn_ros.benchmark.figures import limits

@@ -162,7 +162,7 @@ class _Corrupted:
 
 def _check_matplotlib() -> None:
     with needs("evaluate", "--output draws with matplotlib"):
-        import lrn_ros.report.confusion_picture  # noqa: F401
+        import lrn_ros.report.drawings  # noqa: F401
 
 
 def _sequence(file: Files) -> str:
@@ -263,7 +263,7 @@ def _write_prediction(path: Path, mask: NDArray[np.uint8], labels: LabelSet) -> 
 def _write(folder: Path, report: dict[str, Any]) -> None:
     import numpy as np
 
-    from lrn_ros.report.confusion_picture import draw_confusion
+    from lrn_ros.report.drawings import draw_confusion
 
     write_json(folder / _REPORT, report)
     data = f"{Path(report['dataset']).resolve().name} {report['split']}"

@@ -226,7 +226,7 @@ def _figures(args: argparse.Namespace) -> int:
     if args.data is None:
         raise UserError("--figures needs --data, the data set that the models are run on")
     with needs("evaluate", "--figures draws with matplotlib"):
-        from lrn_ros.report.paper_figures import draw_figures
+        from lrn_ros.report.drawings import draw_figures
     claim_output(args.figures, "models --figures", "--figures")
     models = sorted(weights_folder().glob("*.safetensors"))
     measured = draw_figures(models, args.data, args.split, args.figures, args.images, args.backend)

@@ -74,7 +74,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageAndMask:
     """One image and its mask: name in the new data set, drive, and split if the source has any."""
 
     name: str
@@ -128,7 +128,7 @@ def convert(root: Path, output: Path, options: Options) -> Converted:
     return Converted(labels, Counter(s.split for s in placed), split_by, tuple(alone))
 
 
-def find_pairs(root: Path) -> tuple[list[Source], list[Path]]:
+def find_pairs(root: Path) -> tuple[list[ImageAndMask], list[Path]]:
     """Find images with masks, and images without, in all folders below `root`.
 
     A mask has the name of its image, perhaps followed by _mask, _L, _label, _labelIds, _seg, _gt or
@@ -183,13 +183,13 @@ def _key(path: Path, is_mask: bool) -> str:
     return "/".join([*folders, stem.removesuffix("_leftImg8bit")])
 
 
-def _source(root: Path, key: str, image: Path, mask: Path) -> Source:
+def _source(root: Path, key: str, image: Path, mask: Path) -> ImageAndMask:
     *folders, stem = key.split("/")
     split = next((_SPLITS[f.lower()] for f in folders if f.lower() in _SPLITS), "")
     folders = [f for f in folders if f.lower() not in _SPLITS]
     name = "_".join([*(f.replace("_", "-") for f in folders), stem])
     drive = folders[-1] if folders else (sequence(stem) if "_" in stem else "")
-    return Source(name, drive, split, image, mask)
+    return ImageAndMask(name, drive, split, image, mask)
 
 
 def _why_none(root: Path, images: int, masks: int) -> str:
@@ -214,8 +214,8 @@ def _why_none(root: Path, images: int, masks: int) -> str:
 
 
 def assign_splits(
-    root: Path, found: Sequence[Source], options: Options
-) -> tuple[list[Source], str]:
+    root: Path, found: Sequence[ImageAndMask], options: Options
+) -> tuple[list[ImageAndMask], str]:
     """Give every pair its split.
 
     If the source has splits, as folders or as VOC's ImageSets/Segmentation/SPLIT.txt, they are
@@ -236,7 +236,7 @@ def assign_splits(
             return placed, "source"
     if all(s.split for s in found) and len({s.split for s in found}) > 1:
         return list(found), "source"
-    drives: dict[str, list[Source]] = {}
+    drives: dict[str, list[ImageAndMask]] = {}
     for one in sorted(found, key=lambda s: s.name):
         drives.setdefault(one.drive, []).append(one)
     by = options.split if options.split != "auto" else ("drive" if len(drives) > 2 else "time")
@@ -256,8 +256,8 @@ def assign_splits(
     return placed, by
 
 
-def _with_split(source: Source, split: str) -> Source:
-    return Source(source.name, source.drive, split, source.image, source.mask)
+def _with_split(source: ImageAndMask, split: str) -> ImageAndMask:
+    return ImageAndMask(source.name, source.drive, split, source.image, source.mask)
 
 
 def _read_codes(path: Path, instances: int) -> NDArray[np.int64]:
@@ -278,7 +278,7 @@ def _read_codes(path: Path, instances: int) -> NDArray[np.int64]:
 
 
 def _table(
-    root: Path, found: Sequence[Source], options: Options
+    root: Path, found: Sequence[ImageAndMask], options: Options
 ) -> tuple[dict[int, int], LabelSet]:
     """The class of every number in the masks (255: unlabelled), and the label set."""
     first: dict[int, Path] = {}
@@ -382,7 +382,7 @@ def _without_void(
     return {code: place.get(i, UNLABELLED) for code, i in table.items()}, whole
 
 
-def _write(one: Source, folder: Path, table: Mapping[int, int], options: Options) -> None:
+def _write(one: ImageAndMask, folder: Path, table: Mapping[int, int], options: Options) -> None:
     codes = _read_codes(one.mask, options.instances)
     values, inverse = np.unique(codes, return_inverse=True)
     ids = np.array([table[v] for v in values.tolist()], np.uint8)[inverse].reshape(codes.shape)

@@ -26,7 +26,7 @@ _A_SCENE, _APART = 4, 25  # rendered ones of one street, and frames between them
 
 Image = NDArray[np.uint8]
 # (N, H, W, 3) uint8 -> (N, K, h, w) float32
-Run = Callable[[Image], NDArray[np.float32]]
+RunModel = Callable[[Image], NDArray[np.float32]]
 
 
 def scene_images(size: tuple[int, int]) -> Iterator[tuple[Image, None]]:
@@ -66,7 +66,7 @@ def data_images(data: Path, labels: LabelSet) -> Iterator[tuple[Image, Image]]:
 
 
 def measure(
-    reference: Segmenter, run: Run, images: Iterable[tuple[Image, Image | None]]
+    reference: Segmenter, run: RunModel, images: Iterable[tuple[Image, Image | None]]
 ) -> dict[str, Any]:
     """Compare masks of an exported model with those of the reference, pixel by pixel.
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from lrn_ros.errors import RunError, UserError
-from lrn_ros.export.agreement import Image, Run, measure
+from lrn_ros.export.agreement import Image, RunModel, measure
 from lrn_ros.export.quantise import quantise
 from lrn_ros.export.shuffles import replace_shuffles
 from lrn_ros.inference.backends.torch import load_network
@@ -234,7 +234,7 @@ def _forget_origin(model: onnx.ModelProto) -> None:
         part.ClearField("doc_string")
 
 
-def runner(model: onnx.ModelProto) -> Run:
+def runner(model: onnx.ModelProto) -> RunModel:
     """The graph in onnxruntime on the CPU: (N, H, W, 3) uint8 -> (N, K, h, w) float32."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only

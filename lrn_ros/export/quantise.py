@@ -33,7 +33,7 @@ _OPTIONS = {
 }
 
 
-class _Reader(CalibrationDataReader):
+class _CalibrationImages(CalibrationDataReader):
     def __init__(self, images: Iterable[Image]) -> None:
         self._images = iter(images)
 
@@ -68,7 +68,9 @@ def quantise(model: onnx.ModelProto, images: Iterable[Image]) -> onnx.ModelProto
         quantize_static(
             source,
             target,
-            _Reader(tqdm(images, "calibration", unit="image", disable=not sys.stderr.isatty())),
+            _CalibrationImages(
+                tqdm(images, "calibration", unit="image", disable=not sys.stderr.isatty())
+            ),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv"],
             per_channel=True,

@@ -45,7 +45,7 @@ _LOOK_AROUND_S = 2.0  # how often the graph is searched for topic names that nea
 
 
 @dataclass(frozen=True)
-class Frame:
+class ReceivedFrame:
     """A received image message that waits for the worker.
 
     Attributes:
@@ -116,7 +116,11 @@ class Camera:
     """
 
     def __init__(
-        self, node: Node, prefix: str, transport: str, deliver: Callable[[Camera, Frame], None]
+        self,
+        node: Node,
+        prefix: str,
+        transport: str,
+        deliver: Callable[[Camera, ReceivedFrame], None],
     ) -> None:
         self.prefix, self.statistics = prefix, Statistics()
         self.topic = self.no_publisher = ""
@@ -267,10 +271,10 @@ class Camera:
         try:
             message = self._parse(data)
             if not isinstance(message, VideoMessage):
-                self._deliver(self, Frame(message, now, received_at))
+                self._deliver(self, ReceivedFrame(message, now, received_at))
             elif self._video is not None:
                 for picture in self._video.pictures(message):
-                    self._deliver(self, Frame(picture, now, received_at))
+                    self._deliver(self, ReceivedFrame(picture, now, received_at))
         except ImageError as error:
             if error.cause == NO_KEYFRAME:
                 self.statistics.dropped(NO_KEYFRAME)

@@ -28,7 +28,7 @@ _SAMPLE_STEP = 4099  # bytes; a prime, so that the sample does not follow the co
 
 
 @dataclass(frozen=True)
-class Limits:
+class HealthLimits:
     """The figures from which a picture is bad; with 0 it is never bad.
 
     Attributes:
@@ -84,7 +84,7 @@ class HealthMonitor:
         self._figures = (0.0, 0.0, 0.0)
         self._bad = [0, 0, 0]  # bad measurements in a row, per figure
 
-    def look(self, data: memoryview, rgb: NDArray[np.uint8], limits: Limits) -> Health:
+    def look(self, data: memoryview, rgb: NDArray[np.uint8], limits: HealthLimits) -> Health:
         """Check one image.
 
         Args:
@@ -115,7 +115,7 @@ class HealthMonitor:
         )
         self._frozen = self._frozen + 1 if same else 0
 
-    def _warnings(self, limits: Limits) -> tuple[str, ...]:
+    def _warnings(self, limits: HealthLimits) -> tuple[str, ...]:
         dark, saturated, blurred = self._figures
         texts = (
             f"dark: {dark:.0%} of the picture is nearly black; is the lens covered?",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from lrn_ros.inference.geometry import Geometry
 from lrn_ros.inference.smoothing import Smoother
-from lrn_ros.ros.camera import Camera, Frame
+from lrn_ros.ros.camera import Camera, ReceivedFrame
 from lrn_ros.ros.health import HealthMonitor
 from lrn_ros.ros.parameters import Settings
 
@@ -33,7 +33,7 @@ class Slot:
     """
 
     camera: Camera
-    waiting: Frame | None = None
+    waiting: ReceivedFrame | None = None
     behind_ns: int = 0
     served_at: float = 0.0
     geometry: Geometry | None = None
@@ -68,7 +68,7 @@ class Schedule:
         self._slots = {id(camera): Slot(camera) for camera in cameras}
         self._say = say
 
-    def put(self, camera: Camera, frame: Frame, settings: Settings) -> bool:
+    def put(self, camera: Camera, frame: ReceivedFrame, settings: Settings) -> bool:
         """Take a received frame unless it is too old; it supersedes a frame that still waits.
 
         Returns:
@@ -94,7 +94,7 @@ class Schedule:
         slot.waiting, slot.behind_ns = frame, behind_ns
         return True
 
-    def take(self, count: int) -> list[tuple[Slot, Frame, int]]:
+    def take(self, count: int) -> list[tuple[Slot, ReceivedFrame, int]]:
         """Take the frame of the camera that was served longest ago, and frames like it.
 
         Frames of other cameras are taken too if the last frame of those cameras had the same

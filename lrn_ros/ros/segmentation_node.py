@@ -31,7 +31,7 @@ from lrn_ros.inference.supervisor import Supervisor
 from lrn_ros.memory import resident_mb
 from lrn_ros.model.artifact import SUFFIXES
 from lrn_ros.ros import diagnostics, graph
-from lrn_ros.ros.camera import Camera, Frame
+from lrn_ros.ros.camera import Camera, ReceivedFrame
 from lrn_ros.ros.guard import Exceptions, one_line
 from lrn_ros.ros.parameters import FLAGS, SPECS, Kind, Settings, check, check_all
 from lrn_ros.ros.qos import check_overrides
@@ -216,7 +216,7 @@ class SegmentationNode(LifecycleNode):
                 model.labels, model.ids, settings.confidence_threshold, settings.palette
             )
 
-    def _deliver(self, camera: Camera, frame: Frame) -> None:
+    def _deliver(self, camera: Camera, frame: ReceivedFrame) -> None:
         if self._worker is None:
             camera.statistics.dropped("inactive")
         else:

@@ -26,9 +26,9 @@ from lrn_ros.inference.segmenter import LoadedModel
 from lrn_ros.inference.smoothing import Smooth
 from lrn_ros.inference.supervisor import NotReady, Supervisor
 from lrn_ros.model.labels import UNLABELLED
-from lrn_ros.ros.camera import Camera, Frame
+from lrn_ros.ros.camera import Camera, ReceivedFrame
 from lrn_ros.ros.guard import Exceptions
-from lrn_ros.ros.health import Health, Limits
+from lrn_ros.ros.health import Health, HealthLimits
 from lrn_ros.ros.parameters import Settings
 from lrn_ros.ros.schedule import Schedule, Slot
 from lrn_ros.ros.transports import Picture
@@ -45,7 +45,7 @@ class _Job:
     """
 
     slot: Slot
-    frame: Frame
+    frame: ReceivedFrame
     behind_ns: int
     rgb: NDArray[np.uint8]
     taken: float
@@ -109,7 +109,7 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
 
-    def deliver(self, camera: Camera, frame: Frame) -> None:
+    def deliver(self, camera: Camera, frame: ReceivedFrame) -> None:
         """Take a received frame; it supersedes a frame of the camera that still waits."""
         with self._condition:
             if not self._active:
@@ -144,7 +144,7 @@ class Worker:
             except Exception as error:  # exceptions of one frame are counted in _reporting
                 self._exceptions.add(error, "the worker")
 
-    def _next(self) -> list[tuple[Slot, Frame, int]]:
+    def _next(self) -> list[tuple[Slot, ReceivedFrame, int]]:
         """Wait for frames that may run together; empty when the worker is stopped."""
         with self._condition:
             self._busy = False
@@ -162,7 +162,7 @@ class Worker:
         except (NotReady, RunError):
             return 1
 
-    def _serve(self, frames: list[tuple[Slot, Frame, int]]) -> None:
+    def _serve(self, frames: list[tuple[Slot, ReceivedFrame, int]]) -> None:
         """Decode, segment and publish; a failure is counted and logged, and the thread goes on."""
         settings = self.settings
         groups: dict[Geometry, list[_Job]] = {}
@@ -259,7 +259,7 @@ class Worker:
         """Check how the picture looks, if that is wanted; the mask is published already."""
         health = None
         if settings.camera_health:
-            limits = Limits(
+            limits = HealthLimits(
                 settings.health_frozen_frames, settings.health_dark,
                 settings.health_saturated, settings.health_blurred,
             )  # fmt: skip
@@ -271,7 +271,7 @@ class Worker:
         return health
 
 
-def _decode(slot: Slot, frame: Frame, behind_ns: int) -> _Job:
+def _decode(slot: Slot, frame: ReceivedFrame, behind_ns: int) -> _Job:
     taken, message = time.perf_counter(), frame.message
     if isinstance(message, Picture):
         rgb = message.to_rgb()
@@ -284,7 +284,7 @@ def _decode(slot: Slot, frame: Frame, behind_ns: int) -> _Job:
 
 
 def stage_times(
-    frame: Frame, taken: float, decoded: float, answer: _Answer, publish_ms: float
+    frame: ReceivedFrame, taken: float, decoded: float, answer: _Answer, publish_ms: float
 ) -> dict[str, float]:
     """The durations of lrn_ros.inference.result.STAGES for one frame, in milliseconds."""
     timings = answer.result.timings

@@ -19,7 +19,7 @@ NEAR = 0.4  # metres; nothing closer than this is drawn
 
 
 @dataclass(frozen=True)
-class Camera:
+class PinholeCamera:
     """Position in metres; yaw (right) and pitch (up) in radians; focal, height, width in pixels."""
 
     x: float
@@ -142,7 +142,7 @@ def _split(patch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class Canvas:
     """image: (H, W, 3) uint8 RGB; labels: (H, W) uint8; far things are drawn before near ones."""
 
-    def __init__(self, camera: Camera, air: Air) -> None:
+    def __init__(self, camera: PinholeCamera, air: Air) -> None:
         self.camera = camera
         self.air = air
         self.image = np.empty((camera.height, camera.width, 3), np.uint8)

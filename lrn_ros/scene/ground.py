@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from lrn_ros.scene.canvas import NEAR, SHIFT, Camera, Canvas, Colour, clip_near
+from lrn_ros.scene.canvas import NEAR, SHIFT, Canvas, Colour, PinholeCamera, clip_near
 from lrn_ros.scene.sky import Weather
 from lrn_ros.scene.textures import asphalt
 
@@ -206,7 +206,7 @@ class Ground:
             part = image[top : top + much]
             cv2.add(part, np.tile(milk, (*wide, 1)), part)
 
-    def _grain(self, camera: Camera, top: int) -> np.ndarray:
+    def _grain(self, camera: PinholeCamera, top: int) -> np.ndarray:
         """(H - top, W) uint8: the grain texture laid on the ground as the camera sees it."""
         start = math.floor(camera.z / GRAIN_PERIOD) * GRAIN_PERIOD
         x0 = self.street.spot(camera.z, -GRAIN_WIDE / 2)[0]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lrn_ros.scene.canvas import NEAR, Camera, Canvas, Colour
+from lrn_ros.scene.canvas import NEAR, Canvas, Colour, PinholeCamera
 from lrn_ros.scene.ground import Street
 from lrn_ros.scene.layout import Block, Building, Kit, Panel, Post, Tree
 from lrn_ros.scene.sky import Weather
@@ -20,7 +20,7 @@ Point = tuple[float, float, float]
 class Skyline:
     """The covered part of the image. House fronts are added from near to far."""
 
-    def __init__(self, camera: Camera) -> None:
+    def __init__(self, camera: PinholeCamera) -> None:
         self.camera = camera
         self.top = np.full(camera.width, np.inf, np.float32)
 
@@ -61,7 +61,7 @@ POSTS = {  # height and half the width in metres, colour
 
 
 @dataclass(frozen=True)
-class Stage:
+class StreetView:
     """The canvas, the camera and the light, which every drawing function of a frame needs."""
 
     canvas: Canvas
@@ -70,7 +70,7 @@ class Stage:
     weather: Weather
 
 
-def draw_back(stage: Stage, blocks: dict[tuple[int, int], Block]) -> None:
+def draw_back(stage: StreetView, blocks: dict[tuple[int, int], Block]) -> None:
     """Houses and the gardens between them, far to near, without those hidden by nearer fronts."""
     things = [(side, thing) for (_, side), block in blocks.items()
               for thing in (*block.buildings, *block.behind)]  # fmt: skip
@@ -136,7 +136,7 @@ def _upright(street: Street, z0: float, z1: float, offset: float, high: float) -
     return np.array([(xa, 0, za), (xb, 0, zb), (xb, high, zb), (xa, high, za)])
 
 
-def _draw_building(stage: Stage, house: Building, side: int, bare: bool) -> None:
+def _draw_building(stage: StreetView, house: Building, side: int, bare: bool) -> None:
     """Draw a house: end wall, roof, chimney and front."""
     canvas, street, weather = stage.canvas, stage.street, stage.weather
     x, _, z = _front(street, side, house)
@@ -171,7 +171,7 @@ def _draw_building(stage: Stage, house: Building, side: int, bare: bool) -> None
     canvas.panel(house.front, quad, BUILDING, weather.light((-side, 0.0, 0.0)))
 
 
-def draw_tree(stage: Stage, thing: Tree) -> None:
+def draw_tree(stage: StreetView, thing: Tree) -> None:
     """Draw a tree: trunk and crown."""
     size = (0.75 * thing.height, thing.height)
     foot = stage.street.spot(thing.z, thing.offset)
@@ -179,7 +179,7 @@ def draw_tree(stage: Stage, thing: Tree) -> None:
     stage.canvas.board(stage.kit.trees[thing.kind], foot, size, TREE, light, thing.mirror)
 
 
-def draw_panel(stage: Stage, panel: Panel) -> None:
+def draw_panel(stage: StreetView, panel: Panel) -> None:
     """Draw a hedge, whose class is tree, or a fence."""
     quad = _upright(stage.street, panel.z0, panel.z1, panel.offset, panel.height)
     light = stage.weather.light((-math.copysign(0.7, panel.offset), 0.7, 0.0))
@@ -187,7 +187,7 @@ def draw_panel(stage: Stage, panel: Panel) -> None:
     stage.canvas.panel(stage.kit.panels[panel.kind], quad, label, light)
 
 
-def draw_post(stage: Stage, post: Post) -> None:
+def draw_post(stage: StreetView, post: Post) -> None:
     """Draw a pole with its lamp, its sign or its traffic light."""
     foot = stage.street.spot(post.z, post.offset)
     tall, r, paint = POSTS[post.kind]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from lrn_ros.scene.canvas import Air, Camera
+from lrn_ros.scene.canvas import Air, PinholeCamera
 from lrn_ros.scene.textures import cloudy
 
 BUILDING, TREE = 1, 5  # class ids
@@ -49,7 +49,7 @@ def make_weather(rng: np.random.Generator) -> Weather:
 class Panorama:
     """Sky and skyline: (h, w, 3) uint8 RGB and labels (h, w); the lowest row is the horizon."""
 
-    def __init__(self, rng: np.random.Generator, weather: Weather, camera: Camera) -> None:
+    def __init__(self, rng: np.random.Generator, weather: Weather, camera: PinholeCamera) -> None:
         self.camera = camera
         focal = camera.focal
         h, w = camera.height + 2, math.ceil(camera.width + 2 * SWING * focal)
@@ -91,7 +91,7 @@ class Panorama:
             cv2.fillConvexPoly(self.labels, corners, TREE if tree else BUILDING, cv2.LINE_8, 4)
             at += wide * 0.7
 
-    def paint(self, camera: Camera, image: np.ndarray, labels: np.ndarray) -> None:
+    def paint(self, camera: PinholeCamera, image: np.ndarray, labels: np.ndarray) -> None:
         """Copy the part that the camera sees into the rows above its horizon, in place."""
         h, w = self.labels.shape
         rows = min(max(math.ceil(camera.horizon) + 2, 0), camera.height)

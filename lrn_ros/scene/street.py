@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from lrn_ros.scene.canvas import Camera, Canvas, Sprite
+from lrn_ros.scene.canvas import Canvas, PinholeCamera, Sprite
 from lrn_ros.scene.figures import (
     CYCLIST_END,
     CYCLIST_SIDE,
@@ -36,7 +36,7 @@ from lrn_ros.scene.layout import (
     make_block,
     make_kit,
 )
-from lrn_ros.scene.roadside import Stage, draw_back, draw_panel, draw_post, draw_tree
+from lrn_ros.scene.roadside import StreetView, draw_back, draw_panel, draw_post, draw_tree
 from lrn_ros.scene.sky import Panorama, Weather, make_weather
 from lrn_ros.scene.traffic import Mover, at_crossing, car_ahead, car_choice, in_lanes, make_lanes
 from lrn_ros.scene.vehicles import MESHES, draw_car
@@ -46,7 +46,7 @@ FAR, FAR_SMALL = 70.0, 30.0  # metres; beyond, shadows are left out
 
 
 def find_shadows(
-    camera: Camera, street: Street, weather: Weather, blocks: dict[tuple[int, int], Block],
+    camera: PinholeCamera, street: Street, weather: Weather, blocks: dict[tuple[int, int], Block],
     movers: list[Mover],
 ) -> Iterator[Shadow]:  # fmt: skip
     """All shadows near the camera, the large ones first."""
@@ -158,18 +158,18 @@ class StreetScene:
         crossings = [(n + 0.5) * BLOCK for n, s in blocks if s > 0 and blocks[n, s].crossing]
         shadows = find_shadows(camera, self._street, self._weather, blocks, movers)
         self._ground.paint_on(canvas, crossings, list(shadows))
-        stage = Stage(canvas, self._street, self._kit, self._weather)
+        stage = StreetView(canvas, self._street, self._kit, self._weather)
         draw_back(stage, blocks)
         self._draw_street(stage, blocks, movers)
         return self._sensor(canvas.image, index), canvas.labels
 
-    def _camera(self, t: float) -> Camera:
+    def _camera(self, t: float) -> PinholeCamera:
         z = 40.0 + self._speed * t
         x = self._street.spot(z, 1.4 * self._drive)[0] + 0.06 * math.sin(0.5 * t)
         yaw = self._street.heading(z) + 0.006 * math.sin(0.37 * t)
         pitch = self._pitch + 0.0012 * math.sin(2.3 * t) + 0.0006 * math.sin(5.1 * t)
         y = self._eye + 0.008 * math.sin(3.1 * t)
-        return Camera(x, y, z, yaw, pitch, self._focal, self.height, self.width)
+        return PinholeCamera(x, y, z, yaw, pitch, self._focal, self.height, self.width)
 
     def _block(self, number: int, side: int) -> Block:
         key = (number, side)
@@ -190,7 +190,7 @@ class StreetScene:
                                        self._street.half, self._lanes[0])  # fmt: skip
 
     def _draw_street(
-        self, stage: Stage, blocks: dict[tuple[int, int], Block], movers: list[Mover]
+        self, stage: StreetView, blocks: dict[tuple[int, int], Block], movers: list[Mover]
     ) -> None:
         """All things on road and pavement in drawing order: far before near, outer before inner."""
         canvas = stage.canvas

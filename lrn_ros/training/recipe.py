@@ -92,7 +92,7 @@ class Recipe:
         lovasz: how many times the Lovász-Softmax loss is added to the cross entropy, 0 for none;
             see lrn_ros.training.losses.lovasz.
         auxiliary: {layer, weight} for a second classifier on an inner layer, or nothing. Its
-            optional key `head` is a kind of lrn_ros.training.heads.HEADS.
+            optional key `head` is a kind of lrn_ros.training.losses.HEADS.
         contrastive: {layer, weight, temperature, samples, dim} for the pixel contrast loss on an
             inner layer, or nothing; `head` as above.
         teacher: {model, weight, temperature} to learn from a trained model as well, or nothing:
@@ -334,7 +334,7 @@ class Stage:
     scales: tuple[float, ...] = ()
 
 
-# Kinds of a head that exists in training only; see lrn_ros.training.heads.
+# Kinds of a head that exists in training only; see lrn_ros.training.losses.
 HEADS = ("two_convolutions", "convolution", "separable")
 
 _ONE_OF = {

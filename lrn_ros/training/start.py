@@ -18,7 +18,7 @@ from lrn_ros.model.artifact import read_info, read_weights, resolve_model
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.networks import build
 from lrn_ros.paths import share_folder
-from lrn_ros.training.heads import TrainingNetwork
+from lrn_ros.training.losses import TrainingNetwork
 from lrn_ros.training.pretrained import IMAGENET, SUFFIXES, imagenet_file, load_encoder
 from lrn_ros.training.recipe import Recipe
 

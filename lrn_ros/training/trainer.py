@@ -33,8 +33,15 @@ from lrn_ros.model.artifact import write_atomically
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.training.augment import Augmenter
 from lrn_ros.training.data import Pairs, epoch_index, generator_for, load_split, render_scenes
-from lrn_ros.training.heads import Outputs, TrainingNetwork, freeze_batch_norm
-from lrn_ros.training.losses import class_weights, cross_entropy, lovasz, pixel_contrast
+from lrn_ros.training.losses import (
+    TrainingNetwork,
+    TrainingOutputs,
+    class_weights,
+    cross_entropy,
+    freeze_batch_norm,
+    lovasz,
+    pixel_contrast,
+)
 from lrn_ros.training.progress import (
     Image,
     class_line,
@@ -378,7 +385,7 @@ class Trainer:
         self.clock.mark("update")
         return loss.detach()
 
-    def _forward(self, x: Tensor) -> Outputs:
+    def _forward(self, x: Tensor) -> TrainingOutputs:
         try:
             return self.network(x)
         except ValueError as error:
@@ -458,7 +465,9 @@ class Trainer:
         chances = pairs.sampling(recipe.sequence_balance)
         return torch.multinomial(chances, n, replacement=True, generator=generator)
 
-    def _loss(self, outputs: Outputs, labels: Tensor, target: Tensor | None = None) -> Tensor:
+    def _loss(
+        self, outputs: TrainingOutputs, labels: Tensor, target: Tensor | None = None
+    ) -> Tensor:
         """The recipe's loss; `target` is what the teacher says of the same images."""
         recipe = self.recipe
 

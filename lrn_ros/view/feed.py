@@ -25,7 +25,7 @@ _FOLDER_RATE = 2.0  # Hz, for sources without a rate of their own
 
 
 @dataclass(frozen=True)
-class Figures:
+class FrameFigures:
     """The figures of a frame.
 
     Attributes:
@@ -62,7 +62,7 @@ class View:
     confidence: NDArray[np.uint8] | None
     stamp_ns: int
     masked_at: float
-    figures: Figures
+    figures: FrameFigures
 
 
 class Feed(Protocol):
@@ -74,7 +74,7 @@ class Feed(Protocol):
     """
 
     title: str
-    slot: Slot
+    slot: NewestFrame
 
     def labels(self) -> LabelSet | None:
         """The classes; None as long as they are unknown."""
@@ -83,7 +83,7 @@ class Feed(Protocol):
         """Stop, and free all resources."""
 
 
-class Slot:
+class NewestFrame:
     """The newest frame. A frame that nobody fetched is replaced."""
 
     def __init__(self) -> None:
@@ -171,7 +171,7 @@ class SourceFeed:
         open_frames: Callable[[], Iterator[NDArray[np.uint8]]],
         segmenter: Segmenter,
     ) -> None:
-        self.title, self.slot = title, Slot()
+        self.title, self.slot = title, NewestFrame()
         self._open, self._segmenter = open_frames, segmenter
         self._input, self._output = Rate(), Rate()
         self._dropped, self._stopped = 0, False
@@ -238,7 +238,7 @@ class SourceFeed:
                 ("processing_ms", (now_ns - stamp_ns) / 1e6),
                 ("end_to_end_ms", (now_ns - stamp_ns) / 1e6),
             )
-            figures = Figures(
+            figures = FrameFigures(
                 stages, self._input.hz(), self._output.hz(), self._dropped,
                 f"{backend.name} {backend.precision}",
             )  # fmt: skip

@@ -23,7 +23,7 @@ from lrn_ros.model.labels import LabelSet
 from lrn_ros.replay.realtime import PlayFiles
 from lrn_ros.replay.recording import RecordedFrame
 from lrn_ros.replay.records import read_lines
-from lrn_ros.view.feed import Figures, View
+from lrn_ros.view.feed import FrameFigures, View
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 _STATUS, _PART = "segmentation: camera", "/segmentation camera"
@@ -157,7 +157,7 @@ def recorded_views(
         values = latency.get(stamp, {})
         before = [at for at in reports if at <= stamp]
         report = rates[before[-1]] if before else {}
-        figures = Figures(
+        figures = FrameFigures(
             tuple((k, float(values[k])) for k in STAGES if k in values),
             float(report.get("input_hz", 0)),
             float(report.get("output_hz", 0)),

@@ -27,7 +27,7 @@ from lrn_ros.images.compressed import compressed_to_rgb
 from lrn_ros.images.encodings import ImageError, message_to_rgb
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.ros.qos import profile
-from lrn_ros.view.feed import Figures, Slot, View
+from lrn_ros.view.feed import FrameFigures, NewestFrame, View
 
 _MAX_WAITING = 30  # serialized camera images that wait for their mask
 _STAGES = ("transport_ms", "queue_ms", "decode_ms", "preprocess_ms", "inference_ms",
@@ -47,7 +47,7 @@ class NodeFeed:
     """
 
     def __init__(self, node: str, camera: str = "", timeout: float = 10.0) -> None:
-        self.title, self.slot = f"{node} {camera}".strip(), Slot()
+        self.title, self.slot = f"{node} {camera}".strip(), NewestFrame()
         self._base = f"{node}/{camera}".rstrip("/")
         self._identity = f"{node} {camera or 'camera'}"  # hardware_id of the camera's statuses
         self._said: dict[str, str] = {}  # the node's messages about itself and its cameras
@@ -59,7 +59,7 @@ class NodeFeed:
         self._positions: NDArray[np.uint8] = np.arange(
             256, dtype=np.uint8
         )  # of the classes, by the mask's ids
-        self._figures = Figures((), 0.0, 0.0, 0, "")
+        self._figures = FrameFigures((), 0.0, 0.0, 0, "")
         self._rates, self._number = (0.0, 0.0), 0
         self._context = rclpy.Context()
         rclpy.init(context=self._context)
@@ -154,7 +154,7 @@ class NodeFeed:
         for status in message.status:
             if status.hardware_id == self._identity:
                 values = {v.key: v.value for v in status.values}
-                self._figures = Figures(
+                self._figures = FrameFigures(
                     tuple((k, float(values[k])) for k in _STAGES if k in values),
                     *self._rates, int(values["dropped"]), values["backend"],
                 )  # fmt: skip

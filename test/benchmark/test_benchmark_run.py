@@ -194,11 +194,11 @@ def test_somebody_elses_networks(random_model: Path, tmp_path: Path) -> None:
 
 
 def test_the_limits_are_those_of_this_machine(plan: Plan, tmp_path: Path) -> None:
-    from lrn_ros.benchmark.process import Worker
+    from lrn_ros.benchmark.process import WorkerProcess
 
-    worker = Worker(tmp_path / "log")
+    worker = WorkerProcess(tmp_path / "log")
     try:
-        run = benchmark.Run(limits=[worker.ask("limits", threads=1)])
+        run = benchmark.Measurement(limits=[worker.ask("limits", threads=1)])
     finally:
         worker.close()
     found = limits(run)
@@ -264,9 +264,9 @@ def test_a_killed_process_is_listed_and_the_others_go_on(plan: Plan, tmp_path: P
 
 
 def test_what_a_failing_process_said_is_the_reason(plan: Plan, tmp_path: Path) -> None:
-    from lrn_ros.benchmark.process import Worker, WorkerEnded
+    from lrn_ros.benchmark.process import WorkerEnded, WorkerProcess
 
-    worker = Worker(tmp_path / "log")
+    worker = WorkerProcess(tmp_path / "log")
     try:
         with pytest.raises(WorkerEnded, match=r"exit status 1: TypeError: .*'no_such'"):
             worker.ask("limits", no_such=1)

@@ -168,7 +168,7 @@ def test_output_without_matplotlib_says_so_first(
         raise AssertionError("the evaluation started")
 
     monkeypatch.setattr(Segmenter, "load", load)
-    monkeypatch.delitem(sys.modules, "lrn_ros.report.confusion_picture", raising=False)
+    monkeypatch.delitem(sys.modules, "lrn_ros.report.drawings", raising=False)
     for name in [m for m in sys.modules if m.partition(".")[0] == "matplotlib"]:
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setitem(sys.modules, "matplotlib", None)

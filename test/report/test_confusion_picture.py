@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 matplotlib = pytest.importorskip("matplotlib")
-from lrn_ros.report.confusion_picture import draw_confusion  # noqa: E402
+from lrn_ros.report.drawings import draw_confusion  # noqa: E402
 
 NAMES = ("road", "car", "tree", "a$b$c", "sky")
 

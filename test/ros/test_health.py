@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 import pytest
 
-from lrn_ros.ros.health import HealthMonitor, Limits, measure
+from lrn_ros.ros.health import HealthLimits, HealthMonitor, measure
 from lrn_ros.scene import StreetScene
 
 CAMVID = Path(os.environ.get("LRN_CAMVID", "data/camvid"))
-LIMITS = Limits()
+LIMITS = HealthLimits()
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
 
 
@@ -140,7 +140,7 @@ def test_a_frozen_camera() -> None:
 def test_a_limit_of_zero_never_warns() -> None:
     rgb = np.zeros((360, 480, 3), np.uint8)
     monitor = HealthMonitor(Clock())
-    off = Limits(0, 0.0, 0.0, 0.0)
+    off = HealthLimits(0, 0.0, 0.0, 0.0)
     for _ in range(30):
         health = monitor.look(memoryview(rgb.tobytes()), rgb, off)
     assert health.warnings == () and health.frozen == 29 and health.dark == 1.0

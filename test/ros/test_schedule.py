@@ -12,7 +12,7 @@ import pytest
 
 from lrn_ros.images.cdr import CompressedImageMessage, Header, Stamp
 from lrn_ros.inference.geometry import fit
-from lrn_ros.ros.camera import Frame, Sequence
+from lrn_ros.ros.camera import ReceivedFrame, Sequence
 from lrn_ros.ros.parameters import SPECS, Settings, check_all
 from lrn_ros.ros.schedule import Schedule, Slot
 from lrn_ros.ros.statistics import Statistics
@@ -54,9 +54,9 @@ class Rig:
         return {cause: n for cause, n in counts.items() if n}
 
 
-def frame(stamp_ns: int, received_ns: int = 0) -> Frame:
+def frame(stamp_ns: int, received_ns: int = 0) -> ReceivedFrame:
     header = Header(Stamp(*divmod(stamp_ns, S)), "camera")
-    return Frame(CompressedImageMessage(header, "jpeg", memoryview(b"")), received_ns, 0.0)
+    return ReceivedFrame(CompressedImageMessage(header, "jpeg", memoryview(b"")), received_ns, 0.0)
 
 
 @pytest.fixture

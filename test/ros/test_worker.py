@@ -11,7 +11,7 @@ import pytest
 
 from lrn_ros.images.cdr import CompressedImageMessage, Header, Stamp
 from lrn_ros.inference.result import STAGES, Result, Timings
-from lrn_ros.ros.camera import Frame
+from lrn_ros.ros.camera import ReceivedFrame
 from lrn_ros.ros.worker import _Answer, latency_ms, stage_times
 
 S = 10**9
@@ -36,7 +36,7 @@ def test_latency(stamp: int, now: int, milliseconds: float) -> None:
 def test_the_stages_of_a_frame() -> None:
     header = Header(Stamp(10, 0), "camera")
     message = CompressedImageMessage(header, "jpeg", memoryview(b""))
-    frame = Frame(message, received_ns=10 * S + 5_000_000, received_at=100.0)
+    frame = ReceivedFrame(message, received_ns=10 * S + 5_000_000, received_at=100.0)
     result = Result(np.zeros((1, 1), np.uint8), None, Timings(1.0, 20.0, 3.0))
     answer = _Answer(result, result.mask, 100.030, 100.032, 10 * S + 37_000_000)
     stages = stage_times(frame, 100.002, 100.006, answer, 4.0)
