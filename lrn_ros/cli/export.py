@@ -33,7 +33,7 @@ def add_parser(subparsers: Any) -> None:
     add = parser.add_argument
     files = (
         "a name under weights/, the path of a model file, or the folder of a training run;"
-        " for onnx also 'all': every model under weights/"
+        " for onnx also 'all': every model under weights/ but the teachers, those stored in float16"
     )
     add("model", metavar="MODEL", help=files)
     add("--format", choices=_FORMATS, default="onnx",
@@ -83,11 +83,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _models(name: str) -> list[Path]:
-    """The .safetensors file of a model, or those of all models under weights/."""
-    from lrn_ros.model.artifact import resolve_model, weights_folder
+    """The .safetensors file of a model, or of every model under weights/ that is for a node."""
+    from lrn_ros.model.artifact import read_info, resolve_model, weights_folder
 
     found = sorted(weights_folder().glob("*.safetensors")) if name == "all" else []
-    return found or [resolve_model(name)]
+    recipes = {path: read_info(path).provenance.get("recipe", {}) for path in found}
+    kept = [path for path, recipe in recipes.items() if recipe.get("storage") != "float16"]
+    return kept or [resolve_model(name)]
 
 
 def _compile(args: argparse.Namespace, size: tuple[int, int] | None) -> int:

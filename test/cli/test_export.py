@@ -7,13 +7,14 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
 from lrn_ros.cli import main
-from lrn_ros.model.artifact import read_info
+from lrn_ros.model.artifact import read_info, read_weights, save_model
 
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
@@ -70,6 +71,8 @@ def test_all_models_in_all_precisions(random_model, dataset, tmp_path, monkeypat
     monkeypatch.setattr("lrn_ros.model.artifact.weights_folder", lambda: tmp_path)
     for name in ("one", "two"):
         shutil.copy(random_model, tmp_path / f"{name}.safetensors")
+    teacher = replace(read_info(random_model), provenance={"recipe": {"storage": "float16"}})
+    save_model(tmp_path / "teacher.safetensors", teacher, read_weights(random_model))
     monkeypatch.setattr("lrn_ros.export.onnx._check", lambda figures, precision: None)
     options = ["--format", "onnx", "--precision", "all", "--data", dataset]
     assert export("all", *options, "--json") == 0
