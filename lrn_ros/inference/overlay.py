@@ -89,13 +89,14 @@ def draw_legend(image: NDArray[np.uint8], mask: NDArray[np.uint8], labels: Label
     """Write the classes' names beside their colours into a filled band at the top of `image`.
 
     All classes are named where they fit into a quarter of the height, so that the band is the same
-    for every frame; else those with the most pixels in `mask` are.
+    for every frame; else people in `mask` are, then the classes with the most pixels.
     """
     line = max(16, round(image.shape[0] / 36))
     rows = _rows(labels, range(len(labels)), image.shape[1], line)
     most = image.shape[0] // (4 * line)
     if len(rows) > most:
         counts = np.bincount(mask.ravel(), minlength=256)[: len(labels)]
+        counts[list(people(labels))] *= counts.sum()
         largest = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]]
         rows = _rows(labels, largest, image.shape[1], line)[:most]
     image[: line * len(rows)] = _PAPER

@@ -92,6 +92,15 @@ def test_a_legend_that_does_not_fit_names_the_largest_classes():
     assert (tiny == 1).all(), "no room, no legend"
 
 
+def test_people_come_first_where_the_legend_does_not_fit():
+    rgb, mask = scene()
+    mask[30:80, 90:125] = ROAD
+    mask[50:54, 90:94] = PEDESTRIAN
+    draw_legend(rgb, mask, LABELS)
+    assert (rgb[:16] == LABELS.colors[PEDESTRIAN]).all(2).sum() > 40
+    assert not (rgb == LABELS.colors[BICYCLIST]).all(2).any(), "there is none in the picture"
+
+
 def test_the_legend_as_a_picture():
     picture = legend_picture(LABELS)
     assert picture.shape[0] == 32 * 11
