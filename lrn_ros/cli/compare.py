@@ -76,9 +76,10 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare, print and judge."""
-    from lrn_ros.replay.comparison import compare, read_run
-    from lrn_ros.replay.gate import Verdict, judge, verdict
-    from lrn_ros.replay.records import to_data
+    with needs("bags", "comparing replays"):
+        from lrn_ros.replay.comparison import compare, read_run
+        from lrn_ros.replay.gate import Verdict, judge, verdict
+        from lrn_ros.replay.records import to_data
 
     margins = _margins(args)
     a, b = read_run(args.a), read_run(args.b)

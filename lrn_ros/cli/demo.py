@@ -58,16 +58,18 @@ def run(args: argparse.Namespace) -> int:
     from lrn_ros.metrics.machine import measure_pace
     from lrn_ros.model.artifact import SUFFIXES, read_info, resolve_model
     from lrn_ros.play.processes import NODE, check_domain, check_ros, environment
-    from lrn_ros.play.session import DEMO_TOPIC, PlayOptions, SourceOptions, play_source
-    from lrn_ros.replay.figures import PlayedAs
-    from lrn_ros.replay.job import ModelOptions
-    from lrn_ros.replay.realtime import read_played
-    from lrn_ros.replay.records import sealed
-    from lrn_ros.replay.results import RESULTS
 
-    with needs("bags", "the report"):
-        import jinja2  # noqa: F401
     check_ros()
+    with needs("bags", "the demo"):
+        import jinja2  # noqa: F401
+
+        from lrn_ros.play.session import DEMO_TOPIC, PlayOptions, SourceOptions, play_source
+        from lrn_ros.replay.figures import PlayedAs
+        from lrn_ros.replay.job import ModelOptions
+        from lrn_ros.replay.realtime import read_played
+        from lrn_ros.replay.records import sealed
+        from lrn_ros.replay.results import RESULTS
+
     check_domain(args.domain_id)
     info = read_info(resolve_model(args.model, SUFFIXES))
     source, rate = _source(args, info)

@@ -98,13 +98,12 @@ def some_seconds(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Replay and report."""
-    from lrn_ros.replay.accuracy import read_part
-    from lrn_ros.replay.realtime import figures
-    from lrn_ros.replay.records import write_record
-    from lrn_ros.replay.results import RESULTS, merge
-    from lrn_ros.replay.run import Outcome
-
-    with needs("bags", "the report"):
+    with needs("bags", "replaying bags"):
+        from lrn_ros.replay.accuracy import read_part
+        from lrn_ros.replay.realtime import figures
+        from lrn_ros.replay.records import write_record
+        from lrn_ros.replay.results import RESULTS, merge
+        from lrn_ros.replay.run import Outcome
         from lrn_ros.report.page import write_report
 
     check_mode(args)

@@ -56,10 +56,10 @@ def run(args: argparse.Namespace) -> int:
                 f"--host {args.host}: Foxglove's protocol has no password, so that --foxglove"
                 " serves this machine alone; from another: ssh -L 8765:localhost:8765 HOST"
             )
-        with needs("foxglove", "lrn view --foxglove"):
+        with needs("foxglove", "--foxglove"):
             from lrn_ros.view import foxglove_server
     else:
-        with needs("view", "lrn view"):
+        with needs("view", "the page"):
             from lrn_ros.view import server
     feed = _feed(args)
     try:

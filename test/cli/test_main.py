@@ -96,6 +96,11 @@ def test_an_output_folder_of_others_is_not_taken(tmp_path):
         ("rclpy", ["demo"], "pip install 'lrn_ros[ros]'"),
         ("torch", ["models"], "pip install 'lrn_ros[torch]'"),
         ("lightning", ["train", "lrnnet_c_camvid"], "pip install 'lrn_ros[train]'"),
+        ("apsw", ["demo"], "pip install 'lrn_ros[bags]'"),
+        ("apsw", ["replay", "bag"], "pip install 'lrn_ros[bags]'"),
+        ("apsw", ["compare", "a", "b"], "pip install 'lrn_ros[bags]'"),
+        ("rosbags", ["view", "0", "--foxglove"], "pip install 'lrn_ros[foxglove]'"),
+        ("aiohttp", ["view", "0"], "pip install 'lrn_ros[view]'"),
     ],
 )
 def test_a_missing_dependency_says_how_to_get_it(missing, arguments, says, tmp_path, monkeypatch):
