@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 #   make demo    set up .venv and run the whole path on this machine: camera, node, recorder
-#   make test    set up .venv and run every check: ruff, mypy, pytest
+#   make test    set up .venv and run every check: ruff, mypy, import-linter, pytest
 #   make gpu     on a machine with an NVIDIA GPU: everything that needs one, in a quarter of an hour
-#   make lint    set up .venv and run ruff and mypy only
-#   make docs    set up .venv and write the tables that the documentation repeats of the code
+#   make lint    set up .venv and run ruff, mypy and import-linter only
+#   make docs    set up .venv and write the tables of the documentation that are made from the code
 #   make picture set up .venv and make the README's picture with the present weights, for a release
 #   make setup   set up .venv only
 #   make clean   remove .venv and everything that was built

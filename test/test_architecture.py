@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a robot carries: the modules that the running node imports, and none of the tools."""
+"""The running node imports a bounded number of modules, and no tool."""
 
 from __future__ import annotations
 

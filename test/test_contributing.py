@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What CONTRIBUTING.md lists for a new part of the package is noticed where it is forgotten."""
+"""A test fails if somebody forgets a step that CONTRIBUTING.md lists for a new part."""
 
 from __future__ import annotations
 

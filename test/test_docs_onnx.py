@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""docs/onnx.md: the metadata are as it says, and both programs give the masks of the package."""
+"""docs/onnx.md: the metadata are those of the page, and both programs give the package's masks."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the README shows is what the package has: commands, files, parameters, topics, Python."""
+"""The README agrees with the package: commands, files, parameters, topics, Python."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the viewers' configurations show exists: topics, types, panels, docks.
+"""The topics, types, panels and docks in the viewers' configurations exist.
 
 test/ros/test_viewers_live.py holds every path of the layouts against messages of a running node.
 """

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""lrn data: figures, exit status, contact sheet, and a set that was converted is a sound one."""
+"""lrn data: figures, exit status, contact sheet; a converted data set passes the check."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_without_a_label_set(tmp_path, capsys):
 
 
 def test_convert_then_check(tmp_path, capsys):
-    """Colour masks beside the images, not split: the result is what `lrn data check` likes."""
+    """Colour masks beside the images, without splits: the result passes `lrn data check`."""
     rng, source = np.random.default_rng(0), tmp_path / "source"
     source.mkdir()
     for i in range(20):

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a check of a data set finds, and what it does not find fault with."""
+"""The findings of a check of a data set, and data sets that give no finding."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_one_class_of_several_stored_as_255(tmp_path: Path) -> None:
 
 
 def test_classes_that_never_occur(tmp_path: Path) -> None:
-    """A set may know more classes than it has: that is said, not refused."""
+    """A label set may have classes that never occur: this is reported, not refused."""
     more = LabelSet("f", (*FARM.names, "cow", "dog"), (*FARM.colors, (1, 1, 1), (2, 2, 2)))
     report = check(farm(tmp_path), more)
     assert not report.refused and "no pixel is of the classes 'cow', 'dog'" in texts(report)
@@ -127,7 +127,7 @@ def test_nearly_the_same_images(tmp_path: Path) -> None:
 
 
 def test_other_images_are_not_nearly_the_same() -> None:
-    """Of streets far apart, of noise, of one colour, and a second apart in a moving car."""
+    """Pictures of distant streets, of noise, of one colour, and of a moving car a second apart."""
     rng = np.random.default_rng(0)
 
     def facts(images: list[Array]) -> list:

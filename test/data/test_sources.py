@@ -175,7 +175,7 @@ class _Camera(BaseHTTPRequestHandler):
             time.sleep(0.02)
 
     def log_message(self, *_):
-        """Say nothing."""
+        """Log nothing."""
 
 
 def test_a_live_stream_gives_its_newest_frame():

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of exported graphs share."""
+"""Shared parts of the tests of exported graphs."""
 
 from __future__ import annotations
 

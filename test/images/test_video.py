@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Videos read and written by PyAV, against OpenCV's reader and against what was put in."""
+"""Videos read and written with PyAV, against OpenCV's reader and against the original frames."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The cache of compiled engines: what is damaged or foreign is never returned."""
+"""The cache of compiled engines: a damaged or foreign entry is never returned."""
 
 from __future__ import annotations
 

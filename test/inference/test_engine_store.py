@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The store of engines: what is kept, what is dropped, and threads."""
+"""The store of engines: which engines are kept or dropped, and threads."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Frame sizes survive the process, and what is damaged is forgotten."""
+"""Frame sizes survive the process, and damaged entries are forgotten."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The resize policy."""
+"""The sizes of the network's input and of the mask for a frame."""
 
 from __future__ import annotations
 

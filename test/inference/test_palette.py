@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The colour difference against published pairs; the shipped colours against what is wanted."""
+"""The colour difference against published pairs; the shipped colours against their bounds."""
 
 import dataclasses
 import time

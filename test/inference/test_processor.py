@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What /proc/cpuinfo and ONEDNN_MAX_CPU_ISA say of the processor's small numbers."""
+"""The processor's instructions for small numbers, from /proc/cpuinfo and ONEDNN_MAX_CPU_ISA."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ MODEL = Path(__file__).parents[2] / "weights" / "lrnnet_c_camvid.onnx"
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInGpu]:
-    """Whatever a test allocates is free again behind it."""
+    """Check that everything that a test allocates is freed after it."""
     gpu = StandInGpu()
     monkeypatch.setattr(cuda_graph, "cudart", gpu)
     gpu.kernels = StandInDriver(gpu.enqueue)
@@ -229,7 +229,7 @@ def test_no_memory_for_the_engine_itself(load: Load, trt: StandInTensorRt) -> No
 
 
 def test_why_an_engine_does_not_run_is_said(load: Load, trt: StandInTensorRt) -> None:
-    """By its own error, not by one that something else has left."""
+    """The reason is the error of this call, and not one that an earlier call has left."""
     segmenter = load()
     tensorrt.LOGGER.log(tensorrt.LOGGER.ERROR, "of something else")  # type: ignore[attr-defined]
     trt.can_run, trt.complaint = False, "Error Code 1: Cask kernel not found"
@@ -352,7 +352,7 @@ def test_another_way_to_build_gets_its_own_engine(
 def test_a_bad_engine_is_built_anew_and_replaced(
     load: Load, gpu: StandInGpu, builds: list, tmp_path: Path, damage: str
 ) -> None:
-    """Damaged on disk, or a whole one that TensorRT refuses."""
+    """An engine that is damaged on disk, or an intact engine that TensorRT refuses."""
     segmenter = load(network_size=(96, 128))
     expected = segmenter(frame(96, 128)).mask
     before = entries(tmp_path / "cache")

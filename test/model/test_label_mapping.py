@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which mapping a name stands for, and what the shipped ones say."""
+"""Names of label mappings, and the shipped mappings."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""LRNNet against the paper's counts."""
+"""LRNNet against the counts of the paper."""
 
 from __future__ import annotations
 

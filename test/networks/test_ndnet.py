@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""NDNet against the counts of its authors' logs, and the layer its training hangs a head on."""
+"""NDNet against the counts of its authors' logs, and the layer with the auxiliary head."""
 
 from __future__ import annotations
 

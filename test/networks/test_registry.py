@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every registered architecture must do, alone and behind the Segmenter."""
+"""Every registered architecture, alone and behind the Segmenter."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes what a replay leaves on disk, of counts and times that a test gives."""
+"""Writes the files of a replay from counts and times that a test gives."""
 
 from __future__ import annotations
 

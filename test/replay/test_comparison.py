@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Comparisons of replays: planted differences are found, what does not compare is refused."""
+"""Comparisons of replays: planted differences are found, runs that do not fit are refused."""
 
 from __future__ import annotations
 

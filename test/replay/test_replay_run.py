@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Many bags: side by side as one after the other, not twice, and a bad one stops no other."""
+"""Many bags: the same results side by side, no bag twice, and a bad bag stops no other bag."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The shared-memory profile as Fast DDS loads it: large best-effort images arrive."""
+"""Fast DDS loads the shared-memory profile, and large best-effort images arrive."""
 
 import os
 import subprocess

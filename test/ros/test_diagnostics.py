@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What /diagnostics says of a camera: the known cause first, on counts of the test's own."""
+"""The text of /diagnostics about a camera, with a known cause first, for given counts."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What happens when things around the node break: the rows of the table in docs/faults.md."""
+"""Faults around the node: the rows of the table in docs/faults.md."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Names: what a remapping rule does, and what to say where nothing publishes a topic."""
+"""Names: remapping rules, and the message about a topic that nothing publishes."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the package logs reaches the node's log, each at its level."""
+"""Log records of the package reach the node's log at their level."""
 
 from __future__ import annotations
 

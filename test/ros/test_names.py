@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The node among others: remapped topics, wrong peers, clocks, namesakes; and what it says."""
+"""The node among other nodes: remapped topics, wrong peers, clocks, namesakes, and its messages."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def test_camera_info_latched_once_and_frozen_pictures(client: Client, camera: An
 
 
 def test_a_compressed_topic_that_is_remapped_itself(random_model: Path, tmp_path: Path) -> None:
-    """Two cameras on it: their sequence numbers are not one another's gaps."""
+    """Two cameras on one topic: gaps between their sequence numbers are not counted."""
     client = Client(new_domain())
     arguments = ("-p", "image_transport:=compressed", "-r", "image/compressed:=/cam/jpeg")
     node = started(tmp_path / "node.log", client.domain, random_model, *arguments)

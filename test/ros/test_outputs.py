@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is published of a frame, with publishers that only note it: no node, no DDS."""
+"""The outputs for a frame, with publishers that only record them: no node, no DDS."""
 
 from __future__ import annotations
 

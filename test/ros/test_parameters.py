@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The table of parameters: what is accepted in which form, and what is refused with which words."""
+"""The table of parameters: accepted values in all forms, and refused values with their messages."""
 
 from __future__ import annotations
 

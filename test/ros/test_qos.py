@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is asked for, given what publishers offer, on endpoints as the graph describes them."""
+"""The quality of service that the node asks for, for publishers as the graph describes them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which frame the worker takes next, and what stamps that go back do to it, on plain objects."""
+"""The schedule of the worker, also with stamps that go back, on plain objects."""
 
 from __future__ import annotations
 

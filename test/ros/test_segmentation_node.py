@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the node's object makes of its arguments, in this process: no client is needed for that."""
+"""The node object and its arguments, in this process and without a client."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Counts, rates and faults of one camera, on a clock of the test's own."""
+"""Counts, rates and faults of one camera, with a clock that the test controls."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The loop: learns, resumes exactly, ends in time; heads, several processes, bad input."""
+"""The training loop learns, resumes exactly and ends in time; heads, processes, bad input."""
 
 from __future__ import annotations
 

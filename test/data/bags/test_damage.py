@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Bags cut short or damaged inside: what is read is right, and the reader says what is not."""
+"""Bags cut short or damaged inside: what is read is right, and the reader reports the damage."""
 
 from __future__ import annotations
 

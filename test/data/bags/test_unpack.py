@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Compressed files are unpacked once and leave nothing; names that a URI would take for its own."""
+"""Compressed files are unpacked once and removed; file names with special characters of URIs."""
 
 from __future__ import annotations
 

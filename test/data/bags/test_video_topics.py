@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Video topics: what is given out is right, and what depends on a packet that is missing is not."""
+"""Video topics: pictures are right, and pictures that depend on a lost packet are left out."""
 
 from __future__ import annotations
 
