@@ -150,7 +150,7 @@ def _run(arguments: list[str], stop: _Stop) -> int:
         print(f"segment_node: {unknown}{one_line(error)}", file=sys.stderr)
         rclpy.try_shutdown()
         return 2
-    stop.is_interruptible = lambda: node.is_configuring
+    stop.is_interruptible = lambda: node.is_interruptible
     node.is_to_end = lambda: stop.asked
     log_to(node.get_logger())
     executor = GuardedExecutor(node.exceptions)

@@ -90,9 +90,7 @@ class SegmentationNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Check the parameters, load the model, create topics."""
-        self._phase = "configuring"
-        if self.is_to_end():  # a signal that came before the line above has interrupted nothing
-            raise KeyboardInterrupt
+        self._begin("configuring")
         try:
             self._configure()
         except (UserError, BackendError) as error:
@@ -114,6 +112,7 @@ class SegmentationNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Finish the frame in work and drop the others."""
         assert self._worker is not None
+        self._begin("deactivating")
         self._worker.deactivate()
         self._phase = "inactive"
         return TransitionCallbackReturn.SUCCESS
@@ -141,6 +140,12 @@ class SegmentationNode(LifecycleNode):
         self._heartbeat.stop()
         self._release()
         super().destroy_node()
+
+    def _begin(self, phase: str) -> None:
+        """Begin what a signal may interrupt."""
+        self._phase = phase
+        if self.is_to_end():  # a signal that came before the line above has interrupted nothing
+            raise KeyboardInterrupt
 
     def _configure(self) -> None:
         if self._wrong_flag:
@@ -240,9 +245,9 @@ class SegmentationNode(LifecycleNode):
             supervisor.close()
 
     @property
-    def is_configuring(self) -> bool:
-        """Whether a model is being loaded at this moment."""
-        return self._phase == "configuring"
+    def is_interruptible(self) -> bool:
+        """Whether the node waits at this moment: for a model, or for frames in a backend."""
+        return self._phase in ("configuring", "deactivating")
 
     # Parameters ----------------------------------------------------------------------------
 

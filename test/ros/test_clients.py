@@ -84,15 +84,18 @@ def test_transitions_that_the_state_does_not_have(
     assert change(client, Transition.TRANSITION_CONFIGURE)
     assert not change(client, Transition.TRANSITION_CONFIGURE) and client.state() == "inactive"
     assert node.process.poll() is None and "Traceback" not in node.text()
-    kind = f"exception service {NODE}/change_state: RCLError:"
+    if "Unable to start transition" in node.text():  # rclpy after Jazzy refuses and logs it itself
+        assert node.text().count("Unable to start transition") == len(wrong) + 1
+    else:
+        kind = f"exception service {NODE}/change_state: RCLError:"
 
-    def counted() -> int:
-        values = {v.key: v.value for v in diagnostics[-1].status[0].values} if diagnostics else {}
-        return sum(int(n) for key, n in values.items() if key.startswith(kind))
+        def counted() -> int:
+            last = diagnostics[-1].status[0].values if diagnostics else []
+            return sum(int(v.value) for v in last if v.key.startswith(kind))
 
-    wait(lambda: counted() == len(wrong) + 1, 5, "every one is counted")
-    assert diagnostics[-1].status[0].level != b"\0"
-    assert node.text().count("the node goes on") == 1, "said once"
+        wait(lambda: counted() == len(wrong) + 1, 5, "every one is counted")
+        assert diagnostics[-1].status[0].level != b"\0"
+        assert node.text().count("the node goes on") == 1, "said once"
     assert node.stop() < 5 and node.process.returncode == 0
 
 

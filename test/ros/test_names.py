@@ -17,6 +17,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from harness import NODE, Client, NodeProcess, image_message, latched, new_domain, reliable, wait
 from rclpy.parameter import parameter_value_to_python
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Float64
 
@@ -192,6 +193,13 @@ def test_camera_info_latched_once_and_frozen_pictures(client: Client, camera: An
     assert said.last().level == DiagnosticStatus.WARN
     assert masks and durations and not infos
 
+    broken = client.node.create_publisher(CameraInfo, "/camera_info", reliable(1))
+    wait(lambda: broken.get_subscription_count() > 0, 10, "the node subscribes")
+    broken.publish(serialize_message(CameraInfo(distortion_model="plumb_bob"))[:30])
+    unreadable = "/camera_info: the last one cannot be read: failed to deserialize ROS message"
+    send(camera, rgb_message, lambda: unreadable in said.last().message, "it is said, too")
+    client.node.destroy_publisher(broken)
+
     publisher = client.node.create_publisher(CameraInfo, "/camera_info", latched())
     given = CameraInfo(height=96, width=128, distortion_model="plumb_bob")
     given.k = [100.0, 0.0, 63.5, 0.0, 100.0, 47.5, 0.0, 0.0, 1.0]
@@ -201,7 +209,7 @@ def test_camera_info_latched_once_and_frozen_pictures(client: Client, camera: An
     assert infos[-1].header.frame_id == "camera" and list(infos[-1].k) == list(given.k)
     stamps = {(m.header.stamp.sec, m.header.stamp.nanosec) for m in masks}
     assert {(m.header.stamp.sec, m.header.stamp.nanosec) for m in infos} <= stamps
-    wait(lambda: none not in said.last().message, 10, "it has come")
+    wait(lambda: "no CameraInfo" not in said.last().message, 10, "it has come")
     by_stamp = {(m.header.stamp.sec, m.header.stamp.nanosec): m for m in masks}
     last = lossless[-1]
     mask = by_stamp[last.header.stamp.sec, last.header.stamp.nanosec]
