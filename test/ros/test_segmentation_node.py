@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +21,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
 from lrn_ros.ros.guard import GuardedExecutor
+from lrn_ros.ros.node import _Stop
 from lrn_ros.ros.segmentation_node import SegmentationNode, unknown_parameters
 
 FAILURE, SUCCESS = TransitionCallbackReturn.FAILURE, TransitionCallbackReturn.SUCCESS
@@ -138,6 +142,30 @@ def test_robots_and_cameras_are_told_apart(make: Callable[..., SegmentationNode]
     identities = [status.hardware_id for node in (front, rear) for status in node._report()]
     cameras = ["/front/segmentation camera", "/rear/segmentation left"]
     assert identities == ["/front/segmentation", cameras[0], "/rear/segmentation", cameras[1]]
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_signal_ends_what_waits_for_a_backend(
+    make: Callable[..., SegmentationNode], monkeypatch: pytest.MonkeyPatch, earlier: bool
+) -> None:
+    """A backend that hangs in a frame, and a signal that comes while or just before one waits."""
+    node, stop = make(), _Stop()
+    stop.starting, stop.is_interruptible = False, lambda: node.is_interruptible
+    node.is_to_end = lambda: stop.asked
+    before = signal.signal(signal.SIGINT, stop)
+    timer = threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGINT])
+    try:
+        assert node.trigger_configure() == SUCCESS and node.trigger_activate() == SUCCESS
+        monkeypatch.setattr(node._worker, "_busy", True)
+        if earlier:
+            signal.raise_signal(signal.SIGINT)
+        else:
+            timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            node.trigger_deactivate()
+    finally:
+        timer.cancel()
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("failed", [False, True])
