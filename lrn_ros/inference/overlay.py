@@ -88,17 +88,17 @@ def outline(image: NDArray[np.uint8], mask: NDArray[np.uint8], classes: Sequence
 def draw_legend(image: NDArray[np.uint8], mask: NDArray[np.uint8], labels: LabelSet) -> None:
     """Write the classes' names beside their colours into a filled band at the top of `image`.
 
-    All classes are named where they fit into a quarter of the height, so that the band is the same
-    for every frame; else people in `mask` are, then the classes with the most pixels.
+    If all classes fit into a quarter of the height, all of them are named, so that the band is the
+    same for every frame. Otherwise people in `mask` come first, then the classes with most pixels.
     """
     line = max(16, round(image.shape[0] / 36))
     rows = _rows(labels, range(len(labels)), image.shape[1], line)
-    most = image.shape[0] // (4 * line)
-    if len(rows) > most:
+    max_rows = image.shape[0] // (4 * line)
+    if len(rows) > max_rows:
         counts = np.bincount(mask.ravel(), minlength=256)[: len(labels)]
         counts[list(people(labels))] *= counts.sum()
         largest = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]]
-        rows = _rows(labels, largest, image.shape[1], line)[:most]
+        rows = _rows(labels, largest, image.shape[1], line)[:max_rows]
     image[: line * len(rows)] = _PAPER
     for top, row in enumerate(rows):
         _write_row(image[top * line : (top + 1) * line], labels, row, line)

@@ -19,7 +19,7 @@ from lrn_ros.ros.statistics import WINDOW_S, Snapshot
 
 PERIOD_S = 1.0
 NO_CLOCK = "use_sim_time is true, and no time has come on /clock: does anything publish it?"
-_FEW = 5  # images within the window that say nothing of a rate yet
+_MIN_IMAGES = 5  # with fewer images in the window, their rate is not judged
 _OK, _WARN = DiagnosticStatus.OK, DiagnosticStatus.WARN
 
 
@@ -126,7 +126,7 @@ def _warnings(snapshot: Snapshot) -> list[str]:
     if snapshot.health is not None:
         said += snapshot.health.warnings
     superseded = snapshot.recent["superseded"]
-    if snapshot.recent_received > _FEW and superseded > snapshot.recent_received / 2:
+    if snapshot.recent_received > _MIN_IMAGES and superseded > snapshot.recent_received / 2:
         share = round(100 * superseded / snapshot.recent_received)
         said.append(
             f"{share} % of the images are superseded, as the node is slower than the camera: a"

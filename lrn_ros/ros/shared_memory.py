@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Shared memory for images between processes: the DDS profile's, and what is wrong with it."""
+"""Checks that Fast DDS uses the shared memory of the package's profile."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from lrn_ros.ros.dds_profile import VARIABLES
 
 _NAME = "lrn_ros_shared_memory"  # the name of the profile in its file
 _SHM = Path("/dev/shm")
-_LEAST = 32 << 20  # bytes of a segment that the profile made; Fast DDS's own has 512 KB
+_MIN_SEGMENT = (
+    32 << 20
+)  # bytes; a segment of the profile is larger, one of Fast DDS's own has 512 KB
 
 
 def shared_memory_fault(
@@ -39,7 +41,7 @@ def shared_memory_fault(
         maps = Path("/proc/self/maps").read_text() if maps is None else maps
     except OSError:
         return ""  # not Linux
-    if any(_size(line) >= _LEAST for line in maps.splitlines() if f"{_SHM}/fast" in line):
+    if any(_size(line) >= _MIN_SEGMENT for line in maps.splitlines() if f"{_SHM}/fast" in line):
         return ""
     room = "is missing"
     if _SHM.is_dir():

@@ -425,15 +425,15 @@ class Trainer:
         state.skipped += 0 if scaled else 1
         place = f"step {state.step}: the gradient norm is not finite, the loss is {loss:.4g}"
         place += f" at rate {rate:.2g}"
-        most = _MAX_RESCALED if scaled else _MAX_SKIPPED
-        if state.skipped_in_a_row >= most:
-            kept = "nothing good to keep"
+        limit = _MAX_RESCALED if scaled else _MAX_SKIPPED
+        if state.skipped_in_a_row >= limit:
+            kept = "there is no good state to save"
             if not self._not_finite():
                 self.save()
                 kept = f"the last good state is in {self.checkpoint}"
             raise RunError(
-                f"{place}, the {most}th time in a row; {kept}; a lower lr, a longer warmup or clip"
-                " helps where the rate is the cause"
+                f"{place}, the {limit}th time in a row; {kept}; a lower lr, a longer warmup or clip"
+                " helps if the learning rate is the cause"
             )
         if self.fabric.is_global_zero and not scaled:
             tqdm.write(f"{place}; the step is skipped ({state.skipped} so far)", sys.stderr)
