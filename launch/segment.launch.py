@@ -18,10 +18,10 @@ from launch import LaunchContext, LaunchDescription
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from lrn_ros.ros.dds_profile import profile_environment
 from lrn_ros.ros.launch_arguments import ARGUMENTS, DEFAULT_IMAGE, NODE, flag, parameter
 from lrn_ros.ros.launch_scope import with_arguments
 from lrn_ros.ros.parameters import SPECS
+from lrn_ros.ros.shared_memory import profile_environment
 
 PACKAGE = "lrn_ros"
 SHARE = Path(get_package_share_directory(PACKAGE))

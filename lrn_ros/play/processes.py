@@ -22,7 +22,7 @@ from typing import Any
 import lrn_ros
 from lrn_ros.errors import RunError, UserError, install
 from lrn_ros.paths import share_folder
-from lrn_ros.ros.dds_profile import profile_environment
+from lrn_ros.ros.shared_memory import profile_environment
 
 NODE = "/segmentation"
 GREY = "grey"  # frame_id of the image that wakes the node; this image does not count as a frame

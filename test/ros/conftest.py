@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lrn_ros.ros.dds_profile import VARIABLES, profile_environment
+from lrn_ros.ros.shared_memory import VARIABLES, profile_environment
 
 pytest.importorskip("rclpy")
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"

@@ -113,7 +113,7 @@ def test_the_table_needs_no_package_from_outside() -> None:
         "import sys\n"
         "known = {*sys.stdlib_module_names, 'lrn_ros'} | {n.split('.')[0] for n in sys.modules}\n"
         "import lrn_ros.ros.launch_arguments\n"
-        "import lrn_ros.ros.dds_profile\n"
+        "import lrn_ros.ros.shared_memory\n"
         "print({n.split('.')[0] for n in sys.modules} - known)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
