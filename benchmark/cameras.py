@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the node answers of several cameras together beside what it answers of one.
+"""The masks that the node gives for several cameras together, beside those for one camera.
 
 python benchmark/cameras.py --cameras 4
 
@@ -23,16 +23,16 @@ from lrn_ros.metrics.machine import describe
 
 
 def main() -> int:
-    """Print the figures; 1 where several cameras get less than one, or one of them starves."""
+    """Print the figures; returns 1 if several cameras get less than one, or if one starves."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--cameras", type=int, default=4, help="(%(default)s)")
-    add("--rate", type=float, default=40.0, help="images a second of all together (%(default)s)")
+    add("--cameras", type=int, default=4, help="number of cameras (%(default)s)")
+    add("--rate", type=float, default=40.0, help="images per second of all cameras (%(default)s)")
     add("--size", type=int, nargs=2, default=(720, 1280), metavar=("H", "W"))
-    add("--seconds", type=float, default=20.0, help="of a turn (%(default)s)")
-    add("--turns", type=int, default=5, help="(%(default)s)")
+    add("--seconds", type=float, default=20.0, help="seconds of a turn (%(default)s)")
+    add("--turns", type=int, default=5, help="number of turns (%(default)s)")
     add("--backend", default="auto")
     args = parser.parse_args()
     rates: dict[int, list[float]] = {1: [], args.cameras: []}

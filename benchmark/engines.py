@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Every architecture in every precision, built for several GPUs by TensorRT for RTX; none runs.
+"""Builds every architecture in every precision for several GPUs with TensorRT for RTX.
 
 python benchmark/engines.py --output benchmark/engines.md     # needs no GPU; a quarter of an hour
 python benchmark/engines.py --architectures lrnnet_c --gpus SM89 --size 512 1024
@@ -37,7 +37,7 @@ _TYPES = {"fp32": "FLOAT", "fp16": "HALF"}
 
 @dataclass(frozen=True)
 class Row:
-    """What became of an architecture in a precision.
+    """The result for an architecture in a precision.
 
     Attributes:
         convolutions: in the ONNX graph.
@@ -126,7 +126,9 @@ def main() -> int:
     parser.add_argument("--gpus", nargs="+", choices=GPUS, default=list(GPUS))
     size = "of the network's input (64 96)"
     parser.add_argument("--size", type=int, nargs=2, default=SIZE, metavar=("H", "W"), help=size)
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the table there too")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="also write the table to this file"
+    )
     args = parser.parse_args()
     head = ["architecture", "precision", "convolutions in it", *args.gpus]
     shape = "1x{}x{}".format(*args.size)

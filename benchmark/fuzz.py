@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Malformed and hostile image messages into the live node, valid ones in between.
+"""Sends malformed and hostile image messages to a live node, with valid messages in between.
 
 python benchmark/fuzz.py --count 10000      # of each: raw and compressed
 """
@@ -36,7 +36,7 @@ _TIMEOUT_S = 30.0
 
 @dataclass(frozen=True)
 class Result:
-    """What was sent and what came of it.
+    """The numbers of sent messages, and their fates.
 
     Attributes:
         hostile, valid: messages sent.
@@ -58,7 +58,7 @@ class Result:
 
 
 class Attacker(Node):
-    """Publishes serialized messages and counts what the node makes of them."""
+    """Publishes serialized messages and counts the node's answers."""
 
     def __init__(self, transport: str, context: Any) -> None:
         super().__init__("attacker", context=context)
@@ -79,7 +79,7 @@ class Attacker(Node):
                 self.values = {v.key: v.value for v in status.values}
 
     def send(self, data: bytes) -> None:
-        """Publish bytes as they are, once the last ones have arrived."""
+        """Publish bytes as they are, when the last message has arrived."""
         self.publisher.publish(data)
         self.publisher.wait_for_all_acked()
 
@@ -98,7 +98,7 @@ def valid(transport: str, number: int) -> bytes:
 
 
 def hostile(transport: str, whole: bytes, choice: random.Random) -> bytes:
-    """A message that is not valid: cut short, or with a field that lies."""
+    """A message that is not valid: it is cut short, or one of its fields is wrong."""
     at = 4 + 8 + 4 + 8  # behind encapsulation, stamp and "camera" with its length, aligned
     ways: list[Callable[[], bytes]] = [
         lambda: whole[: choice.randrange(8, len(whole) - 4)],
@@ -194,11 +194,13 @@ def _answers_one(attacker: Attacker, transport: str) -> bool:
 
 
 def main() -> int:
-    """Print what came of it; 1 unless every message is explained and every valid one answered."""
+    """Print the result; returns 1 if a message is unaccounted for, or a valid one unanswered."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--count", type=int, default=10_000, help="of each transport")
+    parser.add_argument(
+        "--count", type=int, default=10_000, help="number of messages per transport"
+    )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     results = [fuzz(transport, args.count, args.seed) for transport in ("raw", "compressed")]

@@ -47,7 +47,7 @@ MODEL = "lrnnet_c_camvid"
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of everything.
+    """The sizes of all measurements.
 
     Attributes:
         backend: that is measured.
@@ -202,7 +202,7 @@ def _right_otherwise(scale: Scale) -> Iterator[Line]:
 
 
 def faults(scale: Scale) -> Iterator[Line]:
-    """What goes wrong on purpose: what is said, and whether the masks afterwards are the same."""
+    """Faults on purpose: the messages, and whether the masks afterwards are the same."""
     size = scale.odd[0]
     (rgb,) = frames(size, 1)
     segmenter = _small(scale)
@@ -284,7 +284,7 @@ def _broken(*_: Any, **__: Any) -> Any:
 
 
 def _fill_memory(segmenter: Segmenter) -> str:
-    """What is said where 256 MB of memory are left and 16 frames of 4K are to be compiled."""
+    """The message if 16 frames of 4K are compiled while 256 MB of memory are left."""
     import torch
 
     torch.cuda.empty_cache()
@@ -354,7 +354,7 @@ def fast(scale: Scale) -> Iterator[Line]:
 
 
 def lasting(scale: Scale) -> Iterator[Line]:
-    """Many frames of two sizes by turns: what memory is left at the end."""
+    """The memory that is left after many frames of two sizes in turns."""
     segmenter = Segmenter.load(MODEL, scale.backend, scale.precisions[0], scale.network)
     sizes = scale.odd[:2]
     runs = [_call(segmenter, frames(size, 1), segmenter.geometry(*size)) for size in sizes]
@@ -420,7 +420,7 @@ def _allow_tf32(allowed: bool) -> None:
 
 
 def _limits(scale: Scale) -> Line:
-    """What the device can do: copies from pinned memory and within, products of matrices."""
+    """The limits of the device: copies from pinned memory and within it, matrix products."""
     import torch
 
     device = "cuda" if scale.backend == "cuda" else "cpu"
@@ -516,10 +516,15 @@ def main() -> int:
     """Run the sections."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--minutes", type=float, default=12.0, help="for everything (%(default)s)")
-    add("--output", type=Path, metavar="DIR", help="for gpu.json; default: benchmark/nvidia-NAME")
+    add("--minutes", type=float, default=12.0, help="minutes for everything (%(default)s)")
+    add(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="folder of gpu.json; default: benchmark/nvidia-NAME",
+    )
     add("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS))
-    add("--dry-run", action="store_true", help="on a CPU, in small, with the backend torch")
+    add("--dry-run", action="store_true", help="a small run on a CPU with the backend torch")
     add("--run", choices=SECTIONS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     scale = DRY if args.dry_run else REAL
@@ -540,7 +545,7 @@ def main() -> int:
 
 
 def _section(name: str, dry: bool, seconds: float, file: Path) -> list[Line]:
-    """The lines of a section, and as the last one why there are no more."""
+    """The lines of a section; the last line says why there are no more."""
     command = [sys.executable, __file__, "--run", name, *(["--dry-run"] if dry else [])]
     end: Line = {}
     with file.open("wb") as lines:

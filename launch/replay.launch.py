@@ -85,7 +85,7 @@ def _bags(text: str) -> list[str]:
 
 
 def _ended(event: ProcessExited, context: LaunchContext) -> None:
-    """End the launch; a replay that failed makes it fail."""
+    """End the launch; it fails if the replay has failed."""
     context.emit_event_sync(Shutdown(reason="the replay has ended"))
     if event.returncode not in (0, 130):
         raise RuntimeError(f"lrn replay ended with status {event.returncode}")

@@ -78,7 +78,7 @@ def _nodes(context: LaunchContext, given: dict[str, str]) -> list[Node]:
 def _parameters(
     context: LaunchContext, given: dict[str, str], params_file: Path, full_name: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the node's parameters will be as far as is known here, and those to give it.
+    """The node's parameters as far as they are known here, and those that it is given.
 
     A parameter file that the user has given for this node wins over SetParameter and
     SetParametersFromFile, which are for all nodes. The package's file holds nothing but defaults,
@@ -147,7 +147,7 @@ def _typed(value: Any) -> Any:
 def _topics(
     image: str, camera_info: str, cameras: list[str]
 ) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Remappings of every camera's `image` and, where it is given, `camera_info`."""
+    """Remappings of every camera's `image` and, if it is given, `camera_info`."""
     if cameras != [""] and image == DEFAULT_IMAGE:
         image = "/{camera}/image_raw"
     for name, topic in (("image", image), ("camera_info", camera_info)):
@@ -168,7 +168,7 @@ def _topics(
 
 
 def _parameters_in_file(path: str | Path, node_name: str, named_by: str) -> dict[str, Any]:
-    """What a parameter file sets for the node; keys may hold the wildcards `*` and `**`."""
+    """The node's values in a parameter file; keys may hold the wildcards `*` and `**`."""
     path = Path(path)
     if not path.is_file():
         raise RuntimeError(f"{named_by}{path}: there is no such file")
