@@ -345,6 +345,32 @@ def test_what_cuda_refuses_is_said_in_a_line(
         cuda.create(random_model, read_info(random_model), BackendOptions())
 
 
+@pytest.mark.parametrize(
+    ("capability", "loads", "says"),
+    [
+        ((5, 2), True, "compiles for compute capability 7.5 and newer, this GPU has 5.2"),
+        ((8, 9), False, "cannot load what NVRTC .* compiles; update the driver"),
+    ],
+)
+@pytest.mark.usefixtures("make")
+def test_a_gpu_or_a_driver_that_is_too_old(
+    capability: tuple[int, int],
+    loads: bool,
+    says: str,
+    random_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(cuda, "find_gpu", lambda index: Gpu(index, "stand-in", capability, "12000"))
+    monkeypatch.setattr(device_code.driver, "takes", lambda code: loads)
+    with pytest.raises(BackendError, match=says) as caught:
+        options = BackendOptions(cache_dir=tmp_path / "cache")
+        cuda.create(random_model, read_info(random_model), options)
+    assert "\n" not in str(caught.value)
+
+
 def test_there_is_no_int8(make: Make) -> None:
     with pytest.raises(BackendError, match="fp32, fp16 and bf16 work"):
         make(precision="int8")
