@@ -47,7 +47,7 @@ def add_parser(subparsers: Any) -> None:
     add = parser.add_argument
     add("bags", type=Path, nargs="+", metavar="BAG", help="rosbag2 folders or storage files")
     add("--topic", action="append", metavar="TOPIC", help="image topic; may be given several times;"
-        " default: all image topics of the bag")  # fmt: skip
+        " default: one image topic of every camera in the bag")  # fmt: skip
     add("--output", type=Path, default=Path("lrn_replay"), metavar="DIR", help="(%(default)s)")
     add("--model", default="lrnnet_c_camvid", help="a name, or a path (%(default)s)")
     add("--ground-truth", metavar="DIR|TOPIC",
@@ -243,6 +243,8 @@ def _topics(path: Path, args: argparse.Namespace) -> list[str | None]:
     except (UserError, OSError):
         return [None]
     found: list[str | None] = list(dict.fromkeys(args.topic or bag.image_topics()))
+    for name, why in () if args.topic else bag.left_out.items():
+        print(f"lrn replay: {path}: {name} is left out: {why}; --topic takes it", file=sys.stderr)
     if len(found) > 1 and args.ground_truth and not Path(args.ground_truth).is_dir():
         raise UserError(
             f"--ground-truth {args.ground_truth}: it belongs to one camera, and there are"

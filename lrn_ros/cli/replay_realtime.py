@@ -100,14 +100,13 @@ def play_bags(
     runs: list[Played] = []
     rate, loops = args.rate or 1.0, args.loop or 1
     try:
-        for _, group in groupby(jobs, lambda job: job.bag):
-            cameras = list(group)
+        for name, cameras in _together(jobs):
             first = cameras[0]
             options = PlayOptions(
                 first.model, first.smoothing, first.extent, rate, loops, args.clock, args.domain_id
             )
             try:
-                played = play_jobs(cameras, options, args.output, f"realtime/{first.group}")
+                played = play_jobs(cameras, options, args.output, f"realtime/{name}")
             except (UserError, RunError, OSError) as error:
                 failed |= dict.fromkeys((job.name for job in cameras), str(error))
                 continue
@@ -117,6 +116,23 @@ def play_bags(
     except KeyboardInterrupt:
         return runs, False
     return runs, True
+
+
+def _together(jobs: Sequence[Job]) -> Iterator[tuple[str, list[Job]]]:
+    """The jobs that one node can play at once, with a name: of one bag, and of one message type."""
+    from lrn_ros.replay.job import open_bag
+
+    for path, group in groupby(jobs, lambda job: job.bag):
+        kinds: dict[str, list[Job]] = {}
+        try:
+            bag = open_bag(path)
+            for job in group:
+                kind = bag.topics[bag.image_topic(job.topic)].type
+                kinds.setdefault(kind, []).append(job)
+        except (UserError, OSError):  # whoever plays it will say what is wrong
+            kinds = {"": [job for job in jobs if job.bag == path]}
+        for number, cameras in enumerate(kinds.values()):
+            yield cameras[0].group + (f"_{number}" if number else ""), cameras
 
 
 def play_jobs(
@@ -199,9 +215,10 @@ def play_in_turns(a: ReplayRun, b: ReplayRun, turns: int = 2) -> tuple[ReplayRun
             for side in (0, 1) if turn % 2 == 0 else (1, 0):
                 for bag, group in groupby((a, b)[side].parts.values(), lambda p: p.record.bag):
                     jobs, options = _jobs_of(list(group), Path(bag))
-                    where = f"{turn}/{side}/{jobs[0].group}"
-                    for played in play_jobs(jobs, options, Path(folder), where, True):
-                        sides[side][f"{played.how.name}, turn {turn + 1}"] = played
+                    for name, cameras in _together(jobs):
+                        where = f"{turn}/{side}/{name}"
+                        for played in play_jobs(cameras, options, Path(folder), where, True):
+                            sides[side][f"{played.how.name}, turn {turn + 1}"] = played
     return replace(a, played=sides[0]), replace(b, played=sides[1])
 
 

@@ -116,6 +116,38 @@ def parse_ffmpeg_packet(data: bytes) -> VideoMessage:
     return VideoMessage(header, codec, reader.sequence(), bool(flags & 1), number)
 
 
+def serialize_video(frame_id: str, codec: str, data: bytes, size: tuple[int, int] | None) -> bytes:
+    """A keyframe as a serialized message without a stamp, see `with_stamp`.
+
+    Args:
+        frame_id: of the header.
+        codec: such as vp8.
+        data: the packet.
+        size: (height, width) in pixels, for an FFMPEGPacket; None: it is a CompressedVideo.
+    """
+    message = bytearray(b"\0\1\0\0" + bytes(8))  # CDR_LE; the stamp
+
+    def align(octets: int) -> None:
+        message.extend(bytes(-(len(message) - 4) % octets))
+
+    def append(octets: bytes) -> None:
+        align(4)
+        message.extend(struct.pack("<I", len(octets)) + octets)
+
+    append(f"{frame_id}\0".encode())
+    if size is None:
+        append(data)
+        append(f"{codec}\0".encode())
+        return bytes(message)
+    align(4)
+    message.extend(struct.pack("<ii", size[1], size[0]))
+    append(f"{codec}\0".encode())
+    align(8)
+    message.extend(struct.pack("<QBB", 0, 1, 0))  # number of the packet, keyframe, byte order
+    append(data)
+    return bytes(message)
+
+
 def stamp_ns(stamp: Any) -> int:
     """Nanoseconds of a builtin_interfaces/Time, read or of rclpy."""
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)

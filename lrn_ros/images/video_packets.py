@@ -8,6 +8,7 @@ picture is given out until the next keyframe: what the codec would guess is none
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -124,12 +125,23 @@ class PacketDecoder:
             raise ImageError("unknown encoding", f"FFmpeg here has no {name}: {error}") from None
         self._codec.thread_count = 1  # several would hold frames back
         self._codec.options = {"err_detect": "explode"}
-        self._decoder, self._waiting = name, True
+        self._decoder, self._waiting, self._begun = name, True, False
+        self._frame_numbers = _FrameNumbers()
 
 
 def missing_keyframe() -> ImageError:
     """The error about a packet without the keyframe before it."""
     return ImageError(NO_KEYFRAME, "a keyframe before this packet is missing")
+
+
+def encode_keyframe(rgb: NDArray[np.uint8], codec: str) -> bytes:
+    """One (H, W, 3) uint8 picture as a packet of its own, of vp8 or vp9."""
+    encoder: Any = av.CodecContext.create({"vp8": "libvpx", "vp9": "libvpx-vp9"}[codec], "w")
+    encoder.height, encoder.width, encoder.pix_fmt = *rgb.shape[:2], "yuv420p"
+    encoder.time_base = Fraction(1, 10)
+    encoder.options = {"deadline": "realtime", "lag-in-frames": "0"}
+    packets = encoder.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24"))
+    return b"".join(bytes(packet) for packet in (*packets, *encoder.encode(None)))
 
 
 def to_rgb(picture: Any) -> NDArray[np.uint8]:

@@ -20,6 +20,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
+from numpy.typing import NDArray
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import ReliabilityPolicy
@@ -30,11 +31,18 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from lrn_ros.data.bags.reader import COMPRESSED, BagMessage, BagReader
+from lrn_ros.data.bags.decode import COMPRESSED, IMAGE, VIDEO, VIDEO_TYPES
+from lrn_ros.data.bags.reader import BagMessage, BagReader
 from lrn_ros.data.bags.times import Extent
 from lrn_ros.data.sources import Frame, SceneSource, Source, open_source
 from lrn_ros.errors import RunError, UserError
-from lrn_ros.images.cdr import read_stamp, with_stamp
+from lrn_ros.images.cdr import (
+    parse_compressed_video,
+    parse_ffmpeg_packet,
+    read_stamp,
+    serialize_video,
+    with_stamp,
+)
 from lrn_ros.images.compressed import encode_jpeg
 from lrn_ros.images.encodings import ImageError, fill_image
 from lrn_ros.play.processes import GREY
@@ -42,6 +50,7 @@ from lrn_ros.play.timeline import Due, PlayClock, bag_timeline, source_timeline
 from lrn_ros.replay.prefetch import prefetch
 from lrn_ros.replay.realtime import PlayFiles
 from lrn_ros.ros.qos import profile
+from lrn_ros.ros.transports import message_class, transport_of
 
 _AHEAD = 8  # images read ahead, so that reading them does not delay any
 _MAX_HELD_BYTES = 512 << 20  # frames that are made ahead, so that this does not slow the node
@@ -59,7 +68,7 @@ class Player(Node):
     """Publishes images of one or several cameras.
 
     Args:
-        kinds: type of the messages, Image or CompressedImage, by camera.
+        kinds: class of the messages by camera.
         topics: where they are published, by camera.
         segmentation: full name of the node to wait for.
         outputs: outputs below the node's name that must have a subscriber.
@@ -113,7 +122,7 @@ class Player(Node):
             time.sleep(0.1)
         raise RunError(f"{self._segmentation} not ready within {timeout:.0f} s: {missing}")
 
-    def prime(self, grey: Mapping[str, Image | CompressedImage], timeout: float) -> None:
+    def prime(self, grey: Mapping[str, Image | CompressedImage | bytes], timeout: float) -> None:
         """Publish a grey image of each camera until the node answers, so that it is ready.
 
         Then the engine is built, and the node counts superseded images from the first image on.
@@ -133,7 +142,11 @@ class Player(Node):
                 raise RunError(f"{self._segmentation} answers no image within {timeout:.0f} s")
             for camera, message in grey.items():
                 if self._ticks is None:
-                    message.header.stamp = self.get_clock().now().to_msg()
+                    now = self.get_clock().now()
+                    if isinstance(message, bytes):
+                        message = with_stamp(message, now.nanoseconds)
+                    else:
+                        message.header.stamp = now.to_msg()
                 if camera not in answered:
                     self._images[camera].publish(message)
             again = time.monotonic() + _PATIENCE_S
@@ -216,28 +229,46 @@ class Player(Node):
             self._tick()
 
 
-def grey_image(bag: BagReader | None, topic: str, first: Due) -> Image | CompressedImage:
+def grey_image(bag: BagReader | None, topic: str, first: Due) -> Image | CompressedImage | bytes:
     """A grey image with the size and type of the first image, and a stamp one second older."""
     shape: tuple[int, ...] = (*_SIZE, 3)
-    stamp_ns, compressed = first.bag_ns, False
+    stamp_ns, kind = first.bag_ns, IMAGE
     if isinstance(first.image, Frame):
         shape = first.image.rgb.shape
     elif bag is not None:
-        compressed = first.image.type == COMPRESSED
+        kind = first.image.type
         try:
-            frame = next(bag.frames(topic, {first.index}), None)
+            wanted = None if kind in VIDEO_TYPES else {first.index}
+            frame = next(bag.frames(topic, wanted), None)
         except UserError:
             frame = None
         if frame is not None:
             shape, stamp_ns = frame.rgb.shape, frame.stamp_ns
-    header = Header(frame_id=GREY)
-    header.stamp = Time(nanoseconds=max(0, stamp_ns - 1_000_000_000)).to_msg()
+    stamp_ns = max(0, stamp_ns - 1_000_000_000)
+    header = Header(frame_id=GREY, stamp=Time(nanoseconds=stamp_ns).to_msg())
     grey = np.full(shape, 127, np.uint8)
-    if compressed:
+    if kind in VIDEO_TYPES and isinstance(first.image, BagMessage):
+        return with_stamp(_grey_packet(first.image, grey), stamp_ns)
+    if kind == COMPRESSED:
         return CompressedImage(header=header, format="jpeg", data=encode_jpeg(grey))
     message = Image()
     fill_image(message, grey, "rgb8", header)
     return message
+
+
+def _grey_packet(first: BagMessage, grey: NDArray[np.uint8]) -> bytes:
+    """A video message like the first one, in another codec.
+
+    With the bag's own codec, a recording that begins between keyframes would be decoded from the
+    grey picture on.
+    """
+    from lrn_ros.images.video_packets import encode_keyframe
+
+    is_foxglove = first.type == VIDEO
+    recorded = (parse_compressed_video if is_foxglove else parse_ffmpeg_packet)(first.data)
+    codec = "vp9" if "vp8" in recorded.codec.lower() else "vp8"
+    packet = encode_keyframe(grey, codec)
+    return serialize_video(GREY, codec, packet, None if is_foxglove else grey.shape[:2])
 
 
 def play(
@@ -323,12 +354,8 @@ def _run(args: argparse.Namespace, stop: threading.Event) -> None:
         if first is None:
             raise UserError(f"{args.input}: has no frame")
         dues, firsts = itertools.chain([first], dues), {"": first}
-    kinds = {
-        c: CompressedImage
-        if isinstance(f.image, BagMessage) and f.image.type == COMPRESSED
-        else Image
-        for c, f in firsts.items()
-    }
+    types = {c: getattr(first.image, "type", IMAGE) for c, first in firsts.items()}
+    kinds = {c: message_class(transport_of(kind)[0]) for c, kind in types.items()}
     clock = PlayClock(min(first.bag_ns for first in firsts.values()), args.rate)
     player = Player(kinds, topics, args.segmentation, args.outputs, clock, args.clock)
     player.wait_until_ready(args.timeout)

@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lrn_ros.data.bags.decode import COMPRESSED, IMAGE
 from lrn_ros.data.bags.times import Extent
 from lrn_ros.errors import RunError, UserError
 from lrn_ros.play.processes import (
@@ -26,7 +25,6 @@ from lrn_ros.replay.job import ModelOptions, open_bag
 from lrn_ros.replay.realtime import PlayFiles
 
 _PLAYER = "player"
-_COMPRESSED = "/compressed"
 DEMO_TOPIC = "/camera/image_raw"  # as in the layouts of the viewers
 
 
@@ -97,31 +95,29 @@ def play_bag(
         until then is there.
 
     Raises:
-        UserError: topics of one bag are of different types.
+        UserError: the topics are of different types, or the ROS package of their type is missing.
         RunError: a process failed; the message holds the end of its log.
     """
+    from lrn_ros.ros.transports import message_class, transport_of  # needs rclpy
+
     cameras, extent = cameras_of(topics), options.extent
     types = {open_bag(bag).topics[topic].type for topic in topics}
     if len(types) > 1:
         raise UserError(f"{bag}: one node takes images of one type, not {' and '.join(types)}")
-    if not types <= {IMAGE, COMPRESSED}:
-        raise UserError(
-            f"{bag}: real time plays single images, not {' or '.join(types)}; --mode accuracy"
-            " replays a video topic"
-        )
-    compressed = types == {COMPRESSED}
-    images = {camera: _node_topic(topic, compressed) for camera, topic in cameras.items()}
+    transport, suffix = transport_of(types.pop())
+    message_class(transport)  # before any process starts: its package may be missing
+    images = {c: "/" + topic.lstrip("/").removesuffix(suffix) for c, topic in cameras.items()}
     player = ["--bag", str(bag.resolve()), "--rate", str(options.rate)]
     player += ["--loop", str(options.loops), "--start", str(extent.start_s)]
     for camera, topic in cameras.items():
-        player += ["--camera", camera, topic, images[camera] + _COMPRESSED * compressed]
+        player += ["--camera", camera, topic, images[camera] + suffix]
     if extent.duration_s is not None:
         player += ["--duration", str(extent.duration_s)]
     player += ["--clock"] * options.clock
     several = [camera for camera in cameras if camera]
     player += ["--outputs", "latency", *("/".join(filter(None, (c, "mask"))) for c in cameras)]
     recorder = ["--cameras", *several]
-    parameters = {"image_transport": "compressed"} if compressed else {}
+    parameters = {"image_transport": transport}
     if several:
         parameters["cameras"] = f"[{', '.join(several)}]"
     node = _node_arguments(options, images, parameters)
@@ -197,12 +193,6 @@ def _run(
     finally:
         processes.stop()
     return complete
-
-
-def _node_topic(topic: str, compressed: bool) -> str:
-    """The topic for the node's `image`: the name in the bag."""
-    image = "/" + topic.lstrip("/")
-    return image.removesuffix(_COMPRESSED) if compressed else image
 
 
 def _node_arguments(

@@ -124,6 +124,7 @@ class TopicTruth:
         title: see Truth.
         tolerance_ns: a label belongs to the image whose stamp is at most so far away.
         mapping: applied to the class ids, see LabelMapping; None: they stay.
+        assumed: the set whose ids the labels are taken for; None: the bag itself names them.
     """
 
     def __init__(
@@ -132,9 +133,11 @@ class TopicTruth:
         title: str,
         tolerance_ns: int,
         mapping: LabelMapping | None = None,
+        assumed: LabelSet | None = None,
     ) -> None:
         self.title, self.matching = title, Matching()
         self._labels, self._tolerance, self._mapping = labels, tolerance_ns, mapping
+        self._assumed, self._ids = assumed, set[int]()  # in the messages
         self._held: deque[BagLabel] = deque(maxlen=_MAX_WAITING)
         self._ended = False
         self._late_ns: int | None = None  # from an image's recording to its label's
@@ -144,7 +147,7 @@ class TopicTruth:
     @property
     def doubt(self) -> str:
         """See Truth.doubt."""
-        return ""
+        return "" if self._assumed is None else _doubt_ids(self._ids, self._assumed)
 
     def find(
         self, index: int, stamp_ns: int, recorded_ns: int, next_ns: int | None = None
@@ -196,6 +199,7 @@ class TopicTruth:
         self._ended = label is None
         if label is not None:
             self.matching.labels += 1
+            self._ids |= label.ids
             self._held.append(label)
 
 
@@ -254,15 +258,8 @@ class FolderTruth:
 
     @property
     def doubt(self) -> str:
-        """See Truth.doubt: ids that are positions in a set that has ids of its own."""
-        own, seen = set(self._labels.ids), self._ids - {UNLABELLED}
-        if not own or not seen - own or max(seen) >= len(self._labels):
-            return ""
-        return (
-            f"all ids of the labels are from 0 to {len(self._labels) - 1}, as train ids are, and"
-            f" those of {self._labels.name} from {min(own)} to {max(own)}: --labels FILE.yaml with"
-            " the same classes and without `id` reads train ids"
-        )
+        """See Truth.doubt."""
+        return _doubt_ids(self._ids, self._labels)
 
     def _of_number(self, index: int) -> int | None:
         position = int(np.searchsorted(self._keys, index))
@@ -318,6 +315,18 @@ def read_truth(path: Path, labels: LabelSet, seen: set[int] | None = None) -> ND
     rgb = np.asarray(image[..., 2::-1], np.uint8)
     where = f"{path} (indexed colours: save class ids as greyscale)" if _indexed(path) else path
     return label_of("rgb8", rgb, labels, str(where))
+
+
+def _doubt_ids(found: set[int], labels: LabelSet) -> str:
+    """A sentence about ids that are positions in a set that has ids of its own; empty: none."""
+    own, seen = set(labels.ids), found - {UNLABELLED}
+    if not own or not seen - own or max(seen) >= len(labels):
+        return ""
+    return (
+        f"all ids of the labels are from 0 to {len(labels) - 1}, as train ids are, and those of"
+        f" {labels.name} from {min(own)} to {max(own)}: --labels FILE.yaml with the same classes"
+        " and without `id` reads train ids"
+    )
 
 
 def _indexed(path: Path) -> bool:

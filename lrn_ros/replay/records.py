@@ -107,6 +107,8 @@ def read_record(kind: type[T], path: Path) -> T:
     Raises:
         UserError: there is none, it was written in another format, or it is damaged.
     """
+    if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+        raise UserError(f"{path}: is no file; {_AGAIN}")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

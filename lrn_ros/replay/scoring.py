@@ -104,10 +104,11 @@ def open_truth(
             f" topics: {there}"
         )
     if where in bag.topics:
-        labels = given or bag.label_set(where) or _assumed(model, mapping)
+        own = bag.label_set(where)
+        labels = given or own or _assumed(model, mapping)
         compare = scoring(model, labels, mapping)
-        read = bag.labels(where, labels)
-        return TopicTruth(read, where, tolerance_ns, compare.of_truth), compare
+        read, assumed = bag.labels(where, labels), labels if own is None else None
+        return TopicTruth(read, where, tolerance_ns, compare.of_truth, assumed), compare
     labels = given or _assumed(model, mapping)
     compare = scoring(model, labels, mapping)
     return FolderTruth(Path(where), labels, tolerance_ns, compare.of_truth), compare

@@ -69,6 +69,19 @@ def message_class(transport: str) -> Any:
         ) from None
 
 
+def transport_of(kind: str) -> tuple[str, str]:
+    """The transport of a message type such as sensor_msgs/msg/Image, and what its topics end with.
+
+    Raises:
+        UserError: the messages of this type are no images.
+    """
+    for name, (suffix, its_kind) in graph.TRANSPORTS.items():
+        if its_kind == kind:
+            return name, suffix
+    works = ", ".join(its_kind for _, its_kind in graph.TRANSPORTS.values())
+    raise UserError(f"{kind} is no type of images; {works} work")
+
+
 def depth(transport: str) -> int:
     """How many messages a subscription holds: none of a video may replace another."""
     return _VIDEO_DEPTH if transport in VIDEOS else 1

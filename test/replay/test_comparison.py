@@ -367,6 +367,9 @@ def test_folders_without_a_whole_replay(write_run, tmp_path, capsys) -> None:
     a = write_run("a", matrices()[:20])
     assert main(["compare", str(a), str(tmp_path)]) == 2
     assert "is no folder of lrn replay --output" in capsys.readouterr().err
+    os.mkfifo(tmp_path / RESULTS)  # a reader would wait for ever
+    assert main(["compare", str(a), str(tmp_path)]) == 2
+    assert "results.json: is no file" in capsys.readouterr().err
     results = read_run(a).results
     write_record(a / RESULTS, replace(results, complete=False))
     assert main(["compare", str(a), str(a)]) == 2

@@ -9,10 +9,17 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
+import pytest
 
+pytest.importorskip("rosbags")
+
+from scene_bags import IMAGES, LABELS
+
+from lrn_ros.data.bags.reader import BagReader
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.replay.findings import Alignment, of_unlabelled
 from lrn_ros.replay.ground_truth import FolderTruth
+from lrn_ros.replay.scoring import TruthOptions, open_truth
 from lrn_ros.replay.tally import Tally
 
 MASK = np.kron(np.arange(40).reshape(5, 8) % 3, np.ones((12, 16))).astype(np.uint8)  # 60 x 128
@@ -110,6 +117,18 @@ def test_train_ids_that_are_read_as_label_ids(tmp_path) -> None:
         truth.find(i, i, i)
     assert truth.doubt.startswith("all ids of the labels are from 0 to 18, as train ids are, and")
     assert "those of cityscapes19 from 7 to 33" in truth.doubt
+
+
+@pytest.mark.parametrize("names_classes", [False, True])
+def test_train_ids_in_a_topic(tmp_path, write_bag, timed, names_classes) -> None:
+    city = LabelSet.load("cityscapes19")
+    labels = timed([np.full((8, 8), i, np.uint8) for i in (0, 10, 18)])
+    topics = {IMAGES: timed([np.zeros((8, 8, 3), np.uint8)] * 3), LABELS: labels}
+    bag = BagReader(write_bag(topics, city if names_classes else None))
+    truth, _ = open_truth(bag, IMAGES, TruthOptions(LABELS, "cityscapes19"), city)
+    truth.finish()
+    assert truth.doubt.startswith("" if names_classes else "all ids of the labels are from 0 to")
+    assert bool(truth.doubt) != names_classes
 
 
 def test_labels_that_are_mostly_empty() -> None:

@@ -312,6 +312,37 @@ def test_bags_that_were_played_are_kept(slow_bag, fast_bag, tmp_path, monkeypatc
     assert not (out / "report.html").exists()
 
 
+def test_cameras_of_other_types_are_played_one_after_the_other(
+    slow_bag, fast_bag, tmp_path, monkeypatch
+):
+    """One node takes messages of one type."""
+    rosbag2 = pytest.importorskip("rosbags.rosbag2")
+    typesys = pytest.importorskip("rosbags.typesys")
+    store = typesys.get_typestore(typesys.Stores.ROS2_JAZZY)
+    with rosbag2.Writer(tmp_path / "mixed", version=9) as writer:
+        for i, path in enumerate((slow_bag, fast_bag, slow_bag)):
+            recorded = BagReader(path)
+            source = recorded.image_topic()
+            kind = recorded.topics[source].type
+            topic = writer.add_connection(f"/camera_{i}/image", kind, typestore=store)
+            for message in recorded.messages(source):
+                writer.write(topic, message.recorded_ns, message.data)
+    calls = []
+
+    def play(bag, topics, options, folder, report):
+        calls.append((list(topics), folder.name))
+        folder.mkdir(parents=True)
+        return True
+
+    monkeypatch.setattr(replay_module, "play_bag", play)
+    arguments = ["--mode", "realtime", "--output", str(tmp_path / "out")]
+    assert main(["replay", str(tmp_path / "mixed"), *arguments]) == 0
+    assert calls == [
+        (["/camera_0/image", "/camera_2/image"], "mixed"),
+        (["/camera_1/image"], "mixed_1"),
+    ]
+
+
 @pytest.mark.parametrize(
     "arguments, said",
     [

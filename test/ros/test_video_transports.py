@@ -9,7 +9,10 @@ under another type's name: the bytes on the wire are those of the real message.
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -20,6 +23,9 @@ from sensor_msgs.msg import CompressedImage, Image
 from video_topics import compressed_video, difference, ffmpeg_packet, packets
 
 from lrn_ros.images.encodings import message_to_rgb
+
+rosbag2 = pytest.importorskip("rosbags.rosbag2")
+typesys = pytest.importorskip("rosbags.typesys")
 
 TRANSPORTS = {
     "foxglove": ("foxglove_msgs", "CompressedVideo", compressed_video),
@@ -94,6 +100,27 @@ def test_video(transport, stand_in, random_model: Path, tmp_path: Path) -> None:
     finally:
         node.stop()
         client.close()
+
+
+def test_a_recorded_video_is_played_in_real_time(stand_in, random_model, tmp_path) -> None:
+    """Those before the first keyframe are counted, and not decoded from the grey picture on."""
+    stand_in("foxglove_msgs", "CompressedVideo")
+    store = typesys.get_typestore(typesys.Stores.ROS2_JAZZY)
+    kind = "foxglove_msgs/msg/CompressedVideo"
+    store.register(typesys.get_types_from_msg("uint8 x", kind))
+    with rosbag2.Writer(tmp_path / "bag", version=9) as writer:
+        topic = writer.add_connection("/camera/video", kind, typestore=store)
+        for packet in packets("h264", 16)[3:]:
+            writer.write(topic, packet.number * 10**8, compressed_video(packet, "h264", 0))
+    done = subprocess.run(
+        [sys.executable, "-m", "lrn_ros", "replay", str(tmp_path / "bag"), "--mode", "realtime",
+         "--model", str(random_model), "--domain-id", str(new_domain()), "--output",
+         str(tmp_path / "out"), "--json"], capture_output=True, text=True, timeout=150, check=True,
+    )  # fmt: skip
+    frames = json.loads(done.stdout)["realtime"]["frames"]
+    assert frames["published"] == 13 and frames["unaccounted"] == 0
+    assert frames["dropped"]["no_keyframe"] == 7 and frames["answered"] >= 1
+    assert frames["dropped"].get("invalid", 0) == 0
 
 
 def test_a_missing_package_is_named(random_model: Path, tmp_path: Path) -> None:

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from lrn_ros.errors import UserError
 from lrn_ros.images.cdr import (
     Header,
+    ImageMessage,
     parse_compressed_image,
     parse_compressed_video,
     parse_ffmpeg_packet,
@@ -33,6 +35,29 @@ VIDEO = "foxglove_msgs/msg/CompressedVideo"
 PACKET = "ffmpeg_image_transport_msgs/msg/FFMPEGPacket"
 IMAGE_TYPES = (IMAGE, COMPRESSED, VIDEO, PACKET)
 VIDEO_TYPES = (VIDEO, PACKET)
+_TRANSPORTS = ("/compressed", "/foxglove", "/ffmpeg", "/compressedDepth", "/zstd")
+_DEPTH = ("16UC1", "32FC1", "64FC1")
+
+
+def base_of(topic: str) -> str:
+    """The name of an image topic without the end that image_transport gives it."""
+    return next((topic.removesuffix(t) for t in _TRANSPORTS if topic.endswith(t)), topic)
+
+
+def rank_of(topic: str, kind: str) -> tuple[bool, int]:
+    """Smaller for the image topic of a camera that is rather taken; zstd cannot be decoded."""
+    return topic.endswith(_TRANSPORTS[-2:]), IMAGE_TYPES.index(kind)
+
+
+def depth_of(message: BagMessage) -> str | None:
+    """The format of a depth image; None for other images. Raises ImageError for a damaged one."""
+    if message.type == IMAGE:
+        encoding = parse_image(message.data).encoding
+        return encoding if encoding in _DEPTH else None
+    if message.type == COMPRESSED:
+        kind = parse_compressed_image(message.data).format
+        return kind if "compressedDepth" in kind else None
+    return None
 
 
 @dataclass(frozen=True)
@@ -130,16 +155,46 @@ def label_pixels(message: BagMessage) -> tuple[Header, str, NDArray[np.uint8]]:
     """
     if message.type != COMPRESSED:
         image = parse_image(message.data)
+        if image.encoding in _WIDE_IDS:
+            return image.header, "mono8", _narrow(_wide(image))
+        if image.encoding not in (*IDS, *_COLOURS):
+            raise UserError(f"labels cannot be in {image.encoding or 'no encoding'}; {_WORKS}")
         return image.header, image.encoding, message_to_rgb(image)
     packed = parse_compressed_image(message.data)
     if bytes(packed.data[:2]) == b"\xff\xd8":
         raise UserError("JPEG changes the values of labels; PNG works")
     encoding = png_encoding(packed.data)
+    if encoding == "mono16":
+        found = cv2.imdecode(np.frombuffer(packed.data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if found is None:
+            raise ImageError("undecodable", "PNG that OpenCV cannot decode")
+        return packed.header, "mono8", _narrow(found)
     return packed.header, encoding, compressed_to_rgb(packed.data, packed.format)
 
 
-_IDS = ("mono8", "8UC1")
+IDS = ("mono8", "8UC1")
+_WIDE_IDS = {"mono16": "u2", "16UC1": "u2", "16SC1": "i2", "32SC1": "i4"}
 _COLOURS = ("rgb8", "bgr8", "rgba8", "bgra8", "8UC3", "8UC4")
+_WORKS = f"{', '.join((*IDS, *_WIDE_IDS, *_COLOURS))} work"
+
+
+def _wide(image: ImageMessage) -> NDArray[Any]:
+    """(H, W) ids of more than 8 bits; raises ImageError if there are too few bytes."""
+    kind = np.dtype((">" if image.is_bigendian else "<") + _WIDE_IDS[image.encoding])
+    row = image.width * kind.itemsize
+    if image.step < row or len(image.data) < image.height * image.step:
+        raise ImageError("malformed", f"{len(image.data)} bytes are too few for its size")
+    octets = np.frombuffer(image.data, np.uint8, image.height * image.step)
+    rows = octets.reshape(image.height, image.step)[:, :row]
+    return np.ascontiguousarray(rows).view(kind)
+
+
+def _narrow(ids: NDArray[Any]) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 of (H, W) ids of more bits; raises UserError if one does not fit."""
+    low, high = int(ids.min(initial=0)), int(ids.max(initial=0))
+    if low < 0 or high > UNLABELLED:
+        raise UserError(f"id {low if low < 0 else high} is no class; ids from 0 to 255 work")
+    return np.repeat(ids.astype(np.uint8)[..., None], 3, axis=2)
 
 
 def label_of(
@@ -160,12 +215,11 @@ def label_of(
     Raises:
         UserError: the encoding is another one, or the set does not have an id or a colour.
     """
-    if encoding in _IDS:
+    if encoding in IDS:
         return label_set.classes_of(rgb[..., 0], where)
     if encoding in _COLOURS:
         return _by_colour(rgb, label_set, where)
-    works = ", ".join((*_IDS, *_COLOURS))
-    raise UserError(f"{where}: labels cannot be in {encoding}; {works} work")
+    raise UserError(f"{where}: labels cannot be in {encoding}; {_WORKS}")
 
 
 def _by_colour(rgb: NDArray[np.uint8], label_set: LabelSet, where: str) -> NDArray[np.uint8]:

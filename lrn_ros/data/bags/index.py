@@ -151,6 +151,8 @@ def _read_metadata(folder: Path) -> Index:
         topics[str(topic["name"])] = BagTopic(str(topic["type"]), int(entry["message_count"]))
     # The first versions name files from the folder above.
     files = [folder / Path(name).name for name in data["relative_file_paths"]]
+    if not files:
+        raise ValueError("it names no file")
     return Index(files, dict(sorted(topics.items())), data["duration"]["nanoseconds"] / 1e9)
 
 

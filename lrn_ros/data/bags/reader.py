@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from itertools import chain, islice
 from pathlib import Path
 
@@ -17,15 +17,19 @@ from numpy.typing import NDArray
 
 from lrn_ros.data.bags.decode import (
     COMPRESSED,
+    IDS,
     IMAGE,
     IMAGE_TYPES,
     VIDEO_TYPES,
     DecodedImage,
     StillDecoder,
     VideoDecoder,
+    base_of,
     decoder_of,
+    depth_of,
     label_of,
     label_pixels,
+    rank_of,
 )
 from lrn_ros.data.bags.index import BagTopic, read_index
 from lrn_ros.data.bags.storage import Damaged, Record, read_storage
@@ -87,12 +91,14 @@ class BagLabel:
     Attributes:
         label: (H, W) uint8 class ids, 255 unlabelled.
         stamp_ns, recorded_ns, frame_id: see BagFrame.
+        ids: in the message, of every fourth pixel in every fourth row; empty for colours.
     """
 
     label: NDArray[np.uint8]
     stamp_ns: int
     recorded_ns: int
     frame_id: str
+    ids: frozenset[int] = frozenset()
 
 
 @dataclass
@@ -160,12 +166,39 @@ class BagReader:
         return list(self._notes)
 
     def image_topics(self) -> list[str]:
+        """One topic a camera, by name; see `left_out`."""
+        return [n for n in self._all_images() if n not in self.left_out]
+
+    def _all_images(self) -> list[str]:
         """Topics with images, raw, compressed or as video, by name; without those of labels."""
         labels = self.label_topics()
         return [
             n for n, t in self.topics.items()
             if t.type in IMAGE_TYPES and t.count and n not in labels
         ]  # fmt: skip
+
+    @cached_property
+    def left_out(self) -> dict[str, str]:
+        """Image topics that are only taken if they are named, and why.
+
+        They are the further transports of a camera, as `ros2 bag record -a` records them, and depth
+        images. A bag in which there would be no other topics has none.
+        """
+        best: dict[str, str] = {}  # topic by what the names of a camera's topics have in common
+        names = sorted(self._all_images(), key=lambda n: rank_of(n, self.topics[n].type))
+        same = {n: best.setdefault(base_of(n), n) for n in names}
+        found = {n: f"it shows the same as {one}" for n, one in same.items() if n != one}
+        if len(best) > 1:
+            depth = {n: f"{kind} is depth" for n in best.values() if (kind := self._depth(n))}
+            found |= depth if len(depth) < len(best) else {}
+        return found
+
+    def _depth(self, topic: str) -> str | None:
+        """What the first message of a topic holds if it is depth."""
+        try:
+            return depth_of(next(self.messages(topic)))
+        except (UserError, ImageError, OSError, StopIteration):  # who reads the topic will be told
+            return None
 
     def label_topics(self) -> list[str]:
         """Topics with images beside whose name NAME there is a std_msgs/String NAME/classes.
@@ -443,7 +476,9 @@ class BagReader:
                 raise UserError(f"{where}: {error}") from error
             bad.others = True
             label = label_of(encoding, rgb, label_set, where)
-            yield BagLabel(label, stamp_ns(header.stamp), message.recorded_ns, header.frame_id)
+            ids = np.unique(rgb[::4, ::4, 0]).tolist() if encoding in IDS else ()
+            about = stamp_ns(header.stamp), message.recorded_ns, header.frame_id
+            yield BagLabel(label, *about, frozenset(ids))
         self._note_bad(bad)
 
     def _note_bad(self, bad: _Bad) -> None:

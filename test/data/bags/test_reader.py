@@ -39,10 +39,6 @@ def _jpeg(rgb):
     return cv2.imencode(".jpg", rgb)[1].ravel()
 
 
-def _png16(values):
-    return cv2.imencode(".png", values.astype(np.uint16))[1].ravel()
-
-
 def _images(frames=FRAMES, first=0):
     return [image(first + i, rgb, "rgb8") for i, rgb in enumerate(frames)]
 
@@ -274,21 +270,36 @@ def test_the_ids_of_a_label_topic(tmp_path):
         list(bag.labels("/from_one", other))
 
 
+@pytest.mark.parametrize("encoding", ["mono16", "16UC1", "16SC1", "32SC1", "png"])
+def test_ids_of_more_than_8_bits(tmp_path, encoding):
+    """As simulators publish them."""
+    kind = {"16SC1": np.int16, "32SC1": np.int32}.get(encoding, np.uint16)
+
+    def message(ids):
+        pixels = cv2.imencode(".png", ids)[1].ravel() if encoding == "png" else ids
+        return [image(0, pixels, encoding)]
+
+    topics = {"/ids": message(LABELS[0].astype(kind))}
+    topics["/too_high"] = message(LABELS[0].astype(kind) + 256)
+    bag = BagReader(write_bag(tmp_path / "bag", "MCAP", topics))
+    (found,) = bag.labels("/ids", SET)
+    np.testing.assert_array_equal(found.label, LABELS[0])
+    with pytest.raises(UserError, match=r"/too_high, message 0: id 25\d is no class; ids from 0"):
+        list(bag.labels("/too_high", SET))
+
+
 def test_labels_without_exact_values_are_refused(tmp_path):
     topics = {
-        "/mono16": [image(0, np.zeros((4, 6), np.uint16), "mono16")],
+        "/float": [image(0, np.zeros((4, 6), np.float32), "32FC1")],
         "/jpeg": [image(0, _jpeg(FRAMES[0]), "jpeg")],
-        "/png16": [image(0, _png16(LABELS[0]), "png")],
         "/odd/classes": [text("[1]")],
         "/odd": [image(0, LABELS[0], "mono8")],
     }
     bag = BagReader(write_bag(tmp_path / "bag", "MCAP", topics))
-    with pytest.raises(UserError, match="labels cannot be in mono16; mono8, "):
-        list(bag.labels("/mono16", SET))
+    with pytest.raises(UserError, match="labels cannot be in 32FC1; mono8, "):
+        list(bag.labels("/float", SET))
     with pytest.raises(UserError, match="/jpeg, message 0: JPEG changes the values of labels"):
         list(bag.labels("/jpeg", SET))
-    with pytest.raises(UserError, match="/png16, message 0: labels cannot be in mono16"):
-        list(bag.labels("/png16", SET))
     with pytest.raises(UserError, match="/odd/classes is not a list of classes"):
         bag.labels("/odd")
 
@@ -387,3 +398,24 @@ def test_equal_receive_times_are_replaced_by_stamps(tmp_path, storage):
         np.testing.assert_array_equal(frame.rgb, FRAMES[frame.index])
     assert bag.notes == ["/image: receive times are equal, so the stamps are taken for them"]
     assert bag.damage is None
+
+
+def test_one_topic_of_every_camera_is_taken(tmp_path):
+    """As in what `ros2 bag record -a` leaves of a camera and of a depth camera."""
+    rgb, depth = np.zeros((4, 6, 3), np.uint8), np.zeros((4, 6), np.uint16)
+    jpeg = cv2.imencode(".jpg", rgb)[1].ravel()
+    topics = {
+        "/front/image/zstd": [image(0, jpeg, "png")],
+        "/front/image/compressed": [image(0, jpeg, "jpeg")],
+        "/front/image": [image(0, rgb, "rgb8")],
+        "/back/compressed": [image(0, jpeg, "jpeg")],
+        "/depth": [image(0, depth, "16UC1")],
+    }
+    bag = BagReader(write_bag(tmp_path / "bag", "MCAP", topics))
+    assert bag.image_topics() == ["/back/compressed", "/front/image"]
+    assert bag.left_out["/depth"] == "16UC1 is depth"
+    assert bag.left_out["/front/image/zstd"] == "it shows the same as /front/image"
+    assert bag.image_topic("/front/image/compressed") == "/front/image/compressed"
+    only = BagReader(write_bag(tmp_path / "only", "MCAP", {"/depth": topics["/depth"]}))
+    with pytest.raises(UserError, match="encoding '16UC1' is not supported"):
+        list(only.frames())

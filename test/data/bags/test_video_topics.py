@@ -4,13 +4,22 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from bag_files import rosbag2, typesys
-from video_topics import CODECS, KEY, compressed_video, difference, ffmpeg_packet, packets
+from video_topics import CODECS, KEY, Packet, compressed_video, difference, ffmpeg_packet, packets
 
 from lrn_ros.data.bags.reader import BagReader
 from lrn_ros.data.bags.times import Extent
 from lrn_ros.errors import UserError
+from lrn_ros.images.cdr import (
+    parse_compressed_video,
+    parse_ffmpeg_packet,
+    serialize_video,
+    with_stamp,
+)
+from lrn_ros.images.encodings import ImageError
+from lrn_ros.images.video_packets import PacketDecoder, encode_keyframe, to_rgb
 
 VIDEO = "foxglove_msgs/msg/CompressedVideo"
 PACKET = "ffmpeg_image_transport_msgs/msg/FFMPEGPacket"
@@ -87,3 +96,19 @@ def test_names_of_encoders_and_errors(tmp_path):
     path = write(tmp_path / "none", VIDEO, found[1:], "h264")
     with pytest.raises(UserError, match="message 0: a keyframe before this packet is missing"):
         list(BagReader(path).frames())
+
+
+@pytest.mark.parametrize("serialize, size", [(compressed_video, None), (ffmpeg_packet, (192, 320))])
+def test_a_keyframe_of_another_codec_is_no_keyframe_for_what_follows(serialize, size):
+    """The player sends such a grey picture first, so that the node is ready."""
+    grey = np.full((192, 320, 3), 127, np.uint8)
+    data = encode_keyframe(grey, "vp8")
+    message = with_stamp(serialize_video("camera", "vp8", data, size), 5)
+    assert message == serialize(Packet(data, True, 0), "vp8", 5)
+    decoder = PacketDecoder()
+    parse = parse_compressed_video if size is None else parse_ffmpeg_packet
+    ((_, picture),) = decoder.decode(0, parse(message))
+    assert np.abs(to_rgb(picture).astype(int) - grey).max() < 4
+    for packet in packets("h264", KEY)[1:]:
+        with pytest.raises(ImageError, match="a keyframe before this packet is missing"):
+            decoder.decode(packet.number, parse(serialize(packet, "h264", 6)))
