@@ -268,7 +268,8 @@ def _grey_packet(first: BagMessage, grey: NDArray[np.uint8]) -> bytes:
     recorded = (parse_compressed_video if is_foxglove else parse_ffmpeg_packet)(first.data)
     codec = "vp9" if "vp8" in recorded.codec.lower() else "vp8"
     packet = encode_keyframe(grey, codec)
-    return serialize_video(GREY, codec, packet, None if is_foxglove else grey.shape[:2])
+    height, width = grey.shape[:2]
+    return serialize_video(GREY, codec, packet, None if is_foxglove else (height, width))
 
 
 def play(
