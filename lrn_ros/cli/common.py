@@ -14,6 +14,7 @@ from typing import Any
 
 from lrn_ros.errors import UserError
 from lrn_ros.inference.backends import MODULES, PRECISIONS
+from lrn_ros.model.artifact import write_atomically
 from lrn_ros.model.json_text import to_json
 
 _MARKER = ".lrn_output"
@@ -167,5 +168,5 @@ def print_json(data: Any) -> None:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write as JSON, as print_json does."""
-    path.write_text(to_json(data, indent=2) + "\n", encoding="utf-8")
+    """Write as JSON, as print_json does; a reader sees the old file or the new one."""
+    write_atomically(path, f"{to_json(data, indent=2)}\n".encode())

@@ -134,6 +134,7 @@ def _draw(path: Path, found: Mapping[str, Sequence[Files]], label_set: LabelSet)
     from lrn_ros.data.datasets import read_pair
     from lrn_ros.images.compressed import encode_jpeg, encode_png
     from lrn_ros.inference.overlay import blend, colorize
+    from lrn_ros.model.artifact import write_atomically
 
     encode = {".png": encode_png, ".jpg": encode_jpeg, ".jpeg": encode_jpeg}
     if path.suffix.lower() not in encode:
@@ -151,7 +152,7 @@ def _draw(path: Path, found: Mapping[str, Sequence[Files]], label_set: LabelSet)
             overlay = blend(pair.rgb, color, pair.label, 0.5)
             rows.append(Row(f"{split}/{pair.name}", pair.rgb, overlay, pair.label))
     sheet = contact_sheet("images, labels laid over, labels", rows, label_set)
-    path.write_bytes(encode[path.suffix.lower()](sheet))
+    write_atomically(path, encode[path.suffix.lower()](sheet))
 
 
 def _convert(args: argparse.Namespace) -> int:

@@ -21,9 +21,9 @@ from lrn_ros.errors import UserError
 from lrn_ros.model.labels import UNLABELLED, LabelSet
 
 _THUMB = 24  # pixels per side of the small image by which near duplicates are found
-# Two images are nearly equal if they differ by less grey levels than the first number, and by less
-# than the second number times the spread of the image's own grey levels.
-_NEAR_GREY, _NEAR_SHARE = 4.0, 0.15
+# Two images are nearly equal if they differ by less than the first number, in units of the spread
+# of their own grey levels. An image with a smaller spread than the second number shows nothing.
+_NEAR, _LEAST_SPREAD = 0.08, 8.0
 _MANY_NEAR = 0.25  # share of the images of a validation split
 _MUCH_VOID, _MOSTLY_VOID = 0.5, 0.98  # share of the pixels of a split
 _SOME_VOID = 0.01
@@ -261,19 +261,26 @@ def _near(wanted: Sequence[PairFacts], among: Sequence[PairFacts]) -> dict[str, 
     """Names of the images that look like an image of `among`, with the name of that image."""
     if not wanted or not among:
         return {}
-    flat = [np.stack([f.thumb for f in s]).reshape(len(s), -1).astype(np.float32)
-            for s in (wanted, among)]  # fmt: skip
-    squares = [(part**2).mean(1) for part in flat]
+    (flat, spread), (others, _) = map(_standardised, (wanted, among))
     found = {}
     for start in range(0, len(wanted), 256):
-        part = slice(start, start + 256)
-        products = flat[0][part] @ flat[1].T / flat[0].shape[1]
-        distance = np.sqrt(np.maximum(squares[0][part, None] + squares[1] - 2 * products, 0))
-        nearest, spread = distance.argmin(1), flat[0][part].std(1)
-        limit = np.minimum(_NEAR_GREY, _NEAR_SHARE * spread)
-        for row in np.flatnonzero(distance.min(1) < limit):
+        likeness = flat[start : start + 256] @ others.T / flat.shape[1]
+        distance = np.sqrt(np.maximum(2 - 2 * likeness, 0))
+        nearest, has_content = distance.argmin(1), spread[start : start + 256] >= _LEAST_SPREAD
+        for row in np.flatnonzero((distance.min(1) < _NEAR) & has_content):
             found[wanted[start + row].name] = among[nearest[row]].name
     return found
+
+
+def _standardised(facts: Sequence[PairFacts]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(N, 1728) small images of mean 0 and spread 1, and the (N,) spreads in grey levels.
+
+    A copy that was made brighter, darker or of more contrast is nearly the same then.
+    """
+    flat = np.stack([f.thumb for f in facts]).reshape(len(facts), -1).astype(np.float32)
+    spread = flat.std(1)
+    centred = flat - flat.mean(1, keepdims=True)
+    return centred / np.maximum(spread, 1e-3)[:, None], spread
 
 
 def _list(names: Sequence[str], count: int = 8) -> str:
@@ -315,7 +322,9 @@ def without_partner(
         alone = [
             p
             for p in sorted(folder.glob("*.png"))
-            if p not in used and ("label" not in ending[folder] or p.stem.endswith(ending[folder]))
+            if p not in used
+            and not p.name.startswith(".")
+            and ("label" not in ending[folder] or p.stem.endswith(ending[folder]))
         ]
         if alone:
             what = f"labels without an image: {len(alone)}, such as {alone[0].name}"

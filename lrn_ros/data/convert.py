@@ -21,7 +21,7 @@ import yaml
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from lrn_ros.data.datasets import LABELS_FILE, read_ids
+from lrn_ros.data.datasets import LABELS_FILE, read_ids, unreadable
 from lrn_ros.data.layouts import IMAGE_SUFFIXES, sequence
 from lrn_ros.errors import UserError
 from lrn_ros.images.compressed import read_image, write_png
@@ -37,6 +37,7 @@ _MASK_ENDING = re.compile(
     r"_(?:masks?|L|labels?|label_?ids|seg|gt|gtFine_labelIds|annotations?|colors?)$", re.I
 )
 _MORE_SUFFIXES = (".gif", ".ppm", ".pgm", ".tga", ".jp2")  # further formats that Pillow reads
+_LOSSY = (".jpg", ".jpeg")
 _VOID_NAMES = ("void", "unlabelled", "unlabeled", "ignore")
 _SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val",
            "validation": "val", "test": "test"}  # fmt: skip
@@ -141,8 +142,12 @@ def find_pairs(root: Path) -> tuple[list[ImageAndMask], list[Path]]:
     if not root.is_dir():
         raise UserError(f"{root}: no such folder")
     suffixes = (*IMAGE_SUFFIXES, *_MORE_SUFFIXES)
-    files = sorted(p for p in root.rglob("*")
-                   if p.suffix.lower() in suffixes and not p.name.startswith("."))  # fmt: skip
+    files = sorted(
+        path
+        for path in root.rglob("*")
+        if path.suffix.lower() in suffixes
+        and not any(part.startswith(".") for part in path.relative_to(root).parts)
+    )
     masks: dict[str, Path] = {}
     images: dict[str, Path] = {}
     stems = Counter((p.parent, p.stem) for p in files)
@@ -161,8 +166,20 @@ def find_pairs(root: Path) -> tuple[list[ImageAndMask], list[Path]]:
             pairs.append(_source(root, key, image, mask))
     if not pairs:
         raise UserError(_why_none(root, len(images), len(masks)))
+    _refuse_sharing((p.mask for p in pairs), "one mask of", [p.image for p in pairs])
+    names = ((p.split, p.name.lower()) for p in pairs)
+    _refuse_sharing(names, "one name in the new data set for", [p.image for p in pairs])
     paired = {p.image for p in pairs}
     return pairs, [p for p in images.values() if p not in paired]
+
+
+def _refuse_sharing(keys: Iterable[object], what: str, images: Sequence[Path]) -> None:
+    """Raise UserError where two images have one key, for one of the two would be lost or wrong."""
+    first: dict[object, Path] = {}
+    for key, image in zip(keys, images):
+        if key in first:
+            raise UserError(f"{image} and {first[key]}: {what} two images; rename one")
+        first[key] = image
 
 
 def _is_mask(path: Path) -> bool:
@@ -266,9 +283,11 @@ def _read_codes(path: Path, instances: int) -> NDArray[np.int64]:
         with Image.open(path) as image:
             has_colours = image.mode in ("RGB", "RGBA", "CMYK", "YCbCr")
             colours = np.asarray(image.convert("RGB"), np.int64) if has_colours else None
-            wide = np.asarray(image, np.int64) if image.mode.startswith("I") else None
+            numbers = image.getchannel(0) if image.mode == "LA" else image
+            has_numbers = image.mode == "LA" or image.mode.startswith("I")
+            wide = np.asarray(numbers, np.int64) if has_numbers else None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: cannot be read as an image: {error}") from error
+        raise unreadable(path, error) from error
     if colours is not None:
         if (colours[..., :1] == colours).all():  # grey values saved as colours
             return colours[..., 0]
@@ -285,6 +304,12 @@ def _table(
     for one in found:
         for code in np.unique(_read_codes(one.mask, options.instances)).tolist():
             first.setdefault(code, one.mask)
+    jpeg = next((one.mask for one in found if one.mask.suffix.lower() in _LOSSY), None)
+    if jpeg is not None and options.labels is None:
+        raise UserError(
+            f"{jpeg}: masks in a JPEG are refused, as this lossy format changes ids and colours;"
+            " export the masks as PNG, or name the right ids or colours with --labels"
+        )
     colours = sorted(c for c in first if c >= _COLOUR)
     ids = sorted(c for c in first if c < _COLOUR)
     labels = options.labels or (_brought_along(root) if colours else None)
@@ -295,7 +320,7 @@ def _table(
         what = f"id {unknown}"
         if unknown >= _COLOUR:
             what = f"colour {[(unknown >> s) & 255 for s in (16, 8, 0)]}"
-        lossy = first[unknown].suffix.lower() in (".jpg", ".jpeg", ".webp")
+        lossy = first[unknown].suffix.lower() in (*_LOSSY, ".webp")
         hint = "; lossy formats change colours, so masks must be PNG" if lossy else ""
         raise UserError(f"{first[unknown]}: {what} is not in {labels.name}{hint}")
     return _without_void(table, labels, options.void)

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from lrn_ros.data.layouts import IDS, POSITIONS, Files, find_files
 from lrn_ros.errors import UserError
@@ -78,8 +78,7 @@ def read_ids(path: Path) -> NDArray[np.uint8]:
         if not is_complete(data):
             raise OSError("cut short, its end is missing")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: cannot be read as an image: {reason}") from error
+        raise unreadable(path, error) from error
     if values.ndim != 2:
         raise UserError(
             f"{path}: a label must be an image with one channel, of ids or with a palette; lrn data"
@@ -92,6 +91,14 @@ def read_ids(path: Path) -> NDArray[np.uint8]:
     ):
         raise UserError(f"{path}: the ids of a label must be whole numbers from 0 to 255")
     return values.astype(np.uint8) // scale
+
+
+def unreadable(path: Path, error: Exception) -> UserError:
+    """What Pillow says of a file that it cannot read, as an error for the user."""
+    reason = " ".join(str(error).split())
+    if isinstance(error, UnidentifiedImageError):  # its text shows an object of Python
+        reason = "not an image" if path.stat().st_size else "the file is empty"
+    return UserError(f"{path}: cannot be read as an image: {reason}")
 
 
 def read_instances(files: Files, shape: tuple[int, ...]) -> NDArray[np.int32] | None:
@@ -159,7 +166,15 @@ def read_pair(files: Files, label_set: LabelSet, size: tuple[int, int] | None = 
     rgb = read_image(files.image)
     label = read_label(files.label, label_set, files.coding)
     if label.shape != rgb.shape[:2]:
-        raise UserError(f"{files.label}: size {label.shape} but its image is {rgb.shape[:2]}")
+        turned = label.shape == rgb.shape[1::-1]
+        hint = (
+            "; the label shows the image turned by its EXIF orientation, which is never applied:"
+            " lrn data convert turns the image"
+        )
+        raise UserError(
+            f"{files.label}: size {label.shape} but its image is {rgb.shape[:2]}"
+            f"{hint if turned else ''}"
+        )
     if size is not None and size != label.shape:
         rgb, label = _fit(rgb, label, size)
     return Pair(files.name, rgb, label)

@@ -59,8 +59,7 @@ def image_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    found = (p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-    files = sorted(p for p in found if not p.name.startswith("."))  # hidden ones are no images
+    files = [p for p in _entries(folder) if p.suffix.lower() in IMAGE_SUFFIXES and not p.is_dir()]
     if not files:
         raise UserError(f"{folder}: no images ({', '.join(IMAGE_SUFFIXES)})")
     return files
@@ -109,8 +108,17 @@ def find_files(root: Path, split: str) -> list[Files]:
             files_of[folder] = {p.name.lower(): p for p in _entries(folder) if p.is_file()}
         label = files_of[folder].get(files.label.name.lower())
         if label is None:
-            raise UserError(f"{files.image}: its label {files.label} is missing")
+            other = next((p for p in _entries(folder) if p.stem == files.label.stem), None)
+            hint = f"; {other.name} is there, and lrn data convert makes PNGs" if other else ""
+            raise UserError(f"{files.image}: its label {files.label} is missing{hint}")
         found[number] = replace(files, label=label)
+    images: dict[Path, Path] = {}
+    for files in found:
+        if (other := images.setdefault(files.label, files.image)) != files.image:
+            raise UserError(
+                f"{files.image} and {other}: two images with one label, {files.label.name}; remove"
+                " one of the two"
+            )
     return found
 
 
@@ -173,7 +181,10 @@ def _recognised(root: Path, wanted: str) -> dict[str, Split]:
 
 
 def _entries(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
+    """What a folder holds, sorted, without hidden files and folders, as macOS leaves behind."""
+    if not folder.is_dir():
+        return []
+    return sorted(p for p in folder.iterdir() if not p.name.startswith("."))
 
 
 def _folders(root: Path) -> list[Path]:
@@ -221,7 +232,7 @@ def _cityscapes_split(root: Path, images: Path) -> Split:
     labels = fine if has_fine or not coarse.is_dir() else coarse
 
     def find() -> Iterable[Files]:
-        every = (*images.glob("*"), *images.glob("*/*"))
+        every = (*_entries(images), *(p for city in _folders(images) for p in _entries(city)))
         pictures = (p for p in every if p.suffix.lower() in IMAGE_SUFFIXES)
         found = [p for p in pictures if p.stem.endswith("_leftImg8bit")]
         if not found:

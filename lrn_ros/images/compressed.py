@@ -57,7 +57,9 @@ def compressed_to_rgb(data: Buffer, format: str = "") -> NDArray[np.uint8]:
 def read_image(path: Path) -> NDArray[np.uint8]:
     """Read an image file as (H, W, 3) uint8 RGB; the EXIF orientation is not applied.
 
-    JPEG and PNG are decoded as `compressed_to_rgb` does, other formats as OpenCV can.
+    JPEG and PNG are decoded as `compressed_to_rgb` does, other formats as OpenCV can. A JPEG that
+    is damaged in its middle is refused, too, where the package av is installed, and where the
+    damage leaves a code that no JPEG has: a few changed bytes may be another right picture.
 
     Raises:
         UserError: the file cannot be read, or it is no image, or a damaged one.
@@ -68,10 +70,34 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         raise UserError(f"{path}: cannot be read as an image: {error.strerror}") from error
     try:
         if data[:2] in _MEASURE:
-            return compressed_to_rgb(data, path.suffix)
+            rgb = compressed_to_rgb(data, path.suffix)
+            if data[:2] == _JPEG:
+                _check_jpeg(data)
+            return rgb
         return _decode(flat_bytes(data), f"file of {len(data)} bytes")
     except ImageError as error:
         raise UserError(f"{path}: cannot be read as an image: {error}") from error
+
+
+def _check_jpeg(data: bytes) -> None:
+    """Raise ImageError for damage within a JPEG, for which OpenCV gives grey or shifted rows.
+
+    FFmpeg's decoder stops at a code that is not in the file's tables. It reads no file of more than
+    8 bits and none with arithmetic coding: such a file is not checked.
+    """
+    try:
+        import av
+    except ImportError:  # a robot may have no av
+        return
+    decoder = av.CodecContext.create("mjpeg", "r")
+    decoder.options = {"err_detect": "explode"}
+    try:
+        decoder.decode(av.Packet(data))
+    except av.error.InvalidDataError:
+        what = f"JPEG of {len(data)} bytes"
+        raise ImageError("undecodable", f"{what}: damaged within, though it has an end") from None
+    except av.error.FFmpegError:
+        return
 
 
 def is_complete(data: bytes) -> bool:
@@ -128,7 +154,8 @@ def _measure_png(data: bytes) -> tuple[int, int, bool]:
     return height, width, kind == b"IEND" and at <= len(data)
 
 
-_MEASURE = {b"\xff\xd8": _measure_jpeg, b"\x89P": _measure_png}
+_JPEG = b"\xff\xd8"
+_MEASURE = {_JPEG: _measure_jpeg, b"\x89P": _measure_png}
 
 
 def png_encoding(data: Buffer) -> str:

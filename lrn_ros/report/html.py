@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lrn_ros.images.compressed import encode_jpeg, encode_png
 from lrn_ros.metrics.text import number, percent
+from lrn_ros.model.artifact import write_atomically
 from lrn_ros.replay.figures import Results
 
 _FOLDER = Path(__file__).parent / "templates"
@@ -60,7 +61,7 @@ def write_page(path: Path, template: str, pictures: PagePictures, **values: Any)
     text = environment.get_template(template).render(
         style=_own("style.css"), script=_own("script.js"), pictures=pictures.uris, **values
     )
-    path.write_text(text, encoding="utf-8")
+    write_atomically(path, text.encode())
 
 
 def _own(name: str) -> Markup:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -57,8 +58,8 @@ def _load_decoded(folder: Path, key: str) -> Decoded | None:
             )
         )
         count, (height, width) = len(facts), columns["shape"].tolist()
-        images = np.memmap(folder / _IMAGES, np.uint8, "c", shape=(count, 3, height, width))
-        labels = np.memmap(folder / _LABELS, np.uint8, "c", shape=(count, height, width))
+        images = np.memmap(folder / _IMAGES, np.uint8, "r", shape=(count, 3, height, width))
+        labels = np.memmap(folder / _LABELS, np.uint8, "r", shape=(count, height, width))
     except (OSError, ValueError, KeyError):
         return None
     return images, labels, facts
@@ -269,7 +270,9 @@ def load_split(
     if kept is None:
         raise UserError(f"{cache}: the decoded images cannot be read back; is the disk full?")
     images, labels, facts = kept
-    arrays = torch.from_numpy(images), torch.from_numpy(labels)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        arrays = torch.from_numpy(images), torch.from_numpy(labels)
     return Pairs(*arrays, names, facts, streamed=True)
 
 

@@ -83,8 +83,10 @@ def write_recipe(
         UserError: a file is there already, or the data set cannot be read.
     """
     files = {split: find_files(data, split) for split in split_names(data)}
-    if "train" not in files:
-        raise UserError(f"{data}: no split train; there are {', '.join(files) or 'none'}")
+    for needed in ("train", "val"):
+        if needed not in files:
+            there = ", ".join(files) or "none"
+            raise UserError(f"{data}: no split {needed}; there are {there}, rename one of them")
     written = [folder / f"{name}.yaml"]
     set_name = labels or (str(data / LABELS_FILE) if (data / LABELS_FILE).is_file() else "")
     if not set_name:

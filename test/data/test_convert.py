@@ -74,9 +74,16 @@ def found(root: Path, labels: dict[str, Array]) -> LabelSet:
     return label_set
 
 
-@pytest.mark.parametrize("mask", [ids, palette])
+def ids_with_alpha(path: Path, label: Array) -> None:
+    Image.fromarray(label).convert("LA").save(path)
+
+
+@pytest.mark.parametrize("mask", [ids, palette, ids_with_alpha])
 def test_numbers(tmp_path: Path, mask: Callable[[Path, Array], None]) -> None:
     labels = draw(tmp_path / "in", mask)
+    hidden = tmp_path / "in" / "images" / ".thumbs"
+    hidden.mkdir()
+    (hidden / "a_00.png").write_bytes(b"x")
     convert(tmp_path / "in", tmp_path / "out", Options(ids={2: "barn"}))
     assert found(tmp_path / "out", labels).names == ("class_0", "class_1", "barn")
 
@@ -213,6 +220,22 @@ def test_what_is_refused_leaves_nothing(tmp_path: Path, spoil: Callable, says: s
         convert(tmp_path / "in", tmp_path / "out", Options(labels=LabelSet(
             "abc", ("a", "b", "c"), ((9, 9, 8), (9, 9, 7), (9, 9, 6)))))  # fmt: skip
     assert [p.name for p in tmp_path.iterdir()] == ["in"]
+
+
+@pytest.mark.parametrize(
+    ("layout", "says"),
+    [
+        ("images/{}.png masks/{}.jpg", "a_00.jpg: masks in a JPEG are refused"),
+        ("images/{}/x.png masks/x.png", "one mask of two images"),
+        ("images/train/{}.png masks/train/{}.png", "one name in the new data set for two images"),
+    ],
+)
+def test_masks_that_would_give_wrong_labels(tmp_path: Path, layout: str, says: str) -> None:
+    draw(tmp_path / "in", ids, layout)
+    if "one name" in says:
+        draw(tmp_path / "in", ids, layout.replace("train", "training"))
+    with pytest.raises(UserError, match=says):
+        convert(tmp_path / "in", tmp_path / "out", Options())
 
 
 @pytest.mark.parametrize(

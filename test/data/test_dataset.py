@@ -399,7 +399,45 @@ def test_missing_files(tmp_path: Path, layout: str) -> None:
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
+        (lambda f: shutil.copy(f.image, f.image.with_suffix(".webp")), "two images with one label"),
+        (lambda f: f.label.rename(f.label.with_suffix(".tif")), r"missing; \S+.tif is there"),
+    ],
+)
+def test_labels_that_do_not_belong_to_one_image(
+    tmp_path: Path, spoil: Callable[[Files], object], says: str
+) -> None:
+    root = build(tmp_path, "folder pair")
+    spoil(find_files(root, "train")[0])
+    with pytest.raises(UserError, match=says):
+        find_files(root, "train")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_hidden_files_and_folders_are_passed_over(tmp_path: Path, layout: str) -> None:
+    root = build(tmp_path, layout)
+    before, splits = find_files(root, "train"), split_names(root)
+    for files in before:
+        for path in (files.image, files.label):
+            path.with_name(f"._{path.name}").write_bytes(b"of macOS")
+        for folder in (*files.image.parents, *files.label.parents):
+            if folder.is_relative_to(root):
+                (folder / ".ipynb_checkpoints").mkdir(exist_ok=True)
+    assert (find_files(root, "train"), split_names(root)) == (before, splits)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
         (lambda f: f.image.write_bytes(b"nonsense"), "image.png: cannot be read"),
+        (lambda f: f.label.write_bytes(b""), "label.png: cannot be read as an image: the file is"),
+        (lambda f: write(f.image, np.zeros((8, 9, 3), np.uint8)), "but its image is"),
+        (
+            lambda f: (
+                write(f.image, np.zeros((8, 9, 3), np.uint8)),
+                write(f.label, np.zeros((9, 8), np.uint8)),
+            ),
+            "EXIF orientation",
+        ),
         (lambda f: write(f.label, np.zeros((9, 8), np.uint8)), r"label.png: size \(9, 8\) but its"),
         (lambda f: write(f.label, np.zeros((8, 8, 3), np.uint8)), "label.png: .* one channel"),
     ],

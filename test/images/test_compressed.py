@@ -186,6 +186,26 @@ def test_what_a_png_holds(image, encoding):
         png_encoding(JPEG)
 
 
+@pytest.mark.parametrize("progressive", [0, 1])
+def test_damage_within_a_jpeg_file(tmp_path, progressive):
+    """Its end is there, and OpenCV gives a picture: the file is refused all the same."""
+    noise = np.random.default_rng(1).integers(0, 256, (200, 300, 3), np.uint8)
+    data = encode(".jpg", noise, cv2.IMWRITE_JPEG_PROGRESSIVE, progressive)
+    path, middle = tmp_path / "a.jpg", len(data) // 2
+    path.write_bytes(data)
+    assert read_image(path).shape == noise.shape
+    other = np.random.default_rng(2).integers(0, 256, 3000, np.uint8).tobytes()
+    for damaged in (
+        data[:middle] + other + data[middle + len(other) :],
+        data[:middle] + bytes(3000) + data[middle + 3000 :],
+        data[:middle] + data[middle + 3000 :],
+    ):
+        assert compressed_to_rgb(damaged).shape == noise.shape
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match="a.jpg: cannot be read as an image: .* damaged within"):
+            read_image(path)
+
+
 def test_files_are_read_as_messages_are(tmp_path):
     """Half a JPEG is refused, and EXIF turns no image: the same rules as in the node."""
     file = tmp_path / "a.jpg"
