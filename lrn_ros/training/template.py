@@ -22,11 +22,12 @@ from lrn_ros.inference.backends import has_bf16
 from lrn_ros.memory import available_memory
 from lrn_ros.model.artifact import write_atomically
 from lrn_ros.model.labels import UNLABELLED, LabelSet
+from lrn_ros.training.recipe import Recipe
 
 _SHORT_SIDE = 512  # images are made no larger than this
 _BATCH = 8
 _RECIPE = """\
-name: {name}
+name: "{name}"
 architecture: lrnnet_c
 labels: {labels}
 dataset: {dataset}
@@ -80,13 +81,14 @@ def write_recipe(
         folder: where to write.
 
     Raises:
-        UserError: a file is there already, or the data set cannot be read.
+        UserError: no name for a recipe, a file is there already, or the data set cannot be read.
     """
     files = {split: find_files(data, split) for split in split_names(data)}
     for needed in ("train", "val"):
         if needed not in files:
             there = ", ".join(files) or "none"
             raise UserError(f"{data}: no split {needed}; there are {there}, rename one of them")
+    Recipe(name=name, architecture="lrnnet_c", labels=name, steps=1)  # raises for a bad name
     written = [folder / f"{name}.yaml"]
     set_name = labels or (str(data / LABELS_FILE) if (data / LABELS_FILE).is_file() else "")
     if not set_name:
@@ -139,7 +141,9 @@ def _relative(path_or_name: str, folder: Path) -> str:
     if not Path(path_or_name).exists():
         return path_or_name
     text = Path(os.path.relpath(path_or_name, folder)).as_posix()
-    return text if "/" in text else f"./{text}"
+    path = text if "/" in text else f"./{text}"
+    # As YAML writes it: a path with a colon, say, needs quotes.
+    return yaml.safe_dump([path], default_flow_style=True, allow_unicode=True, width=4096)[1:-2]
 
 
 def _recipe(name: str, where: dict[str, str], train: SplitFigures, seconds: float) -> bytes:

@@ -101,6 +101,8 @@ def test_a_new_recipe(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert yaml.safe_load(Path("own_labels.yaml").read_text())["classes"][2]["name"] == "class_2"
     assert main(["train", "--new", "own", "--data", "data"]) == 2
     assert "own.yaml: is there already" in capsys.readouterr().err
+    assert main(["train", "--new", "recipes/own", "--data", "data"]) == 2
+    assert "no folder" in capsys.readouterr().err
     named = ["--labels", "farm.yaml", "--data", "data"]
     assert main(["train", "--new", "named", *named]) == 0
     text = Path("named.yaml").read_text()
