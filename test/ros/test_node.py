@@ -137,7 +137,7 @@ def test_classes_for_late_subscribers(client: Client, running: NodeProcess) -> N
     got = client.collect(String, "/segmentation/classes", latched())
     wait(lambda: got, 10, "classes arrive")
     classes = json.loads(got[0].data)
-    road = {"id": 3, "name": "road", "rgb": [130, 162, 151], "dataset_rgb": [128, 64, 128]}
+    road = {"id": 3, "name": "road", "rgb": [132, 158, 155], "dataset_rgb": [128, 64, 128]}
     assert classes[3] == road and len(classes) == 11
     legends = client.collect(Image, "/segmentation/legend", latched())
     wait(lambda: legends, 10, "a legend arrives")
