@@ -14,7 +14,6 @@ from typing import Any
 
 from lrn_ros.errors import UserError
 from lrn_ros.inference.backends import MODULES, PRECISIONS
-from lrn_ros.model.artifact import write_atomically
 from lrn_ros.model.json_text import to_json
 
 _MARKER = ".lrn_output"
@@ -169,4 +168,6 @@ def print_json(data: Any) -> None:
 
 def write_json(path: Path, data: Any) -> None:
     """Write as JSON, as print_json does; a reader sees the old file or the new one."""
+    from lrn_ros.model.artifact import write_atomically  # imports OpenCV
+
     write_atomically(path, f"{to_json(data, indent=2)}\n".encode())

@@ -59,7 +59,10 @@ def test_inputs_and_weights_of_every_convolution(graphs: tuple) -> None:
         assert held[weight.input[0]].dtype == held[image.input[2]].dtype == np.int8
         assert not held[weight.input[2]].any() and not held[image.input[2]].any()
         assert held[image.input[1]].size == 1
-        scales.append(tuple(held[weight.input[1]]))
+        if np.isin(held[weight.input[0]], (0, 127)).all():  # selects channels, as shuffles do
+            np.testing.assert_allclose(held[weight.input[1]], 1 / 127, rtol=1e-6)
+        else:
+            scales.append(tuple(held[weight.input[1]]))
         assert all(held[name].dtype == np.float32 for name in node.input[2:])
     assert len(scales) == len(weights)
     for found, expected in zip(sorted(scales), weights):

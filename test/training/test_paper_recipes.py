@@ -32,7 +32,8 @@ IMAGES = {"cityscapes": 2975, "bdd100k": 7000, "camvid": 367, "train_extra": 200
 # What has to be off in a recipe whose source does not have it.
 OFF: dict[str, Any] = {
     "pretrained_lr": 1.0, "holdout": [], "max_minutes": 0.0, "warmup": 0, "clip": 0.0, "ema": 0,
-    "lr_every": 1, "milestones": [], "loss_stride": 1, "ohem": None, "auxiliary": None,
+    "lr_every": 1, "milestones": [], "loss_stride": 1, "ohem": None, "lovasz": 0.0,
+    "auxiliary": None,
     "contrastive": None, "teacher": None, "bn_momentum": 0.1, "bn_freeze": 1.0,
     "sequence_balance": 0.0, "class_centred": 0.0, "class_mix": 0.0, "flip": 0, "shift": 0,
     "rotate": 0, "aspect": 0, "colour": 0, "style": 0.0, "degrade": 0.0, "scene_share": 0.0,
@@ -43,7 +44,7 @@ OFF: dict[str, Any] = {
 # Keys that say where the data and the results are, or that do not change what is learned.
 NEUTRAL = {
     *("name", "labels", "license", "dataset", "eval_every", "seed", "channels_last"),
-    *("data", "compile", "temperature"),
+    *("data", "compile", "temperature", "storage"),
     # Used only where the key that they belong to is on.
     *("scene_frames", "power", "weight_power", "weight_offset", "momentum"),
 }
