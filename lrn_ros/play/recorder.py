@@ -30,7 +30,7 @@ from lrn_ros.images.compressed import write_png
 from lrn_ros.images.encodings import message_to_rgb
 from lrn_ros.images.video import VideoWriter
 from lrn_ros.inference.overlay import draw_note
-from lrn_ros.play.processes import GREY
+from lrn_ros.play.processes import GREY, NewLines
 from lrn_ros.ros.qos import profile
 
 
@@ -177,7 +177,7 @@ class SentFrames:
     """
 
     def __init__(self, log: Path) -> None:
-        self._log, self._read = log, 0
+        self._lines = NewLines(log)
         self._index: dict[int, int] = {}  # index of every frame by its stamp, in published order
 
     def note(self, stamp: int) -> str:
@@ -194,16 +194,8 @@ class SentFrames:
         return [stamp for stamp in self._index if after < stamp < before]
 
     def _update(self) -> None:
-        if not self._log.is_file():
-            return
-        with self._log.open("rb") as lines:
-            lines.seek(self._read)
-            for line in lines:
-                if not line.endswith(b"\n"):  # the player is writing it
-                    break
-                self._read += len(line)
-                sent = json.loads(line)
-                self._index[sent["stamp_ns"]] = sent["index"]
+        for sent in self._lines.read():
+            self._index[sent["stamp_ns"]] = sent["index"]
 
 
 def main(argv: list[str] | None = None) -> int:
