@@ -190,7 +190,7 @@ class _Reader:
     """Takes the fields of one message in their order; never beyond its end.
 
     Attributes:
-        order: order of its bytes, as `struct` writes it.
+        order: byte order of the message, as `struct` writes it.
     """
 
     def __init__(self, data: bytes, kind: str) -> None:

@@ -52,7 +52,7 @@ class PacketDecoder:
         """Decode the next packet.
 
         Args:
-            index: index of the message.
+            index: position of the message.
             message: the packet.
 
         Returns:

@@ -92,8 +92,8 @@ class Kernels:
     """The compiled kernels in the current context of a GPU.
 
     Args:
-        capability: capability of the GPU.
-        driver_version: driver version of its driver; kept kernels of another one are not used.
+        capability: compute capability of the GPU.
+        driver_version: version of its driver; kept kernels of another version are not used.
         cache: where the compiled kernels are kept.
 
     Raises:

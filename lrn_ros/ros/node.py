@@ -134,7 +134,6 @@ def _run(arguments: list[str], stop: _Stop) -> int:
 
     from lrn_ros.memory import keep_freed_memory
     from lrn_ros.ros.guard import GuardedExecutor, one_line
-    from lrn_ros.ros.node import log_to
     from lrn_ros.ros.segmentation_node import SegmentationNode
 
     keep_freed_memory()

@@ -45,7 +45,7 @@ def _key_of_decoded(files: Sequence[Files], label_set: LabelSet, shape: tuple[in
 
 
 def _load_decoded(folder: Path, key: str) -> Decoded | None:
-    """Images (N, 3, H, W), labels (N, H, W), mapped copy-on-write, and facts, if of this key."""
+    """Images (N, 3, H, W), labels (N, H, W), mapped read-only, and facts, if of this key."""
     try:
         if (folder / _KEY).read_text(encoding="ascii") != key:
             return None

@@ -131,7 +131,8 @@ def scan(path: Path, topic: str | None, in_order: bool) -> Iterator[Found]:
     Args:
         path: path of the file.
         topic: name of the topic.
-        in_order: order of their times; only of a whole file. Else in the order of the file.
+        in_order: whether the messages come in the order of their times, which takes a whole file;
+            otherwise they come in the order of the file.
 
     Raises:
         Exception: of whatever type the damaged bytes cause, after the last message before them.
