@@ -99,9 +99,7 @@ def draw_legend(image: NDArray[np.uint8], mask: NDArray[np.uint8], labels: Label
         counts[list(people(labels))] *= counts.sum()
         largest = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]]
         rows = _rows(labels, largest, image.shape[1], line)[:max_rows]
-    image[: line * len(rows)] = _PAPER
-    for top, row in enumerate(rows):
-        _write_row(image[top * line : (top + 1) * line], labels, row, line)
+    _write_rows(image, labels, rows, line)
 
 
 def draw_note(image: NDArray[np.uint8], text: str) -> None:
@@ -142,9 +140,8 @@ def legend_picture(labels: LabelSet, line: int = 32) -> NDArray[np.uint8]:
 def legend_band(labels: LabelSet, width: int, line: int) -> NDArray[np.uint8]:
     """(H, width, 3) uint8 RGB: the classes side by side, in as many lines as they need."""
     rows = _rows(labels, range(len(labels)), width, line)
-    band = np.full((line * len(rows), width, 3), _PAPER, np.uint8)
-    for top, row in enumerate(rows):
-        _write_row(band[top * line : (top + 1) * line], labels, row, line)
+    band = np.empty((line * len(rows), width, 3), np.uint8)
+    _write_rows(band, labels, rows, line)
     return band
 
 
@@ -198,6 +195,15 @@ def _stroke(line: int) -> int:
 def _write(strip: NDArray[np.uint8], text: str, left: int, line: int) -> None:
     at = (left, round(0.72 * line))
     cv2.putText(strip, text, at, _FONT, line / 36, _INK, _stroke(line), cv2.LINE_AA)
+
+
+def _write_rows(
+    image: NDArray[np.uint8], labels: LabelSet, rows: Sequence[Sequence[int]], line: int
+) -> None:
+    """Fill a band at the top of `image`, and write the rows of classes into it."""
+    image[: line * len(rows)] = _PAPER
+    for top, row in enumerate(rows):
+        _write_row(image[top * line : (top + 1) * line], labels, row, line)
 
 
 def _write_row(

@@ -25,13 +25,12 @@ from lrn_ros.errors import UserError
 from lrn_ros.images.cdr import parse_compressed_image, parse_image, read_stamp
 from lrn_ros.images.compressed import compressed_to_rgb
 from lrn_ros.images.encodings import ImageError, message_to_rgb
+from lrn_ros.inference.result import STAGES
 from lrn_ros.model.labels import LabelSet
 from lrn_ros.ros.qos import profile
 from lrn_ros.view.feed import FrameFigures, NewestFrame, View
 
 _MAX_WAITING = 30  # serialized camera images that wait for their mask
-_STAGES = ("transport_ms", "queue_ms", "decode_ms", "preprocess_ms", "inference_ms",
-           "postprocess_ms", "publish_ms", "processing_ms", "end_to_end_ms")  # fmt: skip
 
 
 class NodeFeed:
@@ -155,7 +154,7 @@ class NodeFeed:
             if status.hardware_id == self._identity:
                 values = {v.key: v.value for v in status.values}
                 self._figures = FrameFigures(
-                    tuple((k, float(values[k])) for k in _STAGES if k in values),
+                    tuple((k, float(values[k])) for k in STAGES if k in values),
                     *self._rates, int(values["dropped"]), values["backend"],
                 )  # fmt: skip
 
