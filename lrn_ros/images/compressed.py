@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -44,14 +44,14 @@ def compressed_to_rgb(data: Buffer, format: str = "") -> NDArray[np.uint8]:
         raise ImageError("undecodable", f"{what}: it begins with {start!r}; jpeg and png work")
     if str(format).partition(";")[0].strip() in _DEPTHS:
         raise ImageError("unknown encoding", f"{what}: it is a depth image, which has no colours")
-    height, width, complete = _MEASURE[start](flat.tobytes())
-    check_size(f"{width}x{height} {what}", height, width)
-    if not complete:  # OpenCV 4.5 would leave the missing part grey
-        raise ImageError("undecodable", f"{what}: cut short, its end marker is missing")
-    rgb = _decode(flat, what)
-    if rgb.shape[:2] != (height, width):
-        raise ImageError("undecodable", f"{what}: OpenCV cannot decode it, it may be damaged")
-    return rgb
+    return _decode(flat, what, _whole_size(flat, what))
+
+
+def png_values(data: Buffer) -> NDArray[Any]:
+    """(H, W) values of a grey PNG as they are, uint8 or uint16; ImageError as compressed_to_rgb."""
+    flat = flat_bytes(data)
+    what = f"PNG of {flat.size} bytes"
+    return _pixels(flat, what, cv2.IMREAD_UNCHANGED, _whole_size(flat, what))
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -108,14 +108,33 @@ def is_complete(data: bytes) -> bool:
         return False
 
 
-def _decode(flat: NDArray[np.uint8], what: str) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB of a picture that OpenCV decodes."""
+def _whole_size(flat: NDArray[np.uint8], what: str) -> tuple[int, int]:
+    """(height, width) of a JPEG or PNG; ImageError if it is cut short or above `MAX_PIXELS`."""
+    height, width, complete = _MEASURE[flat[:2].tobytes()](flat.tobytes())
+    check_size(f"{width}x{height} {what}", height, width)
+    if not complete:  # OpenCV 4.5 would leave the missing part grey
+        raise ImageError("undecodable", f"{what}: cut short, its end marker is missing")
+    return height, width
+
+
+def _pixels(
+    flat: NDArray[np.uint8], what: str, flags: int, size: tuple[int, int] | None
+) -> NDArray[Any]:
+    """What OpenCV decodes; `size` is the one that the file declares, None where that is unknown."""
     try:
-        image = cv2.imdecode(flat, _FLAGS) if flat.size else None
+        image = cv2.imdecode(flat, flags) if flat.size else None
     except cv2.error:
         image = None
-    if image is None:
+    if image is None or size not in (None, image.shape[:2]):
         raise ImageError("undecodable", f"{what}: OpenCV cannot decode it, it may be damaged")
+    return image
+
+
+def _decode(
+    flat: NDArray[np.uint8], what: str, size: tuple[int, int] | None = None
+) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB of a picture that OpenCV decodes."""
+    image = _pixels(flat, what, _FLAGS, size)
     rgb = image if _DECODES_RGB else cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
     return np.asarray(rgb, np.uint8) if rgb.dtype == np.uint8 else to_8_bit(rgb)
 

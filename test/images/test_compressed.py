@@ -19,6 +19,7 @@ from lrn_ros.images.compressed import (
     compressed_to_rgb,
     encode_jpeg,
     png_encoding,
+    png_values,
     read_image,
     write_png,
 )
@@ -221,3 +222,11 @@ def test_files_are_read_as_messages_are(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "c.bmp"), picture)
     decoded = compressed_to_rgb(encode_jpeg(np.full((16, 16, 3), (200, 40, 90), np.uint8)))
     np.testing.assert_allclose(decoded, np.broadcast_to((200, 40, 90), (16, 16, 3)), atol=3)
+
+
+def test_values_of_a_grey_png_are_exact_and_a_cut_one_is_refused() -> None:
+    wide = picture(1, np.uint16)[..., 0]
+    data = encode(".png", wide)
+    np.testing.assert_array_equal(png_values(data), wide)
+    with pytest.raises(ImageError, match="cut short, its end marker is missing"):
+        png_values(data[: len(data) // 2])

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,7 +21,7 @@ from lrn_ros.images.cdr import (
     parse_ffmpeg_packet,
     parse_image,
 )
-from lrn_ros.images.compressed import compressed_to_rgb, png_encoding
+from lrn_ros.images.compressed import compressed_to_rgb, png_encoding, png_values
 from lrn_ros.images.encodings import ImageError, message_to_rgb
 from lrn_ros.model.labels import UNLABELLED, LabelSet
 
@@ -165,10 +164,7 @@ def label_pixels(message: BagMessage) -> tuple[Header, str, NDArray[np.uint8]]:
         raise UserError("JPEG changes the values of labels; PNG works")
     encoding = png_encoding(packed.data)
     if encoding == "mono16":
-        found = cv2.imdecode(np.frombuffer(packed.data, np.uint8), cv2.IMREAD_UNCHANGED)
-        if found is None:
-            raise ImageError("undecodable", "PNG that OpenCV cannot decode")
-        return packed.header, "mono8", _narrow(found)
+        return packed.header, "mono8", _narrow(png_values(packed.data))
     return packed.header, encoding, compressed_to_rgb(packed.data, packed.format)
 
 
