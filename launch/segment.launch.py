@@ -18,6 +18,7 @@ from launch import LaunchContext, LaunchDescription
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from lrn_ros.errors import one_line
 from lrn_ros.ros.launch_arguments import ARGUMENTS, DEFAULT_IMAGE, NODE, flag, parameter
 from lrn_ros.ros.launch_scope import with_arguments
 from lrn_ros.ros.parameters import SPECS
@@ -175,8 +176,7 @@ def _parameters_in_file(path: str | Path, node_name: str, named_by: str) -> dict
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise RuntimeError(f"{named_by}{path}: not valid YAML: {reason}") from error
+        raise RuntimeError(f"{named_by}{path}: not valid YAML: {one_line(error)}") from error
     found: dict[str, Any] = {}
     for key, values in _sections(document, ""):
         pattern = re.escape(key).replace(r"/\*\*", r"(/\w+)*").replace(r"/\*", r"/\w+")

@@ -21,6 +21,11 @@ class RunError(RuntimeError):
     """The input was right, but the run failed; the message stands on its own in one line."""
 
 
+def one_line(error: BaseException) -> str:
+    """The text of an exception without line breaks."""
+    return " ".join(str(error).split())
+
+
 def install(extra: str) -> str:
     """The command that installs an extra of the package."""
     return f"pip install 'lrn_ros[{extra}]'"

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrn_ros.errors import BackendError, UserError
+from lrn_ros.errors import BackendError, UserError, one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -286,7 +286,7 @@ def main() -> None:
             else:
                 reply = getattr(combination, do)(**request)
         except (UserError, BackendError) as error:
-            reply = {"refused": " ".join(str(error).split())}
+            reply = {"refused": one_line(error)}
         replies.write(json.dumps(reply) + "\n")
         replies.flush()
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from lrn_ros import __version__
-from lrn_ros.errors import BackendError, RunError, UserError
+from lrn_ros.errors import BackendError, RunError, UserError, one_line
 
 SUBCOMMANDS = (
     "demo",
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(args.run(args))
     except (UserError, BackendError) as error:
-        print(f"lrn {args.command}: {_one_line(error)}", file=sys.stderr)
+        print(f"lrn {args.command}: {one_line(error)}", file=sys.stderr)
         return 2
     except RunError as error:
         print(f"lrn {args.command}: failed: {error}", file=sys.stderr)
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        print(f"lrn {args.command}: failed: {_one_line(error)}", file=sys.stderr)
+        print(f"lrn {args.command}: failed: {one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"lrn {args.command}: interrupted", file=sys.stderr)
@@ -91,7 +91,3 @@ def _log_to_stderr() -> None:
     if not package.handlers:
         package.setLevel(logging.INFO)
         package.addHandler(_Stderr())
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from lrn_ros.data.layouts import IDS, POSITIONS, Files, find_files
-from lrn_ros.errors import UserError
+from lrn_ros.errors import UserError, one_line
 from lrn_ros.images.compressed import is_complete, read_image
 from lrn_ros.model.labels import UNLABELLED, LabelMapping, LabelSet
 
@@ -95,7 +95,7 @@ def read_ids(path: Path) -> NDArray[np.uint8]:
 
 def unreadable(path: Path, error: Exception) -> UserError:
     """What Pillow says of a file that it cannot read, as an error for the user."""
-    reason = " ".join(str(error).split())
+    reason = one_line(error)
     if isinstance(error, UnidentifiedImageError):  # its text shows an object of Python
         reason = "not an image" if path.stat().st_size else "the file is empty"
     return UserError(f"{path}: cannot be read as an image: {reason}")

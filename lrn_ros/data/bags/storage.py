@@ -21,6 +21,7 @@ from rosbags.rosbag2 import Reader
 
 from lrn_ros.data.bags import mcap
 from lrn_ros.data.bags.unpack import Unpacked, plain_name
+from lrn_ros.errors import one_line
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -202,7 +203,7 @@ def _page_size(path: Path) -> int:
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return one_line(error).rstrip(".") or type(error).__name__
 
 
 def _decompressed(data: bytes) -> bytes:

@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from lrn_ros.errors import one_line
 from lrn_ros.inference.backends.base import BackendError, BackendOptions
 from lrn_ros.inference.backends.host import HostBackend, Shape, check_fixed_shape
 from lrn_ros.inference.cache import EngineCache
@@ -89,4 +90,4 @@ def _providers(options: BackendOptions) -> list[Any]:
 
 def _line(error: Exception) -> str:
     """The message without line breaks."""
-    return " ".join(str(error).split())[:300]
+    return one_line(error)[:300]

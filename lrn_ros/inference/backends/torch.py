@@ -1,6 +1,6 @@
 # Copyright 2026 The lrn_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""PyTorch on the CPU in fp32 or bf16, and the stages in torch that the backend cuda uses too."""
+"""PyTorch on the CPU in fp32 or bf16, and the loading of a network, which cuda does too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from lrn_ros.errors import UserError
+from lrn_ros.errors import UserError, one_line
 from lrn_ros.inference.backends.base import BackendError, BackendOptions
 from lrn_ros.inference.backends.host import HostBackend, Shape
 from lrn_ros.inference.geometry import Geometry
@@ -44,7 +44,7 @@ def load_network(path: Path, info: ModelInfo) -> nn.Module:
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        text = " ".join(str(error).split())[:300]
+        text = one_line(error)[:300]
         raise UserError(f"{path}: weights do not fit {info.architecture}: {text}") from error
     return network.eval().requires_grad_(False)
 
