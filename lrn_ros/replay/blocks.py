@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lrn_ros.replay.tally import iou_of, marginals, mean
+
 RESAMPLES = 2000
 LEVEL = 0.95  # the confidence level of the intervals
 BLOCK_S = 1.0  # the smallest length of a block; on CamVid frames 0.5 s apart fail independently
@@ -93,18 +95,11 @@ def miou_interval(matrices: Sequence[Sequence[NDArray[np.int64]]]) -> tuple[floa
     Returns:
         NaN where there are too few images.
     """
-    parts = [
-        np.array([(m.diagonal(), m.sum(1), m[:, :-1].sum(0)) for m in sequence], np.int64)
-        for sequence in matrices
-    ]  # (images, 3, K) pixels: right, true, answered
+    parts = [np.array([marginals(m) for m in sequence]) for sequence in matrices]
     counts = [len(part) for part in parts]
     lengths = [block_length(range(0, n * 10**9, 10**9)) for n in counts]
     sums = Blocks(counts, lengths).sums([part.reshape(len(part), -1) for part in parts])
-    right, true, answered = np.moveaxis(sums.reshape(len(sums), 3, parts[0].shape[2]), 1, 0)
-    either = true + answered - right
-    known = either > 0
-    iou = np.where(known, right / np.maximum(either, 1), 0).sum(1)
-    return interval(iou / np.maximum(known.sum(1), 1))
+    return interval(mean(iou_of(sums.reshape(len(sums), *parts[0].shape[1:]))))
 
 
 def block_length(stamps_ns: Sequence[int]) -> int:

@@ -264,7 +264,7 @@ def figures(counts: NDArray[Any], classes: int) -> dict[str, NDArray[np.float64]
         Steadiness for what they are.
     """
     parts = _split(np.asarray(counts, np.float64), classes)
-    iou, before = _iou(parts["pixels"]), _iou(parts["before"])
+    iou, before = iou_of(parts["pixels"]), iou_of(parts["before"])
     hits, truth = parts["pixels"][..., 0, :].sum(-1), parts["pixels"][..., 1, :].sum(-1)
     still, flickered = np.moveaxis(parts["steady"], -1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -296,7 +296,7 @@ def _split(counts: NDArray[Any], classes: int) -> dict[str, NDArray[Any]]:
     return found
 
 
-def _iou(pixels: NDArray[Any]) -> NDArray[Any]:
+def iou_of(pixels: NDArray[Any]) -> NDArray[Any]:
     """(..., K) IoU of (..., 3, K) hits, truth and answers; NaN where a class does not occur."""
     hits, truth, answers = np.moveaxis(pixels, -2, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
