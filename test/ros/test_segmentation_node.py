@@ -66,7 +66,7 @@ def said(node: SegmentationNode) -> str:
         ("backend:=openvino", "has no .onnx file; write it with: lrn export"),
         ("overlay_alpha:=high", "'overlay_alpha': 'high' is not allowed"),
         ("network_size:=[100, 100]", "would work"),
-        ("cameras:=[a, a]", "distinct"),
+        ("cameras:=[a, a]", "the prefixes must differ"),
         ("threads:=-1", "a whole number"),
         ("autostart:=maybe", "'autostart': 'maybe' is not allowed; true or false"),
         # Of rclpy's own parameters, which would end the process.
